@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Faultline's build.  Everything made here lands in build/.
+#
+# `make help` prints the targets and variables: it reads the comments with two hashes below.
+# Nothing that make evaluates while it reads this file may need more than a POSIX shell, for on a
+# fresh machine `make setup run` starts before there is a compiler or a Python.
+
+## Variables (make NAME=value ...)
+#: CC=gcc         compiler: gcc or clang; each has a build folder of its own
+#: DEBUG=1        1: assertions and lock checks; 0: release; each has a build folder of its own
+#: TEST=GLOB      test: only the self-tests whose name matches, e.g. TEST='pager.*'
+#: SEED=N         test: order of the self-tests (default: random, and printed)
+#: BS=N           test: block size of the test volume (1024 2048 4096 8192 65536), one run only
+#: MEM=SIZE       RAM, e.g. 8M or 1G (default 256M); test: one run only
+#: CPU=MODEL      QEMU's CPU model (default max); test: one run only
+#: BOOT=WAY       way in: pvh or bios (default pvh); test: one run only
+#: SMP=N          number of CPUs (default 1)
+#: ACCEL=NAME     tcg or kvm (default tcg)
+#: ARGS=WORDS     run, gdb: the kernel's command line
+#: V=1            print each command
+#: CI=1           compiler warnings are errors
+
+SHELL := /bin/bash
+.SUFFIXES:
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+# ---- packages -------------------------------------------------------------------------------------
+
+PACKAGES := gcc libc6-dev make binutils python3 qemu-system-x86 qemu-utils grub-pc-bin grub-common \
+	xorriso mtools e2fsprogs gdb
+ifneq ($(findstring clang,$(CC)),)
+PACKAGES += clang
+endif
+
+.PHONY: setup
+setup: ## install the Debian packages that are missing (no network when none is)
+	@missing=; for p in $(PACKAGES); do \
+		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q '^install ok installed' || missing="$$missing $$p"; \
+	done; \
+	if [ -z "$$missing" ]; then echo "setup: all packages are installed"; exit 0; fi; \
+	command -v apt-get >/dev/null || { echo "setup: this is no Debian system; please install what is like:$$missing" >&2; exit 1; }; \
+	echo "setup: installing$$missing"; \
+	sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
+	$$sudo apt-get -q update || echo "setup: the package lists could not all be refreshed; going on" >&2; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $$missing
+
+# With `make setup run` the goals after setup must wait for it, -j or not, and must be read by a make
+# that starts when the tools are there.  So this make does the set-up only and a second one the rest.
+GOALS_AFTER_SETUP := $(if $(filter setup,$(MAKECMDGOALS)),$(filter-out setup,$(MAKECMDGOALS)))
+ifneq ($(GOALS_AFTER_SETUP),)
+
+.PHONY: $(GOALS_AFTER_SETUP)
+$(firstword $(GOALS_AFTER_SETUP)): setup
+	+@$(MAKE) --no-print-directory $(GOALS_AFTER_SETUP)
+$(wordlist 2,99,$(GOALS_AFTER_SETUP)): $(firstword $(GOALS_AFTER_SETUP)) ; @:
+
+else
+
+# ---- configuration --------------------------------------------------------------------------------
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+DEBUG ?= 1
+LD := ld
+NM := nm
+PYTHON := python3
+
+CONFIG := $(if $(filter 0,$(DEBUG)),release,debug)-$(notdir $(firstword $(CC)))
+B := build/$(CONFIG)
+O := $(B)/obj
+Q := $(if $(V),,@)
+
+ifneq ($(filter-out 0 1,$(DEBUG)),)
+$(error DEBUG=$(DEBUG): must be 0 or 1)
+endif
+
+CPPFLAGS := -I. -DFAULTLINE_DEBUG=$(DEBUG)
+CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
+	-fno-stack-protector -fno-strict-aliasing -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
+	-fno-common -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wno-unused-parameter \
+	$(if $(CI),-Werror)
+ASFLAGS := -g -fno-pic -mcmodel=kernel -Wa,--noexecstack $(if $(CI),-Werror)
+LDFLAGS := -n -T linker.ld -z max-page-size=4096 -z noexecstack --build-id=none
+
+SOURCES := $(sort $(wildcard boot/*.S boot/*.c kernel/*.c kernel/lib/*.c kernel/amd64/*.c kernel/amd64/*.S \
+	kernel/fs/*.c kernel/fs/*/*.c vm/*.c vm/amd64/*.c drivers/*.c tests/kernel/*.c tests/bench/*.c))
+OBJECTS := $(SOURCES:%=$(O)/%.o)
+
+.PHONY: all kernel
+all: kernel ## build the kernel (the default)
+
+# build/kernel.elf points to the kernel that was asked for last.
+kernel: $(B)/kernel.elf
+	@if [ "$$(readlink build/kernel.elf)" != "$(CONFIG)/kernel.elf" ]; then ln -sfn $(CONFIG)/kernel.elf build/kernel.elf; fi
+
+# ---- compiling ------------------------------------------------------------------------------------
+
+# Rewritten only when its text would change, so that a new flag or compiler rebuilds what depends on it.
+.PHONY: FORCE
+$(B)/flags: FORCE
+	@mkdir -p $(@D); \
+	{ echo '$(CC) $(CPPFLAGS) $(CFLAGS) | $(ASFLAGS) | $(LDFLAGS)'; $(CC) --version | head -n 1; } >$@.new || exit 1; \
+	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# Likewise for the list of sources: a file that is gone must go from the kernel, too.
+$(B)/sources: FORCE
+	@mkdir -p $(@D); echo '$(SOURCES)' | cmp -s - $@ || echo '$(SOURCES)' >$@
+
+$(O)/%.c.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC  $<")
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/%.S.o: %.S $(B)/flags
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  AS  $<")
+	$(Q)$(CC) $(CPPFLAGS) $(ASFLAGS) -D__ASSEMBLER__ -MMD -MP -c -o $@ $<
+
+-include $(OBJECTS:.o=.d)
+
+# ---- linking: twice, for the symbol table of the panic's backtrace --------------------------------
+
+$(B)/kernel.elf: $(OBJECTS) linker.ld kernel/ksyms.py $(B)/flags $(B)/sources
+	$(if $(V),,@echo "  LD  $@")
+	$(Q)$(PYTHON) kernel/ksyms.py --empty >$(B)/ksyms0.S
+	$(Q)$(CC) -c -o $(B)/ksyms0.o $(B)/ksyms0.S
+	$(Q)$(LD) $(LDFLAGS) -o $(B)/kernel.pass1 $(OBJECTS) $(B)/ksyms0.o
+	$(Q)$(NM) $(B)/kernel.pass1 >$(B)/pass1.nm
+	$(Q)$(PYTHON) kernel/ksyms.py <$(B)/pass1.nm >$(B)/ksyms.S
+	$(Q)$(CC) -c -o $(B)/ksyms.o $(B)/ksyms.S
+	$(Q)$(LD) $(LDFLAGS) -o $@ $(OBJECTS) $(B)/ksyms.o
+	$(Q)$(NM) $@ >$(B)/pass2.nm
+	$(Q)$(PYTHON) kernel/ksyms.py --check $(B)/pass1.nm $(B)/pass2.nm
+
+.PHONY: iso
+iso: kernel $(B)/faultline.iso ## build the GRUB ISO (Multiboot2, BIOS)
+
+$(B)/faultline.iso: $(B)/kernel.elf boot/grub/grub.cfg
+	$(if $(V),,@echo "  ISO $@")
+	@rm -rf $(B)/iso && mkdir -p $(B)/iso/boot/grub
+	@cp boot/grub/grub.cfg $(B)/iso/boot/grub/ && cp $(B)/kernel.elf $(B)/iso/boot/kernel.elf
+	$(Q)grub-mkrescue -d /usr/lib/grub/i386-pc -o $@ $(B)/iso >$(B)/iso.log 2>&1 || { cat $(B)/iso.log >&2; exit 1; }
+
+# ---- running --------------------------------------------------------------------------------------
+
+QEMU := boot/qemu $(if $(BOOT),--boot $(BOOT)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) \
+	$(if $(SMP),--smp $(SMP)) $(if $(ACCEL),--accel $(ACCEL))
+export TEST SEED BS MEM CPU BOOT SMP ACCEL
+
+.PHONY: disk run test soak gdb bench doctor
+disk: ## build the default disk, build/root.img, from build/root/
+	@$(PYTHON) tests/host/mkimage.py default
+
+run: kernel disk $(if $(filter bios,$(BOOT)),iso) ## boot the default disk and play the tour (Ctrl-A X quits)
+	@$(QEMU) $(if $(ARGS),-- $(ARGS))
+
+test: kernel iso disk ## run all tests; the last line says N passed, N failed
+	@$(PYTHON) tests/host/run.py
+
+soak: kernel iso disk ## run the self-tests in every combination of boot path, memory, CPU and block size
+	@$(PYTHON) tests/host/run.py --soak
+
+gdb: kernel disk ## boot stopped in gdb, the guest's console in build/console.log
+	@echo "the guest's console: tail -f build/console.log"; \
+	trap '' INT; $(QEMU) --gdb=build/gdb.sock $(if $(ARGS),-- $(ARGS)) </dev/null >build/console.log 2>&1 & qemu=$$!; \
+	for i in {1..50}; do [ -S build/gdb.sock ] && break; sleep 0.1; done; \
+	[ -S build/gdb.sock ] || { cat build/console.log >&2; exit 1; }; \
+	gdb -nx -q $(if $(wildcard .gdbinit),-x .gdbinit) build/kernel.elf; \
+	kill $$qemu 2>/dev/null; wait $$qemu 2>/dev/null; true
+
+bench: kernel build/images/bench.img ## print guest instructions for the VM's common operations
+	@$(QEMU) --icount --disk build/images/bench.img,ro -- bench
+
+build/images/bench.img: tests/host/mkimage.py tests/host/volume.py
+	@$(PYTHON) tests/host/mkimage.py bench $@
+
+doctor: ## print the versions of the tools found and what is missing
+	@command -v $(PYTHON) >/dev/null || { echo "doctor: python3 is missing: run make setup" >&2; exit 1; }
+	@$(PYTHON) tests/host/doctor.py
+
+# ---- the rest -------------------------------------------------------------------------------------
+
+.PHONY: help clean
+help: ## print this
+	@echo "Targets (make TARGET ...)"
+	@sed -n 's/^\([a-z_.]*\):[^#]*## \(.*\)/\1@\2/p' Makefile | while IFS=@ read -r t d; do printf '  %-24s %s\n' "$$t" "$$d"; done
+	@sed -n -e 's/^## \(.*\)/\n\1/p' -e 's/^#: \(.*\)/  \1/p' Makefile
+
+compile_commands.json: Makefile $(B)/sources ## write the compiler's command lines for editors
+	@{ sep='['; for f in $(filter %.c,$(SOURCES)); do \
+		printf '%s\n{"directory": "%s", "file": "%s", "command": "%s -c %s"}' "$$sep" '$(CURDIR)' $$f '$(CC) $(CPPFLAGS) $(CFLAGS)' $$f; sep=','; \
+	done; if [ "$$sep" = '[' ]; then printf '['; fi; printf '\n]\n'; } >$@
+	@echo "wrote $@"
+
+clean: ## remove build/
+	rm -rf build compile_commands.json
+
+endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The common end of all entry paths: fill one boot_info, check it, go to the kernel.
+ *
+ * Firmware's memory maps are not to be trusted: ranges overlap, wrap, come unsorted or empty.  The check
+ * cuts the address space at every boundary that any entry mentions and gives each piece the least usable
+ * type that covers it:
+ *
+ *	usable    |---------------------------|
+ *	reserved         |------|        |---------|
+ *	result    |usable|reserv|usable  |reserved |
+ *
+ * Nothing here prints or allocates; boot/ runs before the kernel has a console.
+ */
+#include "boot/boot.h"
+#include "kernel/lib/string.h"
+
+extern char kernel_start[], kernel_end[];
+
+static struct boot_info the_boot_info;
+
+const void *
+boot_phys(uint64_t pa, uint64_t len)
+{
+	if (pa == 0 || len > BOOT_MAPPED_END || pa > BOOT_MAPPED_END - len)
+		return (NULL);
+	return ((const void *)(uintptr_t)pa);
+}
+
+void
+boot_set_cmdline(struct boot_info *bi, const char *s, uint64_t max)
+{
+	size_t i;
+
+	for (i = 0; i < max && i < sizeof(bi->cmdline) - 1 && s[i] != '\0'; i++)
+		bi->cmdline[i] = s[i];
+	bi->cmdline[i] = '\0';
+}
+
+void
+boot_add_module(struct boot_info *bi, uint64_t base, uint64_t len)
+{
+	if (bi->nmodules == BOOT_MODULE_MAX || len == 0 || base + len < base)
+		return;
+	bi->module[bi->nmodules].base = base;
+	bi->module[bi->nmodules].len = len;
+	bi->nmodules++;
+}
+
+bool
+boot_info_add(struct boot_info *bi, uint64_t base, uint64_t len, uint32_t type)
+{
+	if (bi->nmem >= BOOT_MEM_MAX)
+		return (false);
+	bi->mem[bi->nmem].base = base;
+	bi->mem[bi->nmem].len = len;
+	bi->mem[bi->nmem].type = type;
+	bi->mem[bi->nmem].pad = 0;
+	bi->nmem++;
+	return (true);
+}
+
+/* Drop entries that are empty or wrap, and force unknown types to reserved. */
+static void
+drop_absurd(struct boot_info *bi)
+{
+	uint32_t i, kept = 0;
+
+	if (bi->nmem > BOOT_MEM_MAX) {
+		bi->clipped += bi->nmem - BOOT_MEM_MAX;
+		bi->nmem = BOOT_MEM_MAX;
+	}
+	for (i = 0; i < bi->nmem; i++) {
+		struct boot_mem *m = &bi->mem[i];
+
+		if (m->len == 0 || m->base + m->len < m->base) {
+			bi->clipped++;
+			continue;
+		}
+		if (m->type < BOOT_MEM_USABLE || m->type > BOOT_MEM_RESERVED) {
+			m->type = BOOT_MEM_RESERVED;
+			bi->clipped++;
+		}
+		bi->mem[kept++] = *m;
+	}
+	bi->nmem = kept;
+}
+
+/* Every address where an entry begins or ends, ascending and without repeats; returns how many. */
+static uint32_t
+collect_cuts(const struct boot_info *bi, uint64_t cuts[2 * BOOT_MEM_MAX])
+{
+	uint32_t i, j, n = 0, unique = 0;
+
+	for (i = 0; i < 2 * bi->nmem; i++) {
+		const struct boot_mem *m = &bi->mem[i / 2];
+		uint64_t cut = (i % 2 == 0) ? m->base : m->base + m->len;
+
+		for (j = n++; j > 0 && cuts[j - 1] > cut; j--)
+			cuts[j] = cuts[j - 1];
+		cuts[j] = cut;
+	}
+	for (i = 0; i < n; i++)
+		if (unique == 0 || cuts[unique - 1] != cuts[i])
+			cuts[unique++] = cuts[i];
+	return (unique);
+}
+
+/* The least usable type of the entries that cover [from, to), or 0. */
+static uint32_t
+type_of_piece(const struct boot_info *bi, uint64_t from, uint64_t to)
+{
+	uint32_t i, type = 0;
+
+	for (i = 0; i < bi->nmem; i++) {
+		const struct boot_mem *m = &bi->mem[i];
+
+		if (m->base <= from && to <= m->base + m->len && m->type > type)
+			type = m->type;
+	}
+	return (type);
+}
+
+/* How many entries overlap one of a less usable type, or repeat an earlier one of the same type. */
+static uint32_t
+count_overlapping(const struct boot_info *bi)
+{
+	uint32_t i, j, count = 0;
+
+	for (i = 0; i < bi->nmem; i++) {
+		const struct boot_mem *a = &bi->mem[i];
+
+		for (j = 0; j < bi->nmem; j++) {
+			const struct boot_mem *b = &bi->mem[j];
+
+			if (i != j && a->base < b->base + b->len && b->base < a->base + a->len &&
+			    (b->type > a->type || (b->type == a->type && j < i)))
+				break;
+		}
+		if (j < bi->nmem)
+			count++;
+	}
+	return (count);
+}
+
+void
+boot_info_check(struct boot_info *bi)
+{
+	struct boot_mem out[BOOT_MEM_MAX];
+	uint64_t cuts[2 * BOOT_MEM_MAX];
+	uint32_t i, ncuts, type, n = 0;
+
+	drop_absurd(bi);
+	bi->clipped += count_overlapping(bi);
+	ncuts = collect_cuts(bi, cuts);
+	for (i = 0; i + 1 < ncuts; i++) {
+		type = type_of_piece(bi, cuts[i], cuts[i + 1]);
+		if (type == 0)
+			continue;
+		if (n > 0 && out[n - 1].type == type && out[n - 1].base + out[n - 1].len == cuts[i]) {
+			out[n - 1].len += cuts[i + 1] - cuts[i];
+			continue;
+		}
+		if (n == BOOT_MEM_MAX) {
+			bi->clipped++;	/* no room: memory that nobody hears of is never touched */
+			continue;
+		}
+		out[n].base = cuts[i];
+		out[n].len = cuts[i + 1] - cuts[i];
+		out[n].type = type;
+		out[n].pad = 0;
+		n++;
+	}
+	memcpy(bi->mem, out, n * sizeof(out[0]));
+	bi->nmem = n;
+	bi->cmdline[sizeof(bi->cmdline) - 1] = '\0';
+	if (bi->nmodules > BOOT_MODULE_MAX)
+		bi->nmodules = BOOT_MODULE_MAX;
+}
+
+void
+boot_info_limit(struct boot_info *bi, uint64_t bytes)
+{
+	uint32_t i;
+
+	for (i = 0; i < bi->nmem; i++) {
+		struct boot_mem *m = &bi->mem[i];
+
+		if (m->type != BOOT_MEM_USABLE)
+			continue;
+		if (m->len > bytes)
+			m->len = bytes;
+		bytes -= m->len;
+	}
+	/* Entries cut to nothing are not the firmware's fault: drop them without counting. */
+	for (i = 0; i < bi->nmem; )
+		if (bi->mem[i].len == 0) {
+			memmove(&bi->mem[i], &bi->mem[i + 1],
+			    (bi->nmem - i - 1) * sizeof(bi->mem[0]));
+			bi->nmem--;
+		} else
+			i++;
+}
+
+const char *
+boot_mem_type_name(uint32_t type)
+{
+	switch (type) {
+	case BOOT_MEM_USABLE:	return ("usable");
+	case BOOT_MEM_LOADER:	return ("loader");
+	case BOOT_MEM_ACPI:	return ("ACPI");
+	case BOOT_MEM_RESERVED:	return ("reserved");
+	default:		return ("unknown");
+	}
+}
+
+const char *
+boot_path_name(uint32_t path)
+{
+	switch (path) {
+	case BOOT_PVH:		return ("PVH");
+	case BOOT_MULTIBOOT2:	return ("Multiboot2");
+	case BOOT_EFI:		return ("EFI");
+	default:		return ("an unknown path");
+	}
+}
+
+/*
+ * Take out of usable memory what is in use: page 0, the image, the modules, the loader's structure.
+ * The firmware's map is mended first and what was wrong with it counted; cutting these out is no fault.
+ */
+static void
+boot_info_finish(struct boot_info *bi, uint64_t loader_info, uint64_t loader_len)
+{
+	uint32_t clipped, i;
+
+	boot_info_check(bi);
+	clipped = bi->clipped;
+	if (bi->nmem > BOOT_MEM_MAX - 3 - BOOT_MODULE_MAX)
+		bi->nmem = BOOT_MEM_MAX - 3 - BOOT_MODULE_MAX;
+	(void)boot_info_add(bi, 0, 0x1000, BOOT_MEM_RESERVED);	/* physical 0 means "none" */
+	(void)boot_info_add(bi, bi->kernel_phys, (bi->kernel_len + 0xfff) & ~0xffful,
+	    BOOT_MEM_RESERVED);
+	(void)boot_info_add(bi, loader_info, loader_len, BOOT_MEM_LOADER);
+	for (i = 0; i < bi->nmodules; i++)
+		(void)boot_info_add(bi, bi->module[i].base, bi->module[i].len, BOOT_MEM_LOADER);
+	boot_info_check(bi);
+	bi->clipped = clipped;
+}
+
+void
+boot_main(uint32_t path, uint32_t loader_info, uint32_t kernel_phys)
+{
+	struct boot_info *bi = &the_boot_info;
+	uint64_t len;
+
+	bi->magic = BOOT_INFO_MAGIC;
+	bi->path = path;
+	bi->kernel_phys = kernel_phys;
+	bi->kernel_len = (uint64_t)(kernel_end - kernel_start);
+	if (path == BOOT_PVH)
+		len = pvh_translate(bi, loader_info);
+	else
+		len = multiboot2_translate(bi, loader_info);
+	boot_info_finish(bi, loader_info, len);
+	kernel_main(bi);
+}

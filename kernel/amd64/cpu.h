@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The processor: per-CPU data behind %gs, control registers, port I/O, and the trap frame.
+ */
+#ifndef KERNEL_AMD64_CPU_H
+#define KERNEL_AMD64_CPU_H
+
+#include "kernel/lib/types.h"
+
+struct thread;
+struct pmap;
+
+#define MAX_CPUS	8
+
+/* Everything that belongs to one CPU.  Fields are touched only by their CPU, interrupts off, unless said. */
+struct cpu {
+	struct cpu	*self;		/* offset 0: what %gs:0 reads */
+	struct thread	*thread;	/* offset 8: curthread */
+	uint32_t	 id;		/* (constant) 0 is the boot CPU */
+	uint32_t	 lapic_id;	/* (constant) */
+	int		 spin_depth;	/* spin locks held; no preemption while > 0 */
+	bool		 spin_if;	/* were interrupts on before the first of them? */
+	bool		 resched;	/* a better thread waits: switch when spin_depth is 0 */
+	int		 intr_depth;	/* nested interrupt handlers; > 0 means interrupt context */
+	struct thread	*idle;		/* (constant) */
+	struct pmap	*pmap;		/* the one loaded in cr3 */
+	uint64_t	 ticks;		/* timer interrupts taken */
+	uint64_t	 switches;	/* context switches */
+	bool		 in_nmi;	/* a non-maskable interrupt is being handled: take no locks */
+	struct lock	*spin_held[8];	/* debug: spin locks held, in order */
+};
+
+static inline struct cpu *
+cpu_self(void)
+{
+	struct cpu *c;
+
+	__asm__ volatile("movq %%gs:0, %0" : "=r"(c));
+	return (c);
+}
+#define curcpu	cpu_self()
+
+static inline struct thread *
+thread_self(void)
+{
+	struct thread *td;
+
+	/* One instruction, so no preemption can come between finding the CPU and reading its thread. */
+	__asm__ volatile("movq %%gs:8, %0" : "=r"(td));
+	return (td);
+}
+#define curthread thread_self()
+
+/* How many spin locks this CPU holds.  One instruction, for the same reason. */
+static inline int
+cpu_spin_depth(void)
+{
+	int depth;
+
+	__asm__ volatile("movl %%gs:%c1, %0" : "=r"(depth) : "i"(offsetof(struct cpu, spin_depth)));
+	return (depth);
+}
+
+/* Pushed by trap.S; the order is fixed there. */
+struct trapframe {
+	uint64_t	r15, r14, r13, r12, r11, r10, r9, r8;
+	uint64_t	rbp, rdi, rsi, rdx, rcx, rbx, rax;
+	uint64_t	vector, error;
+	uint64_t	rip, cs, rflags, rsp, ss;
+};
+
+/* Page-fault error code (Intel SDM vol. 3, 4.7). */
+#define PF_PRESENT	0x01
+#define PF_WRITE	0x02
+#define PF_USER		0x04
+#define PF_RESERVED	0x08
+#define PF_FETCH	0x10
+
+#define RFLAGS_IF	0x200ul
+#define RFLAGS_AC	0x40000ul
+
+#define CR0_WP		0x10000ul
+#define CR4_PGE		0x80ul
+#define CR4_SMEP	0x100000ul
+#define CR4_SMAP	0x200000ul
+
+/* What CPUID found and the kernel switched on. */
+struct cpu_features {
+	bool	smep, smap, nx, pge, pdpe1gb, invpcid, tsc_deadline, x2apic;
+	char	brand[49];
+	char	vendor[13];
+};
+extern struct cpu_features cpu_features;
+extern bool cpu_smap;		/* SMAP is on: assembly tests it before stac and clac */
+
+static inline uint8_t inb(uint16_t port) { uint8_t v; __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port)); return (v); }
+static inline uint16_t inw(uint16_t port) { uint16_t v; __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port)); return (v); }
+static inline uint32_t inl(uint16_t port) { uint32_t v; __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port)); return (v); }
+static inline void outb(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1" :: "a"(v), "Nd"(port)); }
+static inline void outw(uint16_t port, uint16_t v) { __asm__ volatile("outw %0, %1" :: "a"(v), "Nd"(port)); }
+static inline void outl(uint16_t port, uint32_t v) { __asm__ volatile("outl %0, %1" :: "a"(v), "Nd"(port)); }
+
+static inline uint64_t rdtsc(void) { uint32_t l, h; __asm__ volatile("rdtsc" : "=a"(l), "=d"(h)); return ((uint64_t)h << 32 | l); }
+static inline uint64_t rdmsr(uint32_t msr) { uint32_t l, h; __asm__ volatile("rdmsr" : "=a"(l), "=d"(h) : "c"(msr)); return ((uint64_t)h << 32 | l); }
+static inline void wrmsr(uint32_t msr, uint64_t v) { __asm__ volatile("wrmsr" :: "c"(msr), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory"); }
+static inline uint64_t read_cr0(void) { uint64_t v; __asm__ volatile("movq %%cr0, %0" : "=r"(v)); return (v); }
+static inline void write_cr0(uint64_t v) { __asm__ volatile("movq %0, %%cr0" :: "r"(v) : "memory"); }
+static inline uint64_t read_cr2(void) { uint64_t v; __asm__ volatile("movq %%cr2, %0" : "=r"(v)); return (v); }
+static inline uint64_t read_cr3(void) { uint64_t v; __asm__ volatile("movq %%cr3, %0" : "=r"(v)); return (v); }
+static inline void write_cr3(uint64_t v) { __asm__ volatile("movq %0, %%cr3" :: "r"(v) : "memory"); }
+static inline uint64_t read_cr4(void) { uint64_t v; __asm__ volatile("movq %%cr4, %0" : "=r"(v)); return (v); }
+static inline void write_cr4(uint64_t v) { __asm__ volatile("movq %0, %%cr4" :: "r"(v) : "memory"); }
+static inline void invlpg(vm_offset_t va) { __asm__ volatile("invlpg (%0)" :: "r"(va) : "memory"); }
+static inline uint64_t read_rflags(void) { uint64_t v; __asm__ volatile("pushfq; popq %0" : "=r"(v)); return (v); }
+static inline bool intr_enabled(void) { return ((read_rflags() & RFLAGS_IF) != 0); }
+static inline void intr_disable(void) { __asm__ volatile("cli" ::: "memory"); }
+static inline void intr_enable(void) { __asm__ volatile("sti" ::: "memory"); }
+static inline void cpu_pause(void) { __asm__ volatile("pause" ::: "memory"); }
+static inline void cpu_halt_intr(void) { __asm__ volatile("sti; hlt" ::: "memory"); }	/* sti's shadow covers hlt */
+
+/* One turn of a loop that waits for another CPU.  Whatever such a loop must serve meanwhile belongs here. */
+static inline void cpu_spinwait(void) { cpu_pause(); }
+
+/*
+ * Open and close SMAP's window, for code that touches user memory through a plain pointer on purpose.
+ * An interrupt or a fault inside the window closes it for itself and opens it again on return.
+ */
+static inline void user_access_begin(void) { if (cpu_smap) __asm__ volatile("stac" ::: "memory", "cc"); }
+static inline void user_access_end(void) { if (cpu_smap) __asm__ volatile("clac" ::: "memory", "cc"); }
+
+/* amd64/cpu.c, gdt.c, trap.c */
+void cpu_init_early(void);	/* %gs, GDT, IDT, features, CR0/CR4 bits; boot CPU; before printf of anything but text */
+void trap_init(void);
+void cpu_idle(void);		/* halt until the next interrupt */
+bool in_interrupt(void);	/* is this an interrupt handler? */
+
+/* Interrupts: a handler is called with interrupts off, once per interrupt; the controller is told afterwards. */
+typedef void (*intr_handler_t)(void *arg);
+void intr_init(void);		/* PIC off, LAPIC on, IOAPICs found through ACPI's MADT */
+/* Route an ISA interrupt line (0 to 15, overrides applied) to a fresh vector.  Returns 0 or an errno. */
+int  intr_isa(unsigned irq, intr_handler_t fn, void *arg, const char *name);
+/* Allocate a vector for a message-signalled interrupt; fills address and data for the device. */
+int  intr_msi(intr_handler_t fn, void *arg, const char *name, uint64_t *addr, uint32_t *data);
+/* Route a global system interrupt, level-triggered and active low as PCI's INTx lines are. */
+int  intr_gsi(unsigned gsi, intr_handler_t fn, void *arg, const char *name);
+void lapic_eoi(void);
+void lapic_timer_start(void);	/* HZ interrupts a second on this CPU */
+
+/*
+ * Access to the user half.  These fault like a program would: the page fault enters vm_fault(), and only when that fails
+ * do they return EFAULT, with curthread->fault saying why.  SMAP's window is open inside them only.
+ * => may sleep; no spin lock, no vnode lock, no busy page held.
+ */
+int  copyin(vm_offset_t uaddr, void *kaddr, size_t len);
+int  copyout(const void *kaddr, vm_offset_t uaddr, size_t len);
+int  copyinstr(vm_offset_t uaddr, char *kaddr, size_t max, size_t *done);	/* ENAMETOOLONG without a NUL */
+
+/* Symbols for backtraces: name and offset of the function around pc; NULL when it lies in none. */
+const char *ksym_lookup(uint64_t pc, uint64_t *offset);
+void backtrace_print(uint64_t rip, uint64_t rbp);
+/* The same for a thread that is not running, from its saved stack pointer. */
+void backtrace_thread(const struct thread *td);
+/* Read a word that may not be there (a wild frame pointer, a monitor's peek): false instead of a fault. */
+bool kernel_peek(vm_offset_t va, uint64_t *value);
+
+extern struct cpu cpus[MAX_CPUS];
+extern unsigned ncpus;			/* CPUs started */
+
+/* An interrupt source, for the monitor and the tests; returns false past the last. */
+struct intr_stat {
+	const char	*name;
+	unsigned	 vector;
+	uint64_t	 count;
+};
+bool intr_stat_get(unsigned index, struct intr_stat *out);
+
+#endif

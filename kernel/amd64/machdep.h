@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of kernel/amd64 know of each other, and what the scheduler needs of them. */
+#ifndef KERNEL_AMD64_MACHDEP_H
+#define KERNEL_AMD64_MACHDEP_H
+
+#include "kernel/amd64/cpu.h"
+#include "kernel/amd64/layout.h"
+
+struct boot_info;
+struct thread;
+
+/* Vectors: 0-31 exceptions, then devices, then the CPU's own. */
+#define VECTOR_DEVICE_FIRST	0x30
+#define VECTOR_DEVICE_LAST	0xdf
+#define VECTOR_TIMER		0xe0
+#define VECTOR_SPURIOUS		0xff
+
+enum {
+	TRAP_DIVIDE = 0, TRAP_DEBUG = 1, TRAP_NMI = 2, TRAP_BREAKPOINT = 3, TRAP_OPCODE = 6,
+	TRAP_DOUBLE = 8, TRAP_STACK = 12, TRAP_GP = 13, TRAP_PAGE = 14
+};
+
+/* gdt.c */
+void gdt_init(struct cpu *cpu);			/* GDT, TSS with its stacks; resets %gs, so set it afterwards */
+void gdt_set_kstack(vm_offset_t top);		/* where traps from user mode start on this CPU */
+void stack_guards_init(void);			/* unmap the guard pages below them; after pmap_bootstrap() */
+/* Is `sp` in the guard below one of the interrupt-stack-table stacks or the boot stack?  Its name, or NULL. */
+const char *stack_guard_name(vm_offset_t sp);
+
+/* trap.S */
+extern char trap_stubs[];			/* 256 of them, 16 bytes apart */
+extern char trap_return_address[];		/* what a backtrace sees above a trap frame */
+
+/* trap.c */
+void trap(struct trapframe *frame);
+void trap_page_fault(struct trapframe *frame);
+void trap_print_frame(const struct trapframe *frame);
+bool extable_fixup(struct trapframe *frame);
+
+/* switch.S */
+struct switch_frame {
+	uint64_t	rflags, r15, r14, r13, r12, rbx, rbp, rip;
+};
+void cpu_switch(uint64_t *save_rsp, uint64_t load_rsp);
+void thread_trampoline(void);			/* first return address of a new thread */
+void thread_start(void);			/* thread.c; called by the trampoline */
+
+/* copy.S: the instructions that may fault on a user address.  0 or EFAULT. */
+int  user_copy(void *dst, const void *src, size_t len);
+/* Copies up to and with the NUL; *done = bytes copied.  0, EFAULT, or ENAMETOOLONG after max bytes without NUL. */
+int  user_copy_string(char *dst, const char *src, size_t max, size_t *done);
+bool peek_word(const uint64_t *va, uint64_t *value);
+
+/* acpi.c */
+#define ACPI_IOAPIC_MAX		4
+#define ACPI_OVERRIDE_MAX	16
+struct acpi_ioapic {
+	uint64_t	pa;
+	uint32_t	gsi_base;
+};
+struct acpi_override {			/* an ISA line that is not wired to the GSI of its number */
+	uint8_t		irq;
+	bool		active_low, level;
+	uint32_t	gsi;
+};
+struct acpi_info {
+	bool		found;		/* a MADT was there; otherwise the standard addresses */
+	uint64_t	lapic_pa;
+	unsigned	ncpu;		/* processors that the MADT calls enabled */
+	uint32_t	lapic_id[MAX_CPUS];
+	unsigned	nioapic;
+	struct acpi_ioapic ioapic[ACPI_IOAPIC_MAX];
+	unsigned	noverride;
+	struct acpi_override override[ACPI_OVERRIDE_MAX];
+	uint8_t		century;	/* CMOS register of the century, 0: none told */
+};
+extern struct acpi_info acpi_info;
+void acpi_init(const struct boot_info *bi);	/* before pmap_bootstrap(): uses start.S's map of low memory */
+
+/* lapic.c */
+void lapic_init(void);				/* after vm_kern_init() */
+uint32_t lapic_id(void);
+uint32_t lapic_timer_count(void);		/* of the free-running calibration count, downwards */
+void lapic_timer_calibrate_begin(void);
+void lapic_timer_set_rate(uint32_t counts_per_tick);
+
+/* ioapic.c */
+void ioapic_init(void);
+/* Route a global system interrupt.  ENODEV when no IOAPIC serves it. */
+int  ioapic_route(uint32_t gsi, uint8_t vector, uint32_t lapic, bool active_low, bool level);
+
+/* intr.c */
+void intr_dispatch(struct trapframe *frame);
+
+/* clock.c */
+void clock_intr(void);				/* the timer's interrupt on this CPU */
+
+#endif

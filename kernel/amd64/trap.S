@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Traps: from the processor to trap(struct trapframe *) and back.
+ *
+ *	stub (one of 256)	makes the frame uniform: pushes 0 where the CPU pushes no error code, and the vector
+ *	trap_common		swapgs if we come from user mode; saves the registers; calls trap()
+ *	trap_paranoid		the same for NMI and double fault, which may come between a swapgs and its iretq,
+ *				so it looks at the GS base itself
+ *
+ * The CFI describes the frame exactly, so that gdb walks from trap() into the interrupted function.
+ */
+#include "kernel/amd64/layout.h"
+
+#define FRAME_CS	(18 * 8)	/* offset in struct trapframe, with all registers pushed */
+
+	.cfi_sections .debug_frame
+	.text
+
+	.macro	PUSH_REG reg
+	pushq	%\reg
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset \reg, 0
+	.endm
+
+	.macro	POP_REG reg
+	popq	%\reg
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore \reg
+	.endm
+
+	.macro	PUSH_ALL
+	PUSH_REG rax
+	PUSH_REG rbx
+	PUSH_REG rcx
+	PUSH_REG rdx
+	PUSH_REG rsi
+	PUSH_REG rdi
+	PUSH_REG rbp
+	PUSH_REG r8
+	PUSH_REG r9
+	PUSH_REG r10
+	PUSH_REG r11
+	PUSH_REG r12
+	PUSH_REG r13
+	PUSH_REG r14
+	PUSH_REG r15
+	.endm
+
+	.macro	POP_ALL
+	POP_REG	r15
+	POP_REG	r14
+	POP_REG	r13
+	POP_REG	r12
+	POP_REG	r11
+	POP_REG	r10
+	POP_REG	r9
+	POP_REG	r8
+	POP_REG	rbp
+	POP_REG	rdi
+	POP_REG	rsi
+	POP_REG	rdx
+	POP_REG	rcx
+	POP_REG	rbx
+	POP_REG	rax
+	.endm
+
+	/* CFA: just above the frame that the CPU pushed.  `size`: bytes pushed so far. */
+	.macro	TRAP_CFI size
+	.cfi_startproc simple
+	.cfi_signal_frame
+	.cfi_def_cfa rsp, \size
+	.cfi_offset rip, -40
+	.cfi_offset rsp, -16
+	.endm
+
+	/* The exceptions for which the CPU pushes an error code, as a mask of vectors. */
+	.set	ERROR_CODE_MASK, (1<<8)|(1<<10)|(1<<11)|(1<<12)|(1<<13)|(1<<14)|(1<<17)|(1<<21)|(1<<29)|(1<<30)
+
+	.global	trap_stubs
+	.type	trap_stubs, @function
+	.balign	16
+trap_stubs:
+	.set	vec, 0
+	.rept	256
+	.balign	16
+	.set	has_error, 0
+	.if	vec < 32
+	.set	has_error, (ERROR_CODE_MASK >> vec) & 1
+	.endif
+	.if	has_error
+	TRAP_CFI 48
+	.else
+	TRAP_CFI 40
+	pushq	$0
+	.cfi_adjust_cfa_offset 8
+	.endif
+	pushq	$vec
+	.cfi_adjust_cfa_offset 8
+	.if	(vec == 2) || (vec == 8)
+	jmp	trap_paranoid
+	.else
+	jmp	trap_common
+	.endif
+	.cfi_endproc
+	.set	vec, vec + 1
+	.endr
+	.size	trap_stubs, . - trap_stubs
+
+	.type	trap_common, @function
+	.balign	16
+trap_common:
+	TRAP_CFI 56
+	PUSH_ALL
+	testb	$3, FRAME_CS(%rsp)
+	jz	1f
+	swapgs
+1:	cmpb	$0, cpu_smap(%rip)
+	je	2f
+	clac				/* an open window stays with the code that opened it */
+2:	cld
+	movq	%rsp, %rdi
+	call	trap
+	.global	trap_return_address
+trap_return_address:
+	cli
+	testb	$3, FRAME_CS(%rsp)
+	jz	3f
+	swapgs
+3:	POP_ALL
+	addq	$16, %rsp
+	.cfi_adjust_cfa_offset -16
+	iretq
+	.cfi_endproc
+	.size	trap_common, . - trap_common
+
+	.type	trap_paranoid, @function
+	.balign	16
+trap_paranoid:
+	TRAP_CFI 56
+	PUSH_ALL
+	xorl	%ebx, %ebx		/* %ebx: must swap back */
+	movl	$0xc0000101, %ecx	/* the kernel's GS base lies in the upper half */
+	rdmsr
+	testl	%edx, %edx
+	js	1f
+	swapgs
+	incl	%ebx
+1:	cmpb	$0, cpu_smap(%rip)
+	je	2f
+	clac
+2:	cld
+	movq	%rsp, %rdi
+	call	trap
+	.global	trap_paranoid_return_address
+trap_paranoid_return_address:
+	testl	%ebx, %ebx
+	jz	3f
+	swapgs
+3:	POP_ALL
+	addq	$16, %rsp
+	.cfi_adjust_cfa_offset -16
+	iretq
+	.cfi_endproc
+	.size	trap_paranoid, . - trap_paranoid
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The console: where printf goes and where the monitor reads. */
+#ifndef KERNEL_CONSOLE_H
+#define KERNEL_CONSOLE_H
+
+#include "kernel/lib/types.h"
+
+void console_init_early(void);		/* polled output on COM1; works before anything else */
+void console_putc(char c);
+void console_write(const char *s, size_t len);
+void console_init_irq(void);		/* interrupt-driven input, once interrupts are routed */
+/* Next input byte.  => sleeps in "ttyin"; with nowait returns -1 when there is none. */
+int  console_getc(bool nowait);
+/* Read an edited line (echo, backspace, Ctrl-U).  => sleeps.  Returns its length, -1 on Ctrl-D on an empty line. */
+int  console_gets(char *buf, size_t size);
+/* From the UART's interrupt: one input byte. */
+void console_input(char c);
+/* From panic: break the console's lock. */
+void console_break_lock(void);
+
+/* Leave QEMU: status 0 to 110 goes out as 16 + status on isa-debug-exit (DESIGN 2). */
+void machine_exit(int status) __noreturn;
+void machine_exit_panic(void) __noreturn;	/* writes 0x7f */
+
+#endif

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Buffers: waiting for a request to a disk, and the cache of metadata blocks.
+ *
+ * Only metadata lives here: inodes, pointer blocks, directories, descriptors.  A file's data lives in
+ * its object's pages (DESIGN 6), so no block is ever in both places and nothing needs to be kept
+ * coherent.
+ *
+ *	            bread, absent                 read succeeded
+ *	(no buffer) -------------> BUSY, no CACHE ---------------> BUSY, CACHE   one owner
+ *	     ^                          | read failed                 |   ^
+ *	     |<-------------------------+                             v   | bread, present
+ *	     |<------------- memory wanted, binval --------------- on the LRU    nobody's
+ *
+ * The cache is a tree ordered by (device vnode, block) and a list of idle buffers, oldest first.  A
+ * busy buffer stays in the tree, so whoever asks for the same block meanwhile finds it, sleeps, and
+ * then has the block without another read.  A failed read is forgotten: sleepers find the tree empty
+ * and read for themselves.  There is no sleeping on a freed buffer: sleepers use its address only as a
+ * channel and look the block up again.
+ *
+ * Bounded: the bytes of all cached buffers stay under a limit.  When every buffer is busy and the limit
+ * is reached, a reader sleeps, except that one may go beyond: the reserve.  Our readers hold at most one
+ * buffer at a time, so the owners that a sleeper waits for always finish; the reserve covers a reader
+ * that must hold one and read another, one at a time.
+ *
+ * Locks: bio_lock (spin) guards the tree, the list, the accounts and B_BUSY, and is the interlock of
+ * completion, so it is taken in interrupts.  A driver calls biodone() with none of its own locks held.
+ * Memory is allocated and freed with no lock held.
+ *
+ * Why not one hash chain per block, as 4.4BSD does: a tree needs no sizing for 8 MiB or for 16 GiB, and
+ * finds all blocks of one device, for binval(), in order.
+ */
+#include "kernel/fs/buf.h"
+#include "kernel/fs/vnode.h"
+#include "kernel/kassert.h"
+#include "kernel/lib/errno.h"
+#include "kernel/lib/string.h"
+#include "kernel/malloc.h"
+#include "kernel/thread.h"
+#include "vm/pmap.h"
+#include "vm/vm_page.h"
+
+static MALLOC_DEFINE(M_BIOHDR, "bio headers");
+static MALLOC_DEFINE(M_BIODATA, "bio data");
+
+#define BIO_BLOCKS_MIN	16		/* the cache may always hold this many blocks */
+#define BIO_RAM_SHARE	32		/* and this part of memory */
+
+static struct spinlock bio_lock = SPINLOCK_INITIALIZER("bio", RANK_BIO);
+
+/* (all under bio_lock) */
+static struct {
+	struct rb_tree	 tree;		/* every cached buffer, busy or not */
+	TAILQ_HEAD(, buf) lru;		/* the idle ones, oldest first */
+	uint64_t	 bytes_ram;	/* (constant) the limit by memory */
+	bool		 reserve_used;	/* somebody went beyond the limit */
+	struct bio_stats stats;
+} bio;
+
+/* ---- one request ---- */
+
+void
+buf_init(struct buf *bp, struct vnode *devvp, daddr_t blkno, void *data, size_t len, uint32_t flags)
+{
+	memset(bp, 0, sizeof(*bp));
+	bp->b_flags = flags;
+	bp->b_vp = devvp;
+	bp->b_blkno = blkno;
+	bp->b_bcount = bp->b_bufsize = bp->b_resid = len;
+	bp->b_data = data;
+}
+
+int
+buf_segments(const struct buf *bp, struct phys_seg *segs, int max)
+{
+	vm_offset_t va = (vm_offset_t)bp->b_data, end = va + bp->b_bcount;
+	int n = 0;
+
+	while (va < end) {
+		uint32_t len = (uint32_t)MIN(end - va, PAGE_SIZE - (va & PAGE_MASK));
+		vm_paddr_t pa = pmap_kextract(va);
+
+		if (n > 0 && segs[n - 1].addr + segs[n - 1].len == pa) {
+			segs[n - 1].len += len;
+		} else {
+			if (n == max)
+				return (0);
+			segs[n].addr = pa;
+			segs[n].len = len;
+			n++;
+		}
+		va += len;
+	}
+	return (n);
+}
+
+void
+bdone(struct buf *bp)
+{
+	spin_lock(&bio_lock);
+	KASSERT((bp->b_flags & B_DONE) == 0, "buf %p of block %ld completed twice", bp, bp->b_blkno);
+	bp->b_flags |= B_DONE;
+	wakeup(bp);
+	spin_unlock(&bio_lock);
+}
+
+void
+biodone(struct buf *bp)
+{
+	KASSERT((bp->b_flags & B_DONE) == 0, "buf %p of block %ld completed twice", bp, bp->b_blkno);
+	KASSERT(bp->b_error == 0 || (bp->b_flags & B_ERROR) != 0, "buf %p has error %d without B_ERROR",
+	    bp, bp->b_error);
+	if ((bp->b_flags & B_CALL) != 0)
+		bp->b_iodone(bp);
+	else
+		bdone(bp);
+}
+
+int
+biowait(struct buf *bp, const char *wmesg)
+{
+	spin_lock(&bio_lock);
+	while ((bp->b_flags & B_DONE) == 0)
+		tsleep(bp, &bio_lock.lk, wmesg, 0);
+	spin_unlock(&bio_lock);
+	if ((bp->b_flags & B_ERROR) == 0)
+		return (0);
+	return (bp->b_error != 0 ? bp->b_error : EIO);
+}
+
+/* ---- the tree: => bio_lock held ---- */
+
+#define NODE_BUF(node)	container_of(node, struct buf, b_node)
+
+/* Negative, zero, positive: (devvp, blkno) lies before, at, after bp. */
+static int
+bio_compare(const struct vnode *devvp, daddr_t blkno, const struct buf *bp)
+{
+	if (devvp != bp->b_vp)
+		return ((uintptr_t)devvp < (uintptr_t)bp->b_vp ? -1 : 1);
+	return (blkno < bp->b_blkno ? -1 : blkno > bp->b_blkno);
+}
+
+static struct buf *
+bio_find(const struct vnode *devvp, daddr_t blkno)
+{
+	struct rb_node *node = bio.tree.root;
+
+	while (node != NULL) {
+		int c = bio_compare(devvp, blkno, NODE_BUF(node));
+
+		if (c == 0)
+			return (NODE_BUF(node));
+		node = node->child[c > 0];
+	}
+	return (NULL);
+}
+
+/* The first buffer of a device, or NULL. */
+static struct buf *
+bio_first(const struct vnode *devvp)
+{
+	struct rb_node *node = bio.tree.root;
+	struct buf *best = NULL;
+
+	while (node != NULL) {
+		int c = bio_compare(devvp, INT64_MIN, NODE_BUF(node));
+
+		if (c < 0)
+			best = NODE_BUF(node);
+		node = node->child[c > 0];
+	}
+	return (best != NULL && best->b_vp == devvp ? best : NULL);
+}
+
+static void
+bio_insert(struct buf *bp)
+{
+	struct rb_node *parent = NULL, *node = bio.tree.root;
+	int side = 0;
+
+	while (node != NULL) {
+		parent = node;
+		side = bio_compare(bp->b_vp, bp->b_blkno, NODE_BUF(node)) > 0;
+		node = node->child[side];
+	}
+	rb_insert(&bio.tree, parent, side, &bp->b_node, NULL);
+	bio.stats.count++;
+	bio.stats.busy++;
+}
+
+/* Take a busy buffer out of the tree and out of the accounts; the caller frees it without the lock. */
+static void
+bio_forget(struct buf *bp)
+{
+	KASSERT((bp->b_flags & B_BUSY) != 0, "forgetting buf %p, which is not busy", bp);
+	rb_remove(&bio.tree, &bp->b_node, NULL);
+	bio.stats.bytes -= bp->b_bufsize;
+	bio.stats.count--;
+	bio.stats.busy--;
+	if ((bp->b_flags & B_RESERVE) != 0)
+		bio.reserve_used = false;
+	if (bp->b_wanted)
+		wakeup(bp);
+	wakeup(&bio.stats.bytes);
+}
+
+/* Make an idle buffer ours. */
+static void
+bio_take(struct buf *bp)
+{
+	TAILQ_REMOVE(&bio.lru, bp, b_link);
+	bp->b_flags |= B_BUSY;
+	bio.stats.busy++;
+}
+
+/* The oldest idle buffer, taken and forgotten, or NULL. */
+static struct buf *
+bio_evict(void)
+{
+	struct buf *bp = TAILQ_FIRST(&bio.lru);
+
+	if (bp != NULL) {
+		bio_take(bp);
+		bio_forget(bp);
+	}
+	return (bp);
+}
+
+/* => no lock held */
+static void
+buf_free(struct buf *bp)
+{
+	struct vnode *devvp = bp->b_vp;
+
+	kfree(bp->b_data, &M_BIODATA);
+	kfree(bp, &M_BIOHDR);
+	vrele(devvp);
+}
+
+static struct buf *
+buf_alloc(struct vnode *devvp, daddr_t blkno, size_t size, uint32_t flags)
+{
+	struct buf *bp = kmalloc(sizeof(*bp), &M_BIOHDR, M_WAITOK);
+
+	buf_init(bp, devvp, blkno, kmalloc(size, &M_BIODATA, M_WAITOK), size, B_BUSY | flags);
+	vref(devvp);
+	return (bp);
+}
+
+/* ---- the cache ---- */
+
+void
+bio_init(void)
+{
+	TAILQ_INIT(&bio.lru);
+	bio.bytes_ram = (uint64_t)vm_page_count * PAGE_SIZE / BIO_RAM_SHARE;
+	bio.stats.bytes_max = bio.bytes_ram;
+	pbuf_init();
+}
+
+/*
+ * Account for one more block of `size` bytes, throwing out idle ones.
+ *
+ * => bio_lock held; dropped and retaken unless this returns true: then look again.
+ * => sleeps in "getblk" when every buffer is busy.
+ * => true: the bytes are ours; *flags is B_RESERVE if they are beyond the limit.
+ */
+static bool
+bio_reserve(size_t size, uint32_t *flags)
+{
+	struct buf *victim;
+
+	*flags = 0;
+	bio.stats.bytes_max = MAX(bio.stats.bytes_max, (uint64_t)BIO_BLOCKS_MIN * size);
+	if (bio.stats.bytes + size > bio.stats.bytes_max) {
+		victim = bio_evict();
+		if (victim != NULL) {
+			spin_unlock(&bio_lock);
+			buf_free(victim);
+			spin_lock(&bio_lock);
+			return (false);
+		}
+		if (bio.reserve_used) {
+			tsleep(&bio.stats.bytes, &bio_lock.lk, "getblk", 0);
+			return (false);
+		}
+		bio.reserve_used = true;
+		*flags = B_RESERVE;
+	}
+	bio.stats.bytes += size;
+	bio.stats.bytes_peak = MAX(bio.stats.bytes_peak, bio.stats.bytes);
+	return (true);
+}
+
+/* Bytes of bio_reserve() that were not needed after all.  => bio_lock held */
+static void
+bio_unreserve(struct buf *bp)
+{
+	bio.stats.bytes -= bp->b_bufsize;
+	if ((bp->b_flags & B_RESERVE) != 0)
+		bio.reserve_used = false;
+	wakeup(&bio.stats.bytes);
+}
+
+/*
+ * The buffer of a block, with or without its contents.
+ *
+ * => sleeps in "getblk" while another thread owns it, or for room.
+ * => returns it busy by us; B_CACHE says whether the contents are there.
+ */
+static struct buf *
+getblk(struct vnode *devvp, daddr_t blkno, size_t size)
+{
+	struct buf *bp, *fresh = NULL;
+	uint32_t flags;
+
+	spin_lock(&bio_lock);
+	for (;;) {
+		bp = bio_find(devvp, blkno);
+		if (bp != NULL && (bp->b_flags & B_BUSY) != 0) {
+			bp->b_wanted = true;
+			tsleep(bp, &bio_lock.lk, "getblk", 0);
+			/* re-check: the buffer may have been freed; look the block up again. */
+			continue;
+		}
+		if (bp != NULL) {
+			bio_take(bp);
+			break;
+		}
+		if (fresh != NULL) {
+			bio_insert(fresh);
+			bp = fresh;
+			fresh = NULL;
+			break;
+		}
+		if (!bio_reserve(size, &flags))
+			continue;
+		spin_unlock(&bio_lock);
+		fresh = buf_alloc(devvp, blkno, size, flags);
+		spin_lock(&bio_lock);
+		/* re-check: another thread may have brought the same block in. */
+	}
+	if (fresh != NULL)
+		bio_unreserve(fresh);
+	spin_unlock(&bio_lock);
+	if (fresh != NULL)
+		buf_free(fresh);
+	KASSERT(bp->b_bcount == size, "block %ld is cached with %zu bytes, wanted with %zu", blkno,
+	    bp->b_bcount, size);
+	return (bp);
+}
+
+int
+bread(struct vnode *devvp, daddr_t blkno, size_t size, struct buf **bpp)
+{
+	struct buf *bp = getblk(devvp, blkno, size);
+	bool hit = (bp->b_flags & B_CACHE) != 0;
+	int error;
+
+	*bpp = NULL;
+	spin_lock(&bio_lock);
+	bio.stats.hits += hit;
+	bio.stats.misses += !hit;
+	spin_unlock(&bio_lock);
+	if (hit) {
+		*bpp = bp;
+		return (0);
+	}
+	bp->b_flags |= B_READ;
+	error = VOP_STRATEGY(devvp, bp);
+	if (error == 0)
+		error = biowait(bp, "biord");
+	if (error == 0 && bp->b_resid != 0)
+		error = EIO;
+	if (error != 0) {
+		bp->b_flags |= B_INVAL;
+		brelse(bp);
+		return (error);
+	}
+	bp->b_flags |= B_CACHE;
+	*bpp = bp;
+	return (0);
+}
+
+void
+brelse(struct buf *bp)
+{
+	bool keep = (bp->b_flags & (B_INVAL | B_ERROR | B_RESERVE)) == 0;
+
+	KASSERT((bp->b_flags & (B_BUSY | B_PBUF)) == B_BUSY, "brelse of buf %p with flags 0x%x", bp,
+	    bp->b_flags);
+	spin_lock(&bio_lock);
+	if (keep) {
+		bp->b_flags &= ~B_BUSY;
+		bio.stats.busy--;
+		TAILQ_INSERT_TAIL(&bio.lru, bp, b_link);
+		if (bp->b_wanted)
+			wakeup(bp);
+		bp->b_wanted = false;
+		wakeup(&bio.stats.bytes);
+	} else {
+		bio_forget(bp);
+	}
+	spin_unlock(&bio_lock);
+	if (!keep)
+		buf_free(bp);
+}
+
+void
+binval(struct vnode *devvp)
+{
+	struct buf *bp;
+
+	spin_lock(&bio_lock);
+	while ((bp = bio_first(devvp)) != NULL) {
+		if ((bp->b_flags & B_BUSY) != 0) {
+			bp->b_wanted = true;
+			tsleep(bp, &bio_lock.lk, "binval", 0);
+			/* re-check: everything; start with the device's first block again. */
+			continue;
+		}
+		bio_take(bp);
+		bio_forget(bp);
+		spin_unlock(&bio_lock);
+		buf_free(bp);
+		spin_lock(&bio_lock);
+	}
+	spin_unlock(&bio_lock);
+}
+
+size_t
+bio_shrink(size_t pages_wanted)
+{
+	size_t bytes = 0;
+	struct buf *bp;
+
+	while (bytes < pages_wanted * PAGE_SIZE) {
+		spin_lock(&bio_lock);
+		bp = bio_evict();
+		spin_unlock(&bio_lock);
+		if (bp == NULL)
+			break;
+		bytes += bp->b_bufsize;
+		buf_free(bp);
+	}
+	return (bytes / PAGE_SIZE);
+}
+
+void
+bio_get_stats(struct bio_stats *st)
+{
+	spin_lock(&bio_lock);
+	*st = bio.stats;
+	spin_unlock(&bio_lock);
+}

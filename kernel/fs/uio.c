@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Moving bytes between the kernel and whatever a uio describes.
+ *
+ *	uio_iov -> [base, len] [base, len] ...	consumed from the front: the first piece shrinks, then goes
+ *	uio_offset				moves forward with it
+ *	uio_resid				what is still wanted
+ *
+ * One loop serves both directions and both kinds of memory; what differs is one copy function.  UIO_NOCOPY moves nothing: the
+ * pager's pages are the data, and only the accounts advance.
+ *
+ * A copy to user memory may fault, and the fault may need any vnode and any page, so callers hold neither (DESIGN 6).
+ */
+#include "kernel/fs/uio.h"
+#include "kernel/amd64/cpu.h"
+#include "kernel/kassert.h"
+#include "kernel/lib/errno.h"
+#include "kernel/lib/string.h"
+
+void
+uio_init_kernel(struct uio *uio, struct iovec *iov, void *base, size_t len, off_t off, enum uio_rw rw)
+{
+	iov->iov_base = base;
+	iov->iov_len = len;
+	uio->uio_iov = iov;
+	uio->uio_iovcnt = 1;
+	uio->uio_offset = off;
+	uio->uio_resid = len;
+	uio->uio_segflg = UIO_SYSSPACE;
+	uio->uio_rw = rw;
+}
+
+/* Copy n bytes between `cp` (NULL: zeros) and `base`, which is what the uio says it is. */
+static int
+uio_copy(const struct uio *uio, void *cp, void *base, size_t n)
+{
+	switch (uio->uio_segflg) {
+	case UIO_NOCOPY:
+		return (0);
+	case UIO_SYSSPACE:
+		if (cp == NULL)
+			memset(base, 0, n);
+		else if (uio->uio_rw == UIO_READ)
+			memmove(base, cp, n);
+		else
+			memmove(cp, base, n);
+		return (0);
+	case UIO_USERSPACE:
+		if (uio->uio_rw == UIO_READ)
+			return (copyout(cp, (vm_offset_t)base, n));
+		return (copyin((vm_offset_t)base, cp, n));
+	}
+	panic("uio %p has segment kind %d", uio, uio->uio_segflg);
+}
+
+/* The uio's first piece lost n bytes at its front. */
+static void
+uio_advance(struct uio *uio, size_t n)
+{
+	struct iovec *iov = uio->uio_iov;
+
+	iov->iov_base = (char *)iov->iov_base + n;
+	iov->iov_len -= n;
+	uio->uio_resid -= n;
+	uio->uio_offset += (off_t)n;
+}
+
+int
+uiomove(void *cp, size_t n, struct uio *uio)
+{
+	int error;
+
+	while (n > 0 && uio->uio_resid > 0 && uio->uio_iovcnt > 0) {
+		struct iovec *iov = uio->uio_iov;
+		size_t piece = MIN(MIN(n, iov->iov_len), uio->uio_resid);
+
+		if (piece == 0) {
+			uio->uio_iov++;
+			uio->uio_iovcnt--;
+			continue;
+		}
+		error = uio_copy(uio, cp, iov->iov_base, piece);
+		if (error != 0)
+			return (error);
+		uio_advance(uio, piece);
+		cp = (char *)cp + piece;
+		n -= piece;
+	}
+	return (0);
+}
+
+int
+uiozero(size_t n, struct uio *uio)
+{
+	static const char zeros[512];
+	int error;
+
+	KASSERT(uio->uio_rw == UIO_READ, "zeros written into the kernel");
+	while (n > 0 && uio->uio_resid > 0) {
+		size_t piece = MIN(MIN(n, sizeof(zeros)), uio->uio_resid);
+
+		error = uiomove((void *)(uintptr_t)zeros, piece, uio);
+		if (error != 0)
+			return (error);
+		n -= piece;
+	}
+	return (0);
+}

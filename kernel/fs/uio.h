@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A transfer described: where in the file, and to or from which pieces of memory. */
+#ifndef KERNEL_FS_UIO_H
+#define KERNEL_FS_UIO_H
+
+#include "kernel/lib/types.h"
+
+enum uio_seg { UIO_USERSPACE, UIO_SYSSPACE, UIO_NOCOPY /* the data already lies in the object's pages */ };
+enum uio_rw { UIO_READ, UIO_WRITE };
+
+struct iovec {
+	void	*iov_base;
+	size_t	 iov_len;		/* bytes */
+};
+
+struct uio {
+	struct iovec	*uio_iov;
+	int		 uio_iovcnt;
+	off_t		 uio_offset;	/* in the file, bytes; moves */
+	size_t		 uio_resid;	/* bytes left; shrinks */
+	enum uio_seg	 uio_segflg;
+	enum uio_rw	 uio_rw;
+};
+
+/* One piece of kernel memory. */
+void uio_init_kernel(struct uio *uio, struct iovec *iov, void *base, size_t len, off_t off, enum uio_rw rw);
+/*
+ * Move n bytes between kernel memory at `cp` and the uio, advancing it.  => UIO_USERSPACE faults: nothing that a fault needs
+ * may be held.  Returns 0 or EFAULT (then part may have been moved, and the uio says how much).
+ */
+int  uiomove(void *cp, size_t n, struct uio *uio);
+/* The same with zeros as the source. */
+int  uiozero(size_t n, struct uio *uio);
+
+#endif

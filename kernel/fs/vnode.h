@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Vnodes and mounts: files as the rest of the kernel sees them, whatever filesystem they come from.
+ *
+ * A vnode in use has v_usecount > 0.  With the last reference VOP_INACTIVE runs and the vnode rests on the free list with its
+ * identity, so that the next lookup finds it again; when it is recycled, vgone() detaches it from its filesystem (VOP_RECLAIM) and
+ * gives it `dead` operations.  A vnode's object holds one reference for as long as it is alive, also in the object cache.
+ *
+ * Lock order: a parent directory's vnode before its child's; v_lock before the object's lock; use counts and flags are guarded by
+ * the spin lock vnode_list_lock, never held across a sleep.
+ *
+ * (v) v_lock   (l) vnode_list_lock   (n) the name cache's lock   (c) constant while the vnode has this identity
+ */
+#ifndef KERNEL_FS_VNODE_H
+#define KERNEL_FS_VNODE_H
+
+#include "kernel/cred.h"
+#include "kernel/fs/uio.h"
+#include "kernel/lib/errno.h"
+#include "kernel/lib/queue.h"
+#include "kernel/lib/types.h"
+#include "kernel/lock.h"
+
+struct buf;
+struct disk;
+struct mount;
+struct vm_object;
+struct vm_page;
+struct vnode;
+
+enum vtype { VNON, VREG, VDIR, VLNK, VBLK, VCHR, VFIFO, VSOCK, VBAD };
+
+/* v_flag (l) */
+#define VROOT		0x0001u		/* root of its filesystem */
+#define VTEXT		0x0002u		/* a program runs from it */
+#define VVMIO		0x0004u		/* has an object, through which all its data goes */
+#define VOLOCK		0x0008u		/* its object is being made or looked up */
+#define VOWANT		0x0010u		/* somebody sleeps for VOLOCK */
+#define VAGE		0x0020u		/* recycle it before others: insert at the head of the free list */
+#define VXLOCK		0x0040u		/* being recycled; vget() waits and fails */
+#define VONFREE		0x0080u		/* on the free list */
+#define VUSED		0x0100u		/* a reference was taken since VOP_INACTIVE ran: run it again before resting */
+
+struct vnode {
+	const struct vnodeops	*v_op;		/* (c) */
+	void			*v_data;	/* (c) the filesystem's own part */
+	struct mount		*v_mount;	/* (c) NULL once the filesystem is gone, and for devices */
+	struct disk		*v_disk;	/* (c) bdevvp()'s vnodes: the disk; NULL for a device node of a filesystem */
+	enum vtype		 v_type;	/* (c) */
+	uint32_t		 v_flag;	/* (l) */
+	int			 v_usecount;	/* (l) */
+	uint32_t		 v_id;		/* (l) changes with identity: what the name cache compares */
+	ino_t			 v_ino;		/* (c) for messages and the tour */
+	struct vm_object	*v_object;	/* (l) plus VOLOCK: the VM's part; at most one */
+	struct rwlock		 v_lock;	/* VOP_LOCK */
+	TAILQ_ENTRY(vnode)	 v_mntvnodes;	/* (l) all vnodes of a mount */
+	TAILQ_ENTRY(vnode)	 v_freelist;	/* (l) */
+	struct mount		*v_mountedhere;	/* (l) a filesystem mounted on this directory, or NULL */
+	TAILQ_HEAD(, namecache)	 v_cache_src;	/* (n) cached names in this directory */
+	TAILQ_HEAD(, namecache)	 v_cache_dst;	/* (n) cached names of this vnode */
+};
+
+struct vattr {
+	enum vtype	va_type;
+	uint16_t	va_mode;	/* permission bits */
+	uint32_t	va_uid, va_gid, va_nlink;
+	uint64_t	va_size;	/* bytes */
+	uint64_t	va_blocks;	/* allocated, 512-byte units */
+	uint32_t	va_blocksize;	/* bytes */
+	ino_t		va_fileid;
+	int64_t		va_atime, va_mtime, va_ctime;	/* seconds since 1970 */
+};
+
+/* What VOP_BMAP found.  A hole is never an error, an error is never a hole. */
+struct bmap {
+	bool		hole;		/* no block is allocated here: reads as zeros */
+	daddr_t		blkno;		/* on the device, 512-byte units; meaningless for a hole */
+	uint32_t	ahead;		/* filesystem blocks contiguous after it (for a hole: further holes), cut at EOF */
+	uint32_t	behind;		/* and before it */
+};
+
+/* One entry of a directory, as VOP_READDIR hands it out. */
+struct dirent {
+	ino_t		d_ino;
+	off_t		d_next;		/* offset at which to go on */
+	enum vtype	d_type;		/* VNON: not known without reading the inode */
+	uint8_t		d_namlen;
+	char		d_name[256];
+};
+/* Nonzero: stop; this entry was not taken. */
+typedef int (*dirent_fn)(void *arg, const struct dirent *de);
+
+/* ioflag */
+#define IO_SYNC		0x1		/* do not return before it is on disk */
+#define IO_VMIO		0x2		/* from the pager: pages are already where they belong */
+#define IO_NOREUSE	0x4		/* read once: do not keep */
+
+/*
+ * The operations.  A NULL slot answers EOPNOTSUPP.
+ * Vnode lock on entry, unchanged on exit:  S shared or exclusive, X exclusive, - none needed.
+ */
+struct vnodeops {
+	const char *name;
+	/* S(dvp): find `name` (no '/', not NUL-terminated).  0: *vpp referenced, unlocked.  ENOENT, ENOTDIR, EUCLEAN, EIO. */
+	int (*lookup)(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp);
+	int (*getattr)(struct vnode *vp, struct vattr *va);				/* S */
+	/* S: fills from and copies out of the object's pages; short at EOF. */
+	int (*read)(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
+	int (*write)(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);	/* X */
+	/*
+	 * S: calls fn for each entry from *off on, moving *off past those that fn took.  fn may be called with a buffer held: it
+	 * must not sleep for a buffer, a vnode or user memory; it copies what it wants and returns.
+	 */
+	int (*readdir)(struct vnode *vp, off_t *off, dirent_fn fn, void *arg);
+	int (*readlink)(struct vnode *vp, char *buf, size_t size, size_t *len);		/* S */
+	/*
+	 * S: where logical block `lbn` lies.  devvpp (may be NULL): the device's vnode, not referenced: it lives as long as the mount.
+	 * bm may be NULL, to ask only for the device.  May read metadata and sleep.  EFBIG past what the format can address.
+	 */
+	int (*bmap)(struct vnode *vp, daddr_t lbn, struct vnode **devvpp, struct bmap *bm);
+	int (*strategy)(struct vnode *devvp, struct buf *bp);				/* -: starts I/O on a device vnode */
+	/* S: the filesystem fills the pages itself, by vm_pager.h's contract for get; *result is a VM_PAGER_ code. */
+	int (*getpages)(struct vnode *vp, struct vm_page **m, int count, int reqpage, int *result);
+	int (*putpages)(struct vnode *vp, struct vm_page **m, int count, bool sync, int *rtvals, int *result);	/* X */
+	int (*inactive)(struct vnode *vp);		/* X: last reference went away */
+	int (*reclaim)(struct vnode *vp);		/* X: free v_data; never fails */
+};
+
+#define VOP(vp, op, ...) \
+	((vp)->v_op->op != NULL ? (vp)->v_op->op((vp), ##__VA_ARGS__) : EOPNOTSUPP)
+#define VOP_LOOKUP(dvp, name, len, vpp)		VOP(dvp, lookup, name, len, vpp)
+#define VOP_GETATTR(vp, va)			VOP(vp, getattr, va)
+#define VOP_READ(vp, uio, fl, cr)		VOP(vp, read, uio, fl, cr)
+#define VOP_WRITE(vp, uio, fl, cr)		VOP(vp, write, uio, fl, cr)
+#define VOP_READDIR(vp, off, fn, arg)		VOP(vp, readdir, off, fn, arg)
+#define VOP_READLINK(vp, buf, size, len)	VOP(vp, readlink, buf, size, len)
+#define VOP_BMAP(vp, lbn, devvpp, bm)		VOP(vp, bmap, lbn, devvpp, bm)
+#define VOP_STRATEGY(devvp, bp)			VOP(devvp, strategy, bp)
+#define VOP_GETPAGES(vp, m, n, req, res)	VOP(vp, getpages, m, n, req, res)
+#define VOP_PUTPAGES(vp, m, n, sync, rt, res)	VOP(vp, putpages, m, n, sync, rt, res)
+#define VOP_INACTIVE(vp)			VOP(vp, inactive)
+#define VOP_RECLAIM(vp)				VOP(vp, reclaim)
+
+enum vlock_mode { LK_SHARED, LK_EXCLUSIVE };
+void VOP_LOCK(struct vnode *vp, enum vlock_mode mode);		/* => sleeps in "vnode" */
+bool VOP_TRYLOCK(struct vnode *vp, enum vlock_mode mode);
+void VOP_UNLOCK(struct vnode *vp);				/* either mode */
+bool VOP_ISLOCKED(struct vnode *vp);				/* in any mode, by anybody for shared */
+
+extern struct spinlock vnode_list_lock;
+
+void vref(struct vnode *vp);			/* another reference; the caller already has one or holds vnode_list_lock's proof */
+/*
+ * Take a reference on a vnode that may be idle or on its way out.  ENOENT when it was recycled meanwhile. => may sleep in "vget".
+ * => something keeps vp's memory alive until the call has looked (a recycled vnode is freed): a reference, or a list that
+ *    VOP_RECLAIM or cache_purge() would have taken it from.  Such lists use vget_locked().
+ */
+int  vget(struct vnode *vp, uint32_t id);
+/* The same under vnode_list_lock, without sleeping; false: it is being recycled, vget_wait() and look again. */
+bool vget_locked(struct vnode *vp);
+/* => vnode_list_lock held on entry and exit; sleeps in "vget" for vp to go; afterwards vp may be no more. */
+void vget_wait(struct vnode *vp);
+void vrele(struct vnode *vp);			/* => may sleep; no vnode lock held if it may be the last reference */
+void vput(struct vnode *vp);			/* VOP_UNLOCK + vrele */
+/* A new vnode of mp (NULL: a device), one reference, unlocked.  May recycle an idle one.  => sleeps.  ENFILE when none can be had. */
+int  getnewvnode(struct mount *mp, const struct vnodeops *ops, struct vnode **vpp);
+void vgone(struct vnode *vp);			/* detach from its filesystem now.  => sleeps; referenced, unlocked */
+/* Recycle up to n idle vnodes (and free their memory).  Returns how many. */
+int  vnode_shrink(int n);
+/*
+ * Recycle all vnodes of a mount, and let it have no new ones.  => sleeps.  EBUSY: one is in use (*busyp, referenced; NULL when a
+ * thread is on its way to the root), the others may be gone, and the mount goes on.
+ */
+int  vnode_flush_mount(struct mount *mp, struct vnode **busyp);
+int  vnode_count(void);
+int  vnode_inuse(void);				/* v_usecount > 0 */
+
+extern const struct vnodeops dead_vnodeops;	/* of a vnode after vgone(): EIO */
+const char *vtype_name(enum vtype type);
+void vnode_init(void);				/* vfs_init() calls it */
+
+/* The vnode of a disk, referenced.  Always the same one for the same disk while it lives. */
+struct vnode *bdevvp(struct disk *disk);
+
+/*
+ * Path lookup.  => sleeps.  0: *vpp referenced, unlocked.  ENOENT, ENOTDIR, ELOOP (over 40 links), ENAMETOOLONG, EUCLEAN, EIO.
+ * `start` for relative paths and symbolic links inside: NULL means the root.
+ */
+#define NAME_MAX	255		/* bytes in a component */
+#define PATH_MAX	4095		/* bytes in a path, without its NUL */
+#define SYMLINKS_MAX	40		/* links followed in one lookup */
+#define NAMEI_NOFOLLOW	0x1		/* a final symbolic link is the answer itself */
+int  namei(const char *path, struct vnode *start, int flags, struct vnode **vpp);
+
+/*
+ * name cache: remembers (directory, name) -> vnode or "no such entry".
+ * => lookup and enter: dvp locked in any mode, so that no entry of it changes in between.
+ */
+void cache_init(void);				/* vfs_init() calls it */
+bool cache_lookup(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp);	/* true: hit; *vpp referenced or NULL (known absent) */
+void cache_enter(struct vnode *dvp, struct vnode *vp, const char *name, size_t len);
+void cache_purge(struct vnode *vp);		/* forget all names of and in it */
+struct cache_stats { uint64_t hits, negative_hits, misses, entries, entries_max; };
+void cache_get_stats(struct cache_stats *st);
+
+/* ---- mounts ---- */
+#define MNT_RDONLY	0x1
+struct statfs {
+	const char	*f_fstypename;
+	uint32_t	 f_iosize;	/* block size, bytes */
+	uint32_t	 f_bsize;
+	uint64_t	 f_blocks, f_bfree, f_bavail, f_files, f_ffree;
+	uint32_t	 f_namemax;
+	char		 f_mntfromname[32];
+};
+
+struct vfsops {
+	const char *name;
+	/* Fill mp (mnt_data, mnt_stat).  disk may be NULL for filesystems without one; opts are the mount's words.  errno. */
+	int (*mount)(struct mount *mp, struct disk *disk, const char *opts);
+	bool (*probe)(struct disk *disk);			/* may be NULL: does this disk look like one of ours?  Prints nothing. */
+	int (*unmount)(struct mount *mp);			/* all its vnodes are gone */
+	int (*root)(struct mount *mp, struct vnode **vpp);	/* referenced, unlocked */
+	int (*statfs)(struct mount *mp, struct statfs *st);
+};
+
+struct mount {
+	TAILQ_ENTRY(mount)	 mnt_list;	/* mount lock */
+	const struct vfsops	*mnt_op;	/* (c) */
+	void			*mnt_data;	/* (c) */
+	uint32_t		 mnt_flag;	/* mount lock */
+	struct statfs		 mnt_stat;	/* (c) f_iosize; the rest as of mounting */
+	struct vnode		*mnt_devvp;	/* (c) referenced; NULL: none */
+	struct vnode		*mnt_covered;	/* (l) where it is mounted; NULL: the root, or nowhere (a test's private mount) */
+	int			 mnt_busy;	/* (l) threads on their way to its root: vfs_root_of() */
+	bool			 mnt_unmounting; /* (l) no new vnodes */
+	TAILQ_HEAD(, vnode)	 mnt_vnodelist;	/* vnode_list_lock */
+};
+
+extern struct mount *rootfs;
+
+/* Its root, referenced and unlocked.  => the mount cannot go away meanwhile: the caller owns it. */
+#define VFS_ROOT(mp, vpp)	((mp)->mnt_op->root((mp), (vpp)))
+/* Root of the filesystem mounted on dvp (NULL: the root filesystem); ENOENT when there is none.  => sleeps. */
+int  vfs_root_of(struct vnode *dvp, struct vnode **vpp);
+
+void vfs_init(void);
+void vfs_register(const struct vfsops *ops);
+const struct vfsops *vfs_find(const char *name);
+/* Mount a volume nowhere in particular: its root is reached by VFS root().  => sleeps.  errno; prints what is wrong with the volume. */
+int  vfs_mount(const char *fsname, struct disk *disk, const char *opts, uint32_t flags, struct mount **mpp);
+int  vfs_mount_on(struct mount *mp, struct vnode *covered);	/* make it visible at a directory */
+/* EBUSY when a vnode is in use, naming it.  => sleeps. */
+int  vfs_unmount(struct mount *mp);
+/* Mount root from `root=` or the first disk that holds ext2.  Says what it did.  0 or errno; without any disk ENODEV. */
+int  mount_root(void);
+
+/* Convenience for kernel users: read whole ranges.  => sleeps; vnode unlocked.  *done bytes. */
+int  vn_read(struct vnode *vp, void *buf, size_t len, off_t off, size_t *done);
+int  vn_size(struct vnode *vp, uint64_t *size);
+
+/* vm/vnode_io.c: the read side of every filesystem whose data lives in its object (DESIGN 6, the unified cache). */
+int  vnode_object_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
+
+#endif

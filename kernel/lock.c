@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Locks.
+ *
+ * A spin lock is a word and cli.  A sleep lock is a word, too, as long as nobody waits: one compare-and-swap
+ * takes it, one exchange lets it go.  Only who must wait goes through the guard, a spin lock inside:
+ *
+ *	waiter				holder
+ *	lock guard			owner = NULL		(1)
+ *	waiters++		(2)	waiters == 0 ?		(3)
+ *	try once more		(4)	   no: lock guard, wakeup_one, unlock
+ *	sleep, guard as interlock
+ *
+ * All four are sequentially consistent, so either (4) sees (1) and takes the lock, or (3) sees (2) and
+ * wakes.  A lock is not handed over: the woken thread competes, which keeps a busy lock busy.
+ *
+ * Readers and writers work the same way on a count (-1: a writer).  A waiting writer keeps new readers out;
+ * the last reader wakes one writer, a writer wakes one writer or, if none waits, all readers.
+ *
+ * Debug builds know which locks each thread (sleep) and each CPU (spin) holds, and check every blocking
+ * acquisition against their ranks.  The checks live in the second half of this file; release builds have none.
+ */
+#include "kernel/lock.h"
+#include "kernel/kassert.h"
+#include "kernel/lib/printf.h"
+#include "kernel/thread.h"
+
+void (*lock_violation_hook)(const char *message);
+
+#if FAULTLINE_DEBUG
+static void check_acquire(struct lock *l);
+static void note_acquired(struct lock *l);
+static void note_released(struct lock *l);
+static void note_spin(struct cpu *cpu, struct lock *l);
+static void forget_spin(struct cpu *cpu, struct lock *l);
+static void violation(const char *fmt, ...) __printflike(1, 2);
+#else
+static inline void check_acquire(struct lock *l) { }
+static inline void note_acquired(struct lock *l) { }
+static inline void note_released(struct lock *l) { }
+static inline void note_spin(struct cpu *cpu, struct lock *l) { }
+static inline void forget_spin(struct cpu *cpu, struct lock *l) { }
+#endif
+
+/* ---- spin locks ----------------------------------------------------------------------------------- */
+
+void
+spin_init(struct spinlock *l, const char *name, enum lock_rank rank)
+{
+	*l = (struct spinlock){ .lk = { .name = name, .kind = LOCK_SPIN, .rank = (uint8_t)rank } };
+}
+
+/* Interrupts off, remembering how they were before the first of several nested spin locks. */
+static inline struct cpu *
+spin_enter(void)
+{
+	uint64_t flags = read_rflags();
+	struct cpu *cpu;
+
+	intr_disable();
+	cpu = curcpu;
+	if (cpu->spin_depth++ == 0)
+		cpu->spin_if = (flags & RFLAGS_IF) != 0;
+	return (cpu);
+}
+
+static inline void
+spin_leave(struct cpu *cpu)
+{
+	if (--cpu->spin_depth > 0 || !cpu->spin_if)
+		return;
+	if (unlikely(cpu->resched))
+		sched_preempt();
+	intr_enable();
+}
+
+void
+spin_lock(struct spinlock *l)
+{
+	struct cpu *cpu = spin_enter();
+
+#if FAULTLINE_DEBUG
+	if (l->owner == cpu && l->locked && !panicking)
+		panic("spin lock %s taken twice by CPU %u", l->lk.name, cpu->id);
+#endif
+	check_acquire(&l->lk);
+	while (unlikely(__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE)) && !panicking)
+		while (l->locked && !panicking)	/* a panic goes through all locks */
+			cpu_spinwait();
+	l->owner = cpu;
+	note_spin(cpu, &l->lk);
+}
+
+bool
+spin_trylock(struct spinlock *l)
+{
+	struct cpu *cpu = spin_enter();
+
+	if (__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE)) {
+		spin_leave(cpu);
+		return (false);
+	}
+	l->owner = cpu;
+	note_spin(cpu, &l->lk);
+	return (true);
+}
+
+void
+spin_unlock(struct spinlock *l)
+{
+	struct cpu *cpu = curcpu;
+
+	KASSERT(l->locked && l->owner == cpu, "unlock of spin lock %s, which CPU %u doesn't hold",
+	    l->lk.name, cpu->id);
+	forget_spin(cpu, &l->lk);
+	l->owner = NULL;
+	__atomic_store_n(&l->locked, 0, __ATOMIC_RELEASE);
+	spin_leave(cpu);
+}
+
+bool
+spin_held(const struct spinlock *l)
+{
+	return (l->locked && l->owner == curcpu);
+}
+
+/* ---- mutexes -------------------------------------------------------------------------------------- */
+
+void
+mutex_init(struct mutex *m, const char *name, enum lock_rank rank)
+{
+	*m = (struct mutex){ .lk = { .name = name, .kind = LOCK_MUTEX, .rank = (uint8_t)rank } };
+	spin_init(&m->guard, name, RANK_NONE);
+}
+
+static inline bool
+mutex_take(struct mutex *m)
+{
+	struct thread *nobody = NULL;
+
+	return (__atomic_compare_exchange_n(&m->owner, &nobody, curthread, false, __ATOMIC_SEQ_CST,
+	    __ATOMIC_RELAXED));
+}
+
+static __attribute__((noinline)) void
+mutex_lock_slow(struct mutex *m)
+{
+	spin_lock(&m->guard);
+	__atomic_add_fetch(&m->waiters, 1, __ATOMIC_SEQ_CST);
+	while (!mutex_take(m))
+		(void)tsleep(m, &m->guard.lk, m->lk.name, 0);
+	__atomic_sub_fetch(&m->waiters, 1, __ATOMIC_SEQ_CST);
+	spin_unlock(&m->guard);
+}
+
+void
+mutex_lock(struct mutex *m)
+{
+	assert_can_sleep(m->lk.name);
+	KASSERT(m->owner != curthread, "mutex %s taken twice by thread %s", m->lk.name, curthread->name);
+	check_acquire(&m->lk);
+	if (unlikely(!mutex_take(m)))
+		mutex_lock_slow(m);
+	note_acquired(&m->lk);
+}
+
+bool
+mutex_trylock(struct mutex *m)
+{
+	if (!mutex_take(m))
+		return (false);
+	note_acquired(&m->lk);
+	return (true);
+}
+
+void
+mutex_unlock(struct mutex *m)
+{
+	KASSERT(m->owner == curthread, "unlock of mutex %s, which thread %s doesn't hold", m->lk.name,
+	    curthread->name);
+	note_released(&m->lk);
+	__atomic_store_n(&m->owner, NULL, __ATOMIC_SEQ_CST);
+	if (unlikely(__atomic_load_n(&m->waiters, __ATOMIC_SEQ_CST) != 0)) {
+		spin_lock(&m->guard);
+		wakeup_one(m);
+		spin_unlock(&m->guard);
+	}
+}
+
+bool
+mutex_held(const struct mutex *m)
+{
+	return (m->owner == curthread);
+}
+
+/* ---- reader/writer locks -------------------------------------------------------------------------- */
+
+void
+rw_init(struct rwlock *rw, const char *name, enum lock_rank rank)
+{
+	*rw = (struct rwlock){ .lk = { .name = name, .kind = LOCK_RW, .rank = (uint8_t)rank } };
+	spin_init(&rw->guard, name, RANK_NONE);
+}
+
+/* One more reader, unless a writer is in or waits. */
+static inline bool
+rw_enter_read(struct rwlock *rw)
+{
+	int32_t n = __atomic_load_n(&rw->readers, __ATOMIC_SEQ_CST);
+
+	while (n >= 0 && __atomic_load_n(&rw->write_waiters, __ATOMIC_SEQ_CST) == 0)
+		if (__atomic_compare_exchange_n(&rw->readers, &n, n + 1, false, __ATOMIC_SEQ_CST,
+		    __ATOMIC_SEQ_CST))
+			return (true);
+	return (false);
+}
+
+/* The writer, if the count is what we expect: 0 to take the lock, 1 to upgrade our own read lock. */
+static inline bool
+rw_enter_write(struct rwlock *rw, int32_t expected)
+{
+	if (!__atomic_compare_exchange_n(&rw->readers, &expected, -1, false, __ATOMIC_SEQ_CST,
+	    __ATOMIC_SEQ_CST))
+		return (false);
+	rw->writer = curthread;
+	return (true);
+}
+
+/* Somebody left, and somebody waits: wake who may come in now. */
+static __attribute__((noinline)) void
+rw_wake(struct rwlock *rw)
+{
+	spin_lock(&rw->guard);
+	if (rw->write_waiters > 0)
+		wakeup_one(&rw->write_waiters);
+	else if (rw->read_waiters > 0)
+		wakeup(&rw->read_waiters);
+	spin_unlock(&rw->guard);
+}
+
+static __attribute__((noinline)) void
+rw_rlock_slow(struct rwlock *rw)
+{
+	spin_lock(&rw->guard);
+	__atomic_add_fetch(&rw->read_waiters, 1, __ATOMIC_SEQ_CST);
+	while (!rw_enter_read(rw))
+		(void)tsleep(&rw->read_waiters, &rw->guard.lk, rw->lk.name, 0);
+	__atomic_sub_fetch(&rw->read_waiters, 1, __ATOMIC_SEQ_CST);
+	spin_unlock(&rw->guard);
+}
+
+/* A writer that gives up its place in `write_waiters` by getting in leaves waking the readers to its unlock. */
+static __attribute__((noinline)) void
+rw_wlock_slow(struct rwlock *rw)
+{
+	spin_lock(&rw->guard);
+	__atomic_add_fetch(&rw->write_waiters, 1, __ATOMIC_SEQ_CST);
+	while (!rw_enter_write(rw, 0))
+		(void)tsleep(&rw->write_waiters, &rw->guard.lk, rw->lk.name, 0);
+	__atomic_sub_fetch(&rw->write_waiters, 1, __ATOMIC_SEQ_CST);
+	spin_unlock(&rw->guard);
+}
+
+void
+rw_rlock(struct rwlock *rw)
+{
+	assert_can_sleep(rw->lk.name);
+	KASSERT(rw->writer != curthread, "rwlock %s: thread %s reads what it holds to write", rw->lk.name,
+	    curthread->name);
+	check_acquire(&rw->lk);
+	if (unlikely(!rw_enter_read(rw)))
+		rw_rlock_slow(rw);
+	note_acquired(&rw->lk);
+}
+
+bool
+rw_tryrlock(struct rwlock *rw)
+{
+	if (!rw_enter_read(rw))
+		return (false);
+	note_acquired(&rw->lk);
+	return (true);
+}
+
+void
+rw_runlock(struct rwlock *rw)
+{
+	KASSERT(rw->readers > 0, "rwlock %s: read unlock, and nobody reads", rw->lk.name);
+	note_released(&rw->lk);
+	if (__atomic_sub_fetch(&rw->readers, 1, __ATOMIC_SEQ_CST) == 0 &&
+	    unlikely(__atomic_load_n(&rw->write_waiters, __ATOMIC_SEQ_CST) != 0))
+		rw_wake(rw);
+}
+
+void
+rw_wlock(struct rwlock *rw)
+{
+	assert_can_sleep(rw->lk.name);
+	KASSERT(rw->writer != curthread, "rwlock %s taken twice by thread %s", rw->lk.name,
+	    curthread->name);
+	check_acquire(&rw->lk);
+	if (unlikely(!rw_enter_write(rw, 0)))
+		rw_wlock_slow(rw);
+	note_acquired(&rw->lk);
+}
+
+bool
+rw_trywlock(struct rwlock *rw)
+{
+	if (!rw_enter_write(rw, 0))
+		return (false);
+	note_acquired(&rw->lk);
+	return (true);
+}
+
+static inline bool
+rw_anybody_waits(struct rwlock *rw)
+{
+	return (__atomic_load_n(&rw->write_waiters, __ATOMIC_SEQ_CST) != 0 ||
+	    __atomic_load_n(&rw->read_waiters, __ATOMIC_SEQ_CST) != 0);
+}
+
+void
+rw_wunlock(struct rwlock *rw)
+{
+	KASSERT(rw->writer == curthread, "write unlock of rwlock %s, which thread %s doesn't hold",
+	    rw->lk.name, curthread->name);
+	note_released(&rw->lk);
+	rw->writer = NULL;
+	__atomic_store_n(&rw->readers, 0, __ATOMIC_SEQ_CST);
+	if (unlikely(rw_anybody_waits(rw)))
+		rw_wake(rw);
+}
+
+bool
+rw_tryupgrade(struct rwlock *rw)
+{
+	KASSERT(rw->readers > 0, "rwlock %s: upgrade, and nobody reads", rw->lk.name);
+	return (rw_enter_write(rw, 1));
+}
+
+void
+rw_downgrade(struct rwlock *rw)
+{
+	KASSERT(rw->writer == curthread, "downgrade of rwlock %s, which thread %s doesn't hold",
+	    rw->lk.name, curthread->name);
+	rw->writer = NULL;
+	__atomic_store_n(&rw->readers, 1, __ATOMIC_SEQ_CST);
+	/* Readers may join us, unless a writer waits: that one is woken by the last of us. */
+	if (unlikely(__atomic_load_n(&rw->write_waiters, __ATOMIC_SEQ_CST) == 0 &&
+	    __atomic_load_n(&rw->read_waiters, __ATOMIC_SEQ_CST) != 0))
+		rw_wake(rw);
+}
+
+bool
+rw_wheld(const struct rwlock *rw)
+{
+	return (rw->writer == curthread);
+}
+
+bool
+rw_held(const struct rwlock *rw)
+{
+	return (rw->writer == curthread || rw->readers > 0);
+}
+
+/* ---- interlocks ----------------------------------------------------------------------------------- */
+
+enum { MODE_PLAIN, MODE_READ, MODE_WRITE };
+
+int
+lock_drop(struct lock *l)
+{
+	struct rwlock *rw;
+
+	switch (l->kind) {
+	case LOCK_SPIN:
+		spin_unlock(container_of(l, struct spinlock, lk));
+		return (MODE_PLAIN);
+	case LOCK_MUTEX:
+		mutex_unlock(container_of(l, struct mutex, lk));
+		return (MODE_PLAIN);
+	default:
+		rw = container_of(l, struct rwlock, lk);
+		if (rw_wheld(rw)) {
+			rw_wunlock(rw);
+			return (MODE_WRITE);
+		}
+		rw_runlock(rw);
+		return (MODE_READ);
+	}
+}
+
+void
+lock_retake(struct lock *l, int mode)
+{
+	if (l->kind == LOCK_SPIN)
+		spin_lock(container_of(l, struct spinlock, lk));
+	else if (l->kind == LOCK_MUTEX)
+		mutex_lock(container_of(l, struct mutex, lk));
+	else if (mode == MODE_WRITE)
+		rw_wlock(container_of(l, struct rwlock, lk));
+	else
+		rw_rlock(container_of(l, struct rwlock, lk));
+}
+
+/* ---- debug checks --------------------------------------------------------------------------------- */
+
+const char *
+lock_rank_name(enum lock_rank rank)
+{
+	static const char *const names[RANK_COUNT] = {
+		[RANK_NONE] = "none", [RANK_MOUNT] = "mount", [RANK_MAP] = "map",
+		[RANK_VNODE] = "vnode", [RANK_NAMECACHE] = "name cache",
+		[RANK_VNODE_LIST] = "vnode list", [RANK_OBJECT] = "object",
+		[RANK_OBJECT_LIST] = "object list", [RANK_BIO] = "bio", [RANK_DISK] = "disk",
+		[RANK_PAGEQ] = "page queues", [RANK_PMAP] = "pmap", [RANK_PV] = "pv", [RANK_KVA] = "kva",
+		[RANK_KMEM] = "kmem", [RANK_FREELIST] = "free list", [RANK_THREAD] = "thread",
+		[RANK_SLEEPQ] = "sleep queue", [RANK_SCHED] = "scheduler", [RANK_CONSOLE] = "console"
+	};
+
+	return (rank < RANK_COUNT && names[rank] != NULL ? names[rank] : "unknown");
+}
+
+#if FAULTLINE_DEBUG
+
+static void
+violation(const char *fmt, ...)
+{
+	char text[160];
+	va_list ap;
+
+	if (panicking)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (lock_violation_hook != NULL)
+		lock_violation_hook(text);
+	else
+		panic("%s", text);
+}
+
+/* May `l` be waited for while `held` is held? */
+static void
+check_pair(const struct lock *held, const struct lock *l)
+{
+	bool dup = l->rank == RANK_VNODE || l->rank == RANK_OBJECT;
+
+	if (held == l)
+		violation("lock %s taken twice", l->name);
+	else if (held->rank > l->rank || (held->rank == l->rank && held->rank != RANK_NONE && !dup))
+		violation("lock order: %s (rank %s) wanted while %s (rank %s) is held", l->name,
+		    lock_rank_name(l->rank), held->name, lock_rank_name(held->rank));
+}
+
+static void
+check_acquire(struct lock *l)
+{
+	struct thread *td = curthread;
+	struct cpu *cpu;
+	int i;
+
+	if (l->rank == RANK_NONE || panicking)
+		return;
+	/* An interrupt is not ordered against the thread that it came upon. */
+	if (!in_interrupt())
+		for (i = 0; i < td->nheld && i < THREAD_HELD_MAX; i++)
+			check_pair(td->held[i], l);
+	if (l->kind != LOCK_SPIN)
+		return;
+	cpu = curcpu;			/* stays ours: spin_enter() came before */
+	for (i = 0; i < (int)nitems(cpu->spin_held); i++)
+		if (cpu->spin_held[i] != NULL)
+			check_pair(cpu->spin_held[i], l);
+}
+
+static void
+note_acquired(struct lock *l)
+{
+	struct thread *td = curthread;
+
+	if (td->nheld == THREAD_HELD_MAX)
+		violation("thread %s holds more than %d locks", td->name, THREAD_HELD_MAX);
+	else
+		td->held[td->nheld++] = l;
+}
+
+static void
+note_released(struct lock *l)
+{
+	struct thread *td = curthread;
+	int i;
+
+	for (i = td->nheld - 1; i >= 0; i--)
+		if (td->held[i] == l) {
+			for (td->nheld--; i < td->nheld; i++)
+				td->held[i] = td->held[i + 1];
+			return;
+		}
+	violation("lock %s released by thread %s, which doesn't hold it", l->name, td->name);
+}
+
+static void
+note_spin(struct cpu *cpu, struct lock *l)
+{
+	size_t i;
+
+	for (i = 0; i < nitems(cpu->spin_held); i++)
+		if (cpu->spin_held[i] == NULL) {
+			cpu->spin_held[i] = l;
+			return;
+		}
+	violation("CPU %u holds more than %zu spin locks", cpu->id, nitems(cpu->spin_held));
+}
+
+static void
+forget_spin(struct cpu *cpu, struct lock *l)
+{
+	size_t i;
+
+	for (i = 0; i < nitems(cpu->spin_held); i++)
+		if (cpu->spin_held[i] == l)
+			cpu->spin_held[i] = NULL;
+}
+
+void
+assert_can_sleep(const char *what)
+{
+	struct cpu *cpu;
+	size_t i;
+
+	if (in_interrupt())
+		violation("sleep in an interrupt handler (%s)", what);
+	if (cpu_spin_depth() == 0)
+		return;
+	cpu = curcpu;
+	for (i = 0; i < nitems(cpu->spin_held); i++)
+		if (cpu->spin_held[i] != NULL) {
+			violation("sleep (%s) with spin lock %s held", what, cpu->spin_held[i]->name);
+			return;
+		}
+	violation("sleep (%s) with preemption off", what);
+}
+
+void
+locks_print_held(void)
+{
+	struct thread *td = curthread;
+	struct cpu *cpu = curcpu;
+	size_t i;
+
+	for (i = 0; i < nitems(cpu->spin_held); i++)
+		if (cpu->spin_held[i] != NULL)
+			printf("  CPU %u holds spin lock %s\n", cpu->id, cpu->spin_held[i]->name);
+	for (i = 0; i < (size_t)td->nheld; i++)
+		printf("  thread %s holds %s\n", td->name, td->held[i]->name);
+}
+
+#else
+
+void
+assert_can_sleep(const char *what)
+{
+}
+
+void
+locks_print_held(void)
+{
+}
+
+#endif

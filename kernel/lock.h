@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Locks: spinlock (short, interrupts off, never sleeps), mutex and rwlock (sleep).
+ *
+ * Every lock has a rank.  A thread that blocks for a lock may hold only locks of a smaller rank; a try
+ * may break the rule, because a try cannot deadlock.  Ranks marked DUP may nest within themselves, in
+ * an order that their owners document (objects: shadow before backing; vnodes: parent before child).
+ * Debug builds check rank, ownership, recursion, and that nobody sleeps while a spin lock is held.
+ *
+ *	map -> vnode -> object (top, then backing) -> page busy -> page queues -> pmap -> pv -> kmem -> free list
+ *
+ * The page-busy word is a lock, too, and has its place in this order, but lives in vm_page.
+ */
+#ifndef KERNEL_LOCK_H
+#define KERNEL_LOCK_H
+
+#include "kernel/lib/types.h"
+
+struct thread;
+struct cpu;
+
+enum lock_rank {
+	RANK_NONE = 0,		/* a test's own lock: unchecked */
+	RANK_MOUNT,		/* sleep: the mount list, mounting and unmounting */
+	RANK_MAP,		/* sleep: vm_map */
+	RANK_VNODE,		/* sleep: a vnode's lock; DUP, parent before child */
+	RANK_NAMECACHE,		/* spin: the name cache */
+	RANK_VNODE_LIST,	/* spin: free list of vnodes, a mount's vnodes, a vnode's use count */
+	RANK_OBJECT,		/* sleep: vm_object; DUP, shadow before backing */
+	RANK_OBJECT_LIST,	/* spin: all objects, and the object cache */
+	RANK_BIO,		/* spin: buffer cache and pbuf pool */
+	RANK_DISK,		/* spin: a driver's queue */
+	RANK_PAGEQ,		/* spin: page queues */
+	RANK_PMAP,		/* spin: one pmap's tables */
+	RANK_PV,		/* spin: reverse mappings of a page */
+	RANK_KVA,		/* spin: kernel address space allocator */
+	RANK_KMEM,		/* spin: slab caches */
+	RANK_FREELIST,		/* spin: free pages */
+	RANK_THREAD,		/* spin: exit and join */
+	RANK_SLEEPQ,		/* spin: sleep queues */
+	RANK_SCHED,		/* spin: run queues */
+	RANK_CONSOLE,		/* spin: innermost */
+	RANK_COUNT
+};
+
+enum lock_kind { LOCK_SPIN, LOCK_MUTEX, LOCK_RW };
+
+/* What all three have in common; tsleep() takes a pointer to it as its interlock. */
+struct lock {
+	const char	*name;		/* (constant) */
+	uint8_t		 kind;		/* (constant) enum lock_kind */
+	uint8_t		 rank;		/* (constant) enum lock_rank */
+};
+
+struct spinlock {
+	struct lock	 lk;
+	volatile uint32_t locked;	/* (atomic) */
+	struct cpu	*owner;		/* the CPU that holds it, for the checks */
+};
+
+struct mutex {
+	struct lock	 lk;
+	uint32_t	 waiters;	/* (guard) threads asleep for it */
+	struct thread	*owner;		/* (atomic) NULL: free */
+	struct spinlock	 guard;		/* slow path: going to sleep, waking */
+};
+
+struct rwlock {
+	struct lock	 lk;
+	int32_t		 readers;	/* (atomic) -1: held exclusively */
+	uint32_t	 write_waiters;	/* (guard) threads asleep to write; new readers queue behind them */
+	uint32_t	 read_waiters;	/* (guard) */
+	struct thread	*writer;	/* (writer) NULL: not held exclusively */
+	struct spinlock	 guard;		/* slow paths: going to sleep, waking */
+};
+
+#define SPINLOCK_INITIALIZER(nm, rk) \
+	{ .lk = { .name = (nm), .kind = LOCK_SPIN, .rank = (rk) } }
+
+/*
+ * Spin locks.  While one is held, interrupts are off on this CPU and the thread cannot be preempted.
+ * They nest; interrupts come back to their former state with the last unlock.
+ */
+void spin_init(struct spinlock *l, const char *name, enum lock_rank rank);
+void spin_lock(struct spinlock *l);
+bool spin_trylock(struct spinlock *l);
+void spin_unlock(struct spinlock *l);
+bool spin_held(const struct spinlock *l);	/* by this CPU */
+
+/* Mutexes.  => may sleep (wmesg = the lock's name); never from an interrupt. */
+void mutex_init(struct mutex *m, const char *name, enum lock_rank rank);
+void mutex_lock(struct mutex *m);
+bool mutex_trylock(struct mutex *m);
+void mutex_unlock(struct mutex *m);
+bool mutex_held(const struct mutex *m);		/* by curthread */
+
+/* Reader/writer locks.  Writers are preferred; neither mode recurses. */
+void rw_init(struct rwlock *rw, const char *name, enum lock_rank rank);
+void rw_rlock(struct rwlock *rw);
+bool rw_tryrlock(struct rwlock *rw);
+void rw_runlock(struct rwlock *rw);
+void rw_wlock(struct rwlock *rw);
+bool rw_trywlock(struct rwlock *rw);
+void rw_wunlock(struct rwlock *rw);
+bool rw_tryupgrade(struct rwlock *rw);		/* read -> write; false: another reader is in, read lock kept */
+void rw_downgrade(struct rwlock *rw);		/* write -> read */
+bool rw_wheld(const struct rwlock *rw);		/* exclusively, by curthread */
+bool rw_held(const struct rwlock *rw);		/* exclusively by curthread, or by any reader */
+
+/* Debug checks: panics if curthread may not sleep now.  Called at the top of whatever may sleep. */
+void assert_can_sleep(const char *what);
+
+/*
+ * A broken rule of this file panics; a test that breaks one on purpose sets the hook, which is called
+ * instead, and the lock operation then goes on as if nothing had happened.
+ */
+extern void (*lock_violation_hook)(const char *message);
+/* The names of the locks that curthread and its CPU hold, for panics.  Debug builds only know them. */
+void locks_print_held(void);
+const char *lock_rank_name(enum lock_rank rank);
+
+/* For tsleep(): drop an interlock of any kind and take it again the same way. */
+int  lock_drop(struct lock *l);			/* returns the mode for lock_retake */
+void lock_retake(struct lock *l, int mode);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kernel's table of contents.
+ *
+ *	kernel_main	on the boot stack, interrupts off: up to the first thread; then it becomes the idle thread
+ *	main_thread	everything that may sleep, and what this boot is for
+ */
+#include "kernel/main.h"
+#include "boot/boot_info.h"
+#include "drivers/disk.h"
+#include "drivers/fw_cfg.h"
+#include "drivers/pci.h"
+#include "kernel/amd64/machdep.h"
+#include "kernel/clock.h"
+#include "kernel/cmdline.h"
+#include "kernel/console.h"
+#include "kernel/fs/buf.h"
+#include "kernel/fs/vnode.h"
+#include "kernel/kassert.h"
+#include "kernel/lib/errno.h"
+#include "kernel/lib/printf.h"
+#include "kernel/lib/string.h"
+#include "kernel/malloc.h"
+#include "kernel/thread.h"
+#include "kernel/trace.h"
+#include "vm/pmap.h"
+#include "vm/vm_kern.h"
+#include "vm/vm_map.h"
+#include "vm/vm_object.h"
+#include "vm/vm_page.h"
+#include "vm/vm_pageout.h"
+#include "vm/vm_pager.h"
+
+const struct boot_info *boot_info;
+
+/* The loader's command line, then fw_cfg's. */
+static void
+read_cmdline(const struct boot_info *bi)
+{
+	static char line[CMDLINE_MAX];
+	size_t len;
+
+	len = strlcpy(line, bi->cmdline, sizeof(line));
+	if (len > 0)
+		line[len++] = ' ';
+	if (fw_cfg_read("opt/faultline/cmdline", line + len, sizeof(line) - len) < 0)
+		line[len] = '\0';
+	cmdline_init(line);
+}
+
+static void
+print_machine(const struct boot_info *bi)
+{
+	uint64_t usable = 0;
+	uint32_t i;
+
+	for (i = 0; i < bi->nmem; i++)
+		if (bi->mem[i].type == BOOT_MEM_USABLE)
+			usable += bi->mem[i].len;
+	printf("Faultline: %lu KiB of RAM, image at 0x%lx (%lu KiB), started through %s\n", usable / KiB,
+	    bi->kernel_phys, bi->kernel_len / KiB, boot_path_name(bi->path));
+	printf("cpu: %s%s%s%s%s%s\n", cpu_features.brand, cpu_features.nx ? ", NX" : "",
+	    cpu_features.smep ? ", SMEP" : "", cpu_features.smap ? ", SMAP" : "",
+	    cpu_features.pge ? ", PGE" : "", cpu_features.pdpe1gb ? ", 1 GiB pages" : "");
+	if (bi->clipped > 0)
+		printf("boot: %u entries of the firmware's memory map had to be mended\n", bi->clipped);
+}
+
+/* What this boot is for, said by the command line. */
+static int
+run(void)
+{
+	const char *selftest = cmdline_get("selftest");
+
+	if (selftest != NULL && !harness_mode(selftest))
+		return (ktest_main());
+	if (cmdline_has("bench"))
+		return (bench_main());
+	tour_main();
+	if (cmdline_has("interactive") || cmdline_has("monitor"))
+		monitor_main();
+	return (0);
+}
+
+static void
+main_thread(void *arg)
+{
+	int error;
+
+	console_init_irq();
+	vm_object_init();
+	vm_map_init();
+	vm_pager_init();
+	vm_pageout_init();
+	bio_init();
+	vfs_init();
+	disk_init();
+	pci_init();
+	error = mount_root();
+	if (error != 0)
+		printf("root: not mounted: %s\n", errno_name(error));
+	machine_exit(run());
+}
+
+void
+kernel_main(struct boot_info *bi)
+{
+	struct thread *td;
+
+	cpu_init_early();
+	console_init_early();
+	KASSERT(bi->magic == BOOT_INFO_MAGIC, "boot_info without its magic number");
+	boot_info = bi;
+	read_cmdline(bi);
+	boot_info_limit(bi, cmdline_u64("mem", ~0ul));
+	print_machine(bi);
+	acpi_init(bi);
+
+	pmap_bootstrap(bi);
+	stack_guards_init();
+	vm_page_init(bi);
+	kmalloc_init();
+	vm_kern_init();
+	pmap_init();
+
+	trace_init();
+	intr_init();
+	clock_init();
+	sched_init();
+	thread_init();
+	td = thread_create("main", PRI_KERNEL, main_thread, NULL);
+	KASSERT(td != NULL, "no memory for the main thread");
+	thread_detach(td);
+	sched_start_cpu();
+}

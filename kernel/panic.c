@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The end.
+ *
+ * A panic prints what it knows, most important first, because any line may be the last: the reason, the
+ * registers, the backtrace, the threads with what they wait for, the counters.  It takes no lock (`panicking`
+ * lets every spin lock be walked through) and trusts no structure further than it must.  A second panic while
+ * the first one prints stops the machine at once.
+ */
+#include "kernel/amd64/machdep.h"
+#include "kernel/console.h"
+#include "kernel/kassert.h"
+#include "kernel/lib/printf.h"
+#include "kernel/thread.h"
+#include "vm/vm_meter.h"
+
+volatile bool panicking;
+
+/* Say the reason; false when this is a panic inside a panic. */
+static bool
+panic_begin(const char *fmt, va_list ap)
+{
+	bool first = !panicking;
+
+	intr_disable();
+	user_access_end();
+	panicking = true;
+	console_break_lock();
+	printf(first ? "\npanic: " : "\npanic inside the panic: ");
+	vprintf(fmt, ap);
+	printf("\n");
+	return (first);
+}
+
+static void
+panic_end(void)
+{
+	struct thread *td = curthread;
+
+	printf("  thread %s (tid %u) on CPU %u, CR2 %016lx CR3 %016lx CR4 %lx\n", td->name, td->tid,
+	    curcpu->id, read_cr2(), read_cr3(), read_cr4());
+	locks_print_held();
+}
+
+static void panic_story(void) __noreturn;
+
+static void
+panic_story(void)
+{
+	threads_print();
+	vm_meter_print();
+	printf("panic: the machine stops here\n");
+	machine_exit_panic();
+}
+
+void
+panic(const char *fmt, ...)
+{
+	struct thread *td = curthread;
+	va_list ap;
+	bool first;
+
+	va_start(ap, fmt);
+	first = panic_begin(fmt, ap);
+	va_end(ap);
+	if (!first)
+		machine_exit_panic();
+	panic_end();
+	if (td->frame != NULL) {
+		printf("registers at the last trap:\n");
+		trap_print_frame(td->frame);
+	}
+	printf("backtrace:\n");
+	backtrace_print((uint64_t)panic, (uint64_t)__builtin_frame_address(0));
+	panic_story();
+}
+
+void
+panic_trap(const struct trapframe *frame, const char *fmt, ...)
+{
+	va_list ap;
+	bool first;
+
+	va_start(ap, fmt);
+	first = panic_begin(fmt, ap);
+	va_end(ap);
+	if (!first)
+		machine_exit_panic();
+	panic_end();
+	printf("registers:\n");
+	trap_print_frame(frame);
+	printf("backtrace:\n");
+	backtrace_print(frame->rip, frame->rbp);
+	panic_story();
+}

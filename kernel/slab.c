@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Slabs: pages cut into objects of one size.
+ *
+ * A slab is exactly one page, reached through the direct map, with its header at the start.  So the slab of an object is the
+ * object's address without its low bits; no object is ever page-aligned; and no allocation needs physically contiguous
+ * pages, which a busy machine may not have.
+ *
+ *	| header, bitmap of free objects | object | object | ... | object | rest |
+ *
+ *	debug builds, one object:  | head: who, where, size, state | guard | object ........ zone |
+ *	                                                                   ^ p      ^ p + size asked for
+ *
+ * The bitmap lies apart from the objects, so a free object is poison from end to end, and freeing twice is seen even in release
+ * builds.  Debug builds look at the guard and the zone at each free, at the poison at each allocation, and at
+ * everything in kmalloc_check().
+ *
+ * The page's vm_page.pindex holds the address of its slab, which is how a wild pointer is told from an object.
+ *
+ * A cache keeps one empty slab; others go back at once.  Getting a new slab may sleep (M_WAITOK), so it is done without the
+ * cache's lock.  Nothing here enters the pmap: pv entries come from here under the pmap's lock.
+ *
+ * Lock order: the cache's lock (RANK_KMEM) is a leaf.
+ */
+#include "kernel/slab.h"
+
+#include "kernel/amd64/cpu.h"
+#include "kernel/kassert.h"
+#include "kernel/lib/string.h"
+#include "kernel/malloc.h"
+#include "vm/vm_page.h"
+
+#define SLAB_MAGIC	0x51ab51abu
+#define SLAB_WORDS	4		/* 256 objects of 16 bytes would not leave room for a header */
+
+struct slab {
+	struct kmem_cache *cache;	/* (constant) */
+	TAILQ_ENTRY(slab)  link;	/* (cache's lock) partial or full */
+	uint32_t	   magic;
+	uint32_t	   inuse;	/* (cache's lock) objects */
+	uint64_t	   free[SLAB_WORDS];	/* (cache's lock) bit i: object i is free */
+};
+
+/* Debug builds: before each object. */
+struct obj_head {
+	const char	*type;		/* of the last allocation */
+	const void	*caller;	/* who allocated it, or freed it */
+	uint32_t	 size;		/* bytes asked for */
+	uint32_t	 state;		/* OBJ_* */
+	uint64_t	 guard;		/* all KMEM_ZONE */
+};
+
+#define OBJ_LIVE	0x4556494cu
+#define OBJ_FREE	0x45455246u
+
+#define FRONT		(FAULTLINE_DEBUG ? sizeof(struct obj_head) : 0)
+#define BACK		(FAULTLINE_DEBUG ? 8 : 0)
+
+struct kmem_cache *kmem_caches;
+static struct spinlock kmem_caches_lock = SPINLOCK_INITIALIZER("kmem caches", RANK_KMEM);
+
+void (*kmem_violation_hook)(const char *what, const char *type, const void *p);
+
+/* Tell that a rule was broken: to the self-tests' hook, or by a panic. */
+void
+kmem_violation(const char *what, const char *type, const void *p, size_t size, const void *allocated_by,
+    const void *caller)
+{
+	uint64_t off1 = 0, off2 = 0;
+	const char *name1, *name2;
+
+	if (kmem_violation_hook != NULL) {
+		kmem_violation_hook(what, type, p);
+		return;
+	}
+	name1 = ksym_lookup((uint64_t)allocated_by, &off1);
+	name2 = ksym_lookup((uint64_t)caller, &off2);
+	panic("kmem: %s: object %p of type %s, %lu bytes, last allocated or freed by %s+0x%lx, seen by %s+0x%lx", what,
+	    p, type, size, name1 == NULL ? "?" : name1, off1, name2 == NULL ? "?" : name2, off2);
+}
+
+bool
+kmem_filled(const void *p, uint8_t byte, size_t len)
+{
+	const uint8_t *b = p;
+	uint64_t want, word;
+
+	memset(&want, byte, sizeof(want));
+	for (; len >= 8; len -= 8, b += 8) {
+		memcpy(&word, b, sizeof(word));
+		if (word != want)
+			return (false);
+	}
+	for (; len > 0; len--, b++)
+		if (*b != byte)
+			return (false);
+	return (true);
+}
+
+/* ---- objects, debug builds ---- */
+
+static inline struct obj_head *
+head_of(const void *p)
+{
+	return ((struct obj_head *)((uintptr_t)p - sizeof(struct obj_head)));
+}
+
+/* Bytes of zone behind the `size` that were asked for. */
+static inline size_t
+zone_len(const struct kmem_cache *c, size_t size)
+{
+	return (c->size - size + BACK);
+}
+
+/* Look at the red zones of an object and mend them. */
+static void
+check_zones(const struct kmem_cache *c, void *p, const void *caller)
+{
+	struct obj_head *h = head_of(p);
+
+	if (!kmem_filled(&h->guard, KMEM_ZONE, sizeof(h->guard)) || h->size > c->size) {
+		kmem_violation("underflow", h->type, p, h->size, h->caller, caller);
+		memset(&h->guard, KMEM_ZONE, sizeof(h->guard));
+		h->size = MIN(h->size, c->size);
+	}
+	if (!kmem_filled((char *)p + h->size, KMEM_ZONE, zone_len(c, h->size))) {
+		kmem_violation("overflow", h->type, p, h->size, h->caller, caller);
+		memset((char *)p + h->size, KMEM_ZONE, zone_len(c, h->size));
+	}
+}
+
+static void
+check_poison(const struct kmem_cache *c, void *p, const void *caller)
+{
+	struct obj_head *h = head_of(p);
+
+	if (h->state != OBJ_FREE || !kmem_filled(p, KMEM_FREED, c->size))
+		kmem_violation("use after free", h->type, p, h->size, h->caller, caller);
+}
+
+static void
+note_allocated(const struct kmem_cache *c, void *p, const char *type, size_t size, const void *caller)
+{
+	check_poison(c, p, caller);
+	*head_of(p) = (struct obj_head){ .type = type, .caller = caller, .size = (uint32_t)size, .state = OBJ_LIVE };
+	memset(&head_of(p)->guard, KMEM_ZONE, sizeof(uint64_t));
+	memset(p, KMEM_FRESH, size);
+	memset((char *)p + size, KMEM_ZONE, zone_len(c, size));
+}
+
+static void
+note_freed(const struct kmem_cache *c, void *p, const void *caller)
+{
+	struct obj_head *h = head_of(p);
+
+	check_zones(c, p, caller);
+	h->state = OBJ_FREE;
+	h->caller = caller;
+	memset(p, KMEM_FREED, c->size);
+}
+
+/* ---- slabs ---- */
+
+static inline void *
+object(const struct kmem_cache *c, struct slab *s, uint32_t i)
+{
+	return ((char *)s + c->first + i * c->stride);
+}
+
+static inline bool
+object_is_free(const struct slab *s, uint32_t i)
+{
+	return ((s->free[i / 64] >> (i % 64) & 1) != 0);
+}
+
+/* A new slab, all free, on no list.  => sleeps if M_WAITOK; otherwise NULL when memory is short. */
+static struct slab *
+slab_new(struct kmem_cache *c, int flags)
+{
+	int class = VM_ALLOC_WIRED | ((flags & M_RESERVE) ? VM_ALLOC_SYSTEM : VM_ALLOC_NORMAL);
+	struct vm_page *m;
+	struct slab *s;
+
+	while ((m = vm_page_alloc(NULL, 0, class)) == NULL) {
+		if (!(flags & M_WAITOK))
+			return (NULL);
+		vm_wait();
+	}
+	s = VM_PAGE_TO_DMAP(m);
+	m->pindex = (uintptr_t)s;
+	memset(s, 0, sizeof(*s));
+	s->cache = c;
+	s->magic = SLAB_MAGIC;
+	for (uint32_t i = 0; i < c->per_slab; i++) {
+		s->free[i / 64] |= 1ul << i % 64;
+		if (FAULTLINE_DEBUG) {
+			*head_of(object(c, s, i)) = (struct obj_head){ .type = c->name, .state = OBJ_FREE };
+			memset(object(c, s, i), KMEM_FREED, c->size);
+		}
+	}
+	return (s);
+}
+
+static void
+slab_destroy(struct slab *s)
+{
+	s->magic = 0;
+	vm_page_free(PHYS_TO_VM_PAGE(DMAP_TO_PHYS(s)));
+}
+
+/* Take a free object out of a slab with room.  => cache locked. */
+static void *
+slab_take(struct kmem_cache *c, struct slab *s)
+{
+	unsigned word = 0, bit;
+
+	while (s->free[word] == 0)
+		word++;
+	bit = (unsigned)__builtin_ctzl(s->free[word]);
+	s->free[word] &= s->free[word] - 1;
+	if (s->inuse++ == 0)
+		c->nempty--;
+	if (s->inuse == c->per_slab) {
+		TAILQ_REMOVE(&c->partial, s, link);
+		TAILQ_INSERT_HEAD(&c->full, s, link);
+	}
+	c->inuse++;
+	return (object(c, s, word * 64 + bit));
+}
+
+/* Put object i back.  => cache locked.  Returns the slab if it is to be destroyed, else NULL. */
+static struct slab *
+slab_put(struct kmem_cache *c, struct slab *s, uint32_t i)
+{
+	s->free[i / 64] |= 1ul << i % 64;
+	c->inuse--;
+	if (s->inuse-- == c->per_slab) {
+		TAILQ_REMOVE(&c->full, s, link);
+		TAILQ_INSERT_HEAD(&c->partial, s, link);
+	}
+	if (s->inuse > 0)
+		return (NULL);
+	TAILQ_REMOVE(&c->partial, s, link);
+	if (c->nempty > 0) {
+		c->nslabs--;
+		return (s);
+	}
+	TAILQ_INSERT_TAIL(&c->partial, s, link);
+	c->nempty++;
+	return (NULL);
+}
+
+void *
+slab_alloc(struct kmem_cache *c, const char *type, size_t size, int flags, const void *caller)
+{
+	struct slab *s;
+	void *p;
+
+	spin_lock(&c->lock);
+	while ((s = TAILQ_FIRST(&c->partial)) == NULL) {
+		spin_unlock(&c->lock);
+		s = slab_new(c, flags);
+		if (s == NULL)
+			return (NULL);
+		spin_lock(&c->lock);
+		/* re-check: others may have freed objects or brought slabs; one more does no harm. */
+		TAILQ_INSERT_TAIL(&c->partial, s, link);
+		c->nempty++;
+		c->nslabs++;
+	}
+	p = slab_take(c, s);
+	if (FAULTLINE_DEBUG)
+		note_allocated(c, p, type, size, caller);
+	spin_unlock(&c->lock);
+	if (flags & M_ZERO)
+		memset(p, 0, size);
+	return (p);
+}
+
+/* The slab that p is an object of, and which; NULL when it is none. */
+static struct slab *
+slab_of(const void *p, uint32_t *index)
+{
+	struct slab *s = (struct slab *)trunc_page(p);
+	uint64_t off = (uintptr_t)p & PAGE_MASK;
+	struct vm_page *m;
+
+	if ((uintptr_t)p < DMAP_BASE || (uintptr_t)p >= DMAP_BASE + DMAP_SIZE)
+		return (NULL);
+	m = PHYS_TO_VM_PAGE(DMAP_TO_PHYS(s));
+	if (m == NULL || m->pindex != (uintptr_t)s || s->magic != SLAB_MAGIC)
+		return (NULL);
+	*index = ((uint32_t)off - s->cache->first) / s->cache->stride;
+	if (off < s->cache->first || *index >= s->cache->per_slab || object(s->cache, s, *index) != p)
+		return (NULL);
+	return (s);
+}
+
+bool
+slab_free(void *p, const char *type, const void *caller, struct kmem_cache **cache)
+{
+	struct slab *s, *gone = NULL;
+	struct kmem_cache *c;
+	uint32_t i = 0;
+	bool live;
+
+	s = slab_of(p, &i);
+	if (s == NULL) {
+		kmem_violation("wild free", type, p, 0, NULL, caller);
+		return (false);
+	}
+	c = *cache = s->cache;
+	spin_lock(&c->lock);
+	live = !object_is_free(s, i);
+	if (!live)
+		kmem_violation("double free", type, p, c->size, FAULTLINE_DEBUG ? head_of(p)->caller : NULL, caller);
+	if (live && FAULTLINE_DEBUG) {
+		if (!streq(head_of(p)->type, type))
+			kmem_violation("wrong type", head_of(p)->type, p, head_of(p)->size, head_of(p)->caller,
+			    caller);
+		note_freed(c, p, caller);
+	}
+	if (live)
+		gone = slab_put(c, s, i);
+	spin_unlock(&c->lock);
+	if (gone != NULL)
+		slab_destroy(gone);
+	return (live);
+}
+
+/* ---- caches ---- */
+
+void
+slab_cache_init(struct kmem_cache *c, const char *name, size_t size, size_t align, bool is_class)
+{
+	align = MAX(align, (size_t)8);
+	KASSERT((align & (align - 1)) == 0 && align <= 512 && size > 0 && size <= KMALLOC_SLAB_MAX,
+	    "cache %s: objects of %lu bytes aligned to %lu", name, size, align);
+	memset(c, 0, sizeof(*c));
+	spin_init(&c->lock, name, RANK_KMEM);
+	c->name = name;
+	c->size = (uint32_t)roundup(size, (size_t)8);
+	c->stride = (uint32_t)roundup(c->size + BACK + FRONT, align);
+	c->first = (uint32_t)roundup(sizeof(struct slab) + FRONT, align);
+	c->per_slab = (uint32_t)((PAGE_SIZE - c->first - c->size - BACK) / c->stride + 1);
+	c->per_slab = MIN(c->per_slab, SLAB_WORDS * 64u);
+	c->is_class = is_class;
+	spin_lock(&kmem_caches_lock);
+	c->next = kmem_caches;
+	__atomic_store_n(&kmem_caches, c, __ATOMIC_RELEASE);
+	spin_unlock(&kmem_caches_lock);
+}
+
+void *
+kmem_cache_alloc(struct kmem_cache *c, int flags)
+{
+	if (flags & M_WAITOK)
+		assert_can_sleep("kmem_cache_alloc");
+	return (slab_alloc(c, c->name, c->size, flags, __builtin_return_address(0)));
+}
+
+void
+kmem_cache_free(struct kmem_cache *c, void *p)
+{
+	struct kmem_cache *found;
+
+	if (slab_free(p, c->name, __builtin_return_address(0), &found))
+		KASSERT(found == c, "object %p of cache %s freed to cache %s", p, found->name, c->name);
+}
+
+/* Check one list of slabs of c.  => cache locked. */
+static uint64_t
+check_list(struct kmem_cache *c, struct slab_list *list)
+{
+	uint64_t inuse = 0;
+	struct slab *s;
+
+	TAILQ_FOREACH(s, list, link) {
+		uint32_t live = 0;
+
+		KASSERT(s->magic == SLAB_MAGIC && s->cache == c, "cache %s: slab %p is damaged", c->name, s);
+		for (uint32_t i = 0; i < c->per_slab; i++) {
+			void *p = object(c, s, i);
+
+			if (object_is_free(s, i)) {
+				if (FAULTLINE_DEBUG)
+					check_poison(c, p, (void *)(uintptr_t)kmalloc_check);
+				continue;
+			}
+			live++;
+			if (FAULTLINE_DEBUG)
+				check_zones(c, p, (void *)(uintptr_t)kmalloc_check);
+		}
+		KASSERT(live == s->inuse, "cache %s: slab %p counts %u objects, bitmap says %u", c->name, s, s->inuse, live);
+		inuse += live;
+	}
+	return (inuse);
+}
+
+void
+slab_check(struct kmem_cache *c)
+{
+	uint64_t inuse;
+
+	spin_lock(&c->lock);
+	inuse = check_list(c, &c->partial);
+	inuse += check_list(c, &c->full);
+	KASSERT(inuse == c->inuse, "cache %s counts %lu objects, its slabs hold %lu", c->name, c->inuse, inuse);
+	spin_unlock(&c->lock);
+}
+
+/* An empty slab of c, taken off its list, or NULL. */
+static struct slab *
+take_empty(struct kmem_cache *c)
+{
+	struct slab *s;
+
+	spin_lock(&c->lock);
+	s = TAILQ_LAST(&c->partial);
+	if (s != NULL && s->inuse == 0) {
+		TAILQ_REMOVE(&c->partial, s, link);
+		c->nempty--;
+		c->nslabs--;
+	} else {
+		s = NULL;
+	}
+	spin_unlock(&c->lock);
+	return (s);
+}
+
+void
+kmem_reap(void)
+{
+	struct slab *s;
+
+	for (struct kmem_cache *c = kmem_caches; c != NULL; c = c->next)
+		while ((s = take_empty(c)) != NULL)
+			slab_destroy(s);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What slab.c offers to malloc.c beyond kernel/malloc.h. */
+#ifndef KERNEL_SLAB_H
+#define KERNEL_SLAB_H
+
+#include "kernel/lib/queue.h"
+#include "kernel/lib/types.h"
+#include "kernel/lock.h"
+
+struct slab;
+TAILQ_HEAD(slab_list, slab);
+
+struct kmem_cache {
+	struct spinlock	 lock;
+	const char	*name;		/* (constant) */
+	uint32_t	 size;		/* (constant) of an object, bytes */
+	uint32_t	 stride;	/* (constant) from one object to the next, bytes */
+	uint32_t	 first;		/* (constant) offset of the first object in its slab, bytes */
+	uint32_t	 per_slab;	/* (constant) objects */
+	bool		 is_class;	/* (constant) kmalloc's own: its objects are counted by malloc_type */
+	struct slab_list partial;	/* (lock) with room, empty ones at the end */
+	struct slab_list full;		/* (lock) */
+	uint32_t	 nempty;	/* (lock) slabs without objects */
+	uint32_t	 nslabs;	/* (lock) */
+	uint64_t	 inuse;		/* (lock) objects */
+	uint64_t	 snapshot;	/* inuse at the last kmalloc_snapshot() */
+	struct kmem_cache *next;	/* (constant) next in the list of all */
+};
+
+extern struct kmem_cache *kmem_caches;	/* all; grows at its head, never shrinks: walked without a lock */
+
+void slab_cache_init(struct kmem_cache *cache, const char *name, size_t size, size_t align, bool is_class);
+/* type: the name that a violation is to be told with; size: bytes asked for; caller: who asked. */
+void *slab_alloc(struct kmem_cache *cache, const char *type, size_t size, int flags, const void *caller);
+/* The cache that p came from.  false: p was not freed, because something was wrong with it. */
+bool slab_free(void *p, const char *type, const void *caller, struct kmem_cache **cache);
+void slab_check(struct kmem_cache *cache);
+
+#define KMEM_ZONE	0xbd		/* fills red zones */
+#define KMEM_FREED	0xdf		/* fills free objects */
+#define KMEM_FRESH	0xa5		/* fills allocated objects that need not be zero */
+/* Is every byte of [p, p + len) `byte`? */
+bool kmem_filled(const void *p, uint8_t byte, size_t len);
+void kmem_violation(const char *what, const char *type, const void *p, size_t size, const void *allocated_by,
+    const void *caller);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Kernel threads, the scheduler, and sleeping.
+ *
+ * A thread is runnable (on a run queue), running, asleep on a channel, or dead.  Round-robin inside a
+ * priority class, a higher class first.  The timer preempts at the end of a slice; a wakeup of a
+ * higher class preempts at once (at the last spin_unlock or the end of the interrupt).
+ *
+ * Lock letters:  (s) the scheduler lock  (q) the sleep-queue lock  (t) only the thread itself
+ *                (c) constant after thread_create  (e) the exit lock
+ */
+#ifndef KERNEL_THREAD_H
+#define KERNEL_THREAD_H
+
+#include "kernel/lib/queue.h"
+#include "kernel/lib/types.h"
+#include "kernel/lock.h"
+
+struct vmspace;
+struct ucred;
+struct trapframe;
+
+enum thread_state { TD_NEW, TD_RUNNABLE, TD_RUNNING, TD_ASLEEP, TD_DEAD };
+
+/* Classes, best first.  Within one class round-robin. */
+enum thread_prio { PRI_INTR, PRI_PAGEOUT, PRI_KERNEL, PRI_USER, PRI_IDLE, PRI_COUNT };
+
+#define THREAD_NAME_MAX		24
+#define THREAD_HELD_MAX		16
+#define KSTACK_PAGES		4	/* plus one unmapped guard page below */
+
+/* How the last failed access to a user address ended (DESIGN 5): what a signal would have carried. */
+struct fault_info {
+	int		signo;		/* 0: none; SIGSEGV 11, SIGBUS 7, SIGKILL 9 (out of memory) */
+	int		code;		/* SEGV_MAPERR 1, SEGV_ACCERR 2, BUS_ADRERR 2 */
+	vm_offset_t	addr;		/* the exact byte */
+};
+
+struct thread {
+	TAILQ_ENTRY(thread) run_link;		/* (s) run queue */
+	TAILQ_ENTRY(thread) sleep_link;		/* (q) sleep-queue chain */
+	TAILQ_ENTRY(thread) timeout_link;	/* (q) sleepers with a time-out, soonest first */
+	TAILQ_ENTRY(thread) all_link;		/* (s) list of all threads */
+	char		 name[THREAD_NAME_MAX];	/* (c) */
+	uint32_t	 tid;			/* (c) */
+	uint8_t		 state;			/* (s) enum thread_state */
+	uint8_t		 prio;			/* (s) enum thread_prio */
+	bool		 detached;		/* (e) nobody will join: freed when dead */
+	bool		 exited;		/* (e) has called thread_exit() */
+	int		 slice;			/* (s) ticks left */
+	struct cpu	*cpu;			/* (s) where it runs or ran last */
+
+	const volatile void *wchan;		/* (q) what it sleeps on */
+	const char	*wmesg;			/* (q) why, in a word */
+	uint64_t	 wake_tick;		/* (q) time-out, in ticks; 0: none */
+	int		 wake_error;		/* (q) 0 or EWOULDBLOCK */
+
+	uint64_t	 rsp;			/* (s) saved stack pointer while not running */
+	vm_offset_t	 kstack;		/* (c) lowest mapped byte; the guard page lies below */
+	struct trapframe *frame;		/* (t) innermost trap frame, for backtraces */
+	struct vmspace	*vmspace;		/* (t) user address space, NULL: none */
+	struct ucred	*cred;			/* (t) referenced */
+	struct fault_info fault;		/* (t) last failed user access */
+	uint64_t	 faults;		/* (t) page faults taken, for tests and the bench */
+	vm_offset_t	 refault_va;		/* (t) the last one, for the livelock detector: address */
+	uint64_t	 refault_state;		/* (t) and a digest of error code and registers */
+	uint32_t	 refaults;		/* (t) how often it came again with nothing changed */
+
+	struct lock	*held[THREAD_HELD_MAX];	/* (t) sleep locks held, in order (debug) */
+	int		 nheld;			/* (t) */
+
+	void		(*entry)(void *);	/* (c) */
+	void		*arg;			/* (c) */
+};
+
+#include "kernel/amd64/cpu.h"			/* curthread, curcpu */
+
+void thread_init(void);				/* makes the boot stack a thread; kernel KVA must work */
+/* => sleeps for memory.  Returns a runnable thread; NULL when memory is short. */
+struct thread *thread_create(const char *name, enum thread_prio prio, void (*fn)(void *), void *arg);
+void thread_detach(struct thread *td);		/* nobody will join it */
+void thread_join(struct thread *td);		/* => sleeps in "join" until it is dead, then frees it */
+void thread_exit(void) __noreturn;
+void thread_yield(void);			/* let others of the same class run */
+void thread_set_prio(struct thread *td, enum thread_prio prio);
+/* Switch curthread to another address space (NULL: none).  Returns the former one.  Takes no reference. */
+struct vmspace *thread_set_vmspace(struct vmspace *vm);
+/* Call fn(thread, arg) for each thread, scheduler lock held. */
+void thread_foreach(void (*fn)(struct thread *td, void *arg), void *arg);
+void threads_foreach_unlocked(void (*fn)(struct thread *td, void *arg), void *arg);	/* for panic and traps */
+void threads_print(void);			/* the thread list with wait names; no locks: for panic and the monitor */
+
+/* sched.c */
+void sched_init(void);
+void sched_start_cpu(void) __noreturn;		/* this CPU's boot thread becomes its idle thread */
+void sched_tick(void);				/* from the timer interrupt */
+void sched_preempt(void);			/* at the end of an interrupt, if curcpu->resched */
+
+/*
+ * Sleep until wakeup(chan), or until `ticks` have passed (0: for ever).
+ *
+ * => interlock: a held spinlock, mutex or rwlock (&x->lock.lk), or NULL.  It is released and the
+ *    thread put to sleep in one step as seen by wakeup(), and held again, in the same mode, on return.
+ * => chan: any address; a wakeup may be spurious, so the caller looks at its condition again.
+ * => returns 0, or EWOULDBLOCK after the time-out.
+ */
+int  tsleep(const volatile void *chan, struct lock *interlock, const char *wmesg, uint64_t ticks);
+void wakeup(const volatile void *chan);		/* wake all sleepers; any context but NMI */
+void wakeup_one(const volatile void *chan);	/* wake the one that has slept longest */
+int  sleepers(const volatile void *chan);	/* how many sleep there now (tests) */
+void sleepq_tick(void);				/* from the timer interrupt: time-outs */
+
+#endif

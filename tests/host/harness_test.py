@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Test the test harness: everything that goes wrong must be reported red, and as what it is.
+
+The kernel's modes selftest=fail|panic|hang|triple|lie go wrong on purpose; the launcher's exit
+status and tap.py's verdict are checked for each.  FAULTLINE_KERNEL names another kernel to test with.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+import tap  # noqa: E402
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+KERNEL = os.environ.get("FAULTLINE_KERNEL", os.path.join(TOP, "build", "kernel.elf"))
+TESTS = []
+SCRATCH = tempfile.TemporaryDirectory(prefix="faultline-harness-")
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+def launch(*options, words=(), timeout=60):
+    """Run the launcher -> (status, stdout, stderr).  QEMU's log goes to the scratch folder."""
+    log = os.path.join(SCRATCH.name, "qemu.log")
+    done = subprocess.run([os.path.join(TOP, "boot", "qemu"), "--log", log, "--timeout", str(timeout), *options,
+                           "--", *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout + 60)
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+
+def kernel_mode(word, timeout=60):
+    return launch("--kernel", KERNEL, "--no-disk", words=[word], timeout=timeout)
+
+
+def equal(what, got, wanted):
+    if got != wanted:
+        raise AssertionError(f"{what} is {got!r}, not {wanted!r}")
+
+
+def contains(what, text, part):
+    if part not in text:
+        raise AssertionError(f"{what} does not say {part!r} but {text.strip()[-300:]!r}")
+
+
+def red(status, text, sentence):
+    """The judge must find a problem that says `sentence`."""
+    v = tap.judge(text, status)
+    equal("the verdict's `good`", v.good, False)
+    contains("the verdict", "; ".join(v.problems), sentence)
+
+
+# ---- a kernel that goes wrong ---------------------------------------------------------------------
+
+@test
+def kernel_fail():
+    status, out, err = kernel_mode("selftest=fail")
+    equal(f"the exit status ({err.strip()})", status, 1)
+    v = tap.judge(out, status)
+    equal("the problems", v.problems, [])
+    equal("the number of failed tests", len(v.failed) >= 1, True)
+    equal("the verdict's `good`", v.good, False)
+    equal("the failed test has diagnostics", bool(v.failed[0][1]), True)
+
+
+@test
+def kernel_panic():
+    status, out, err = kernel_mode("selftest=panic")
+    equal("the exit status", status, 126)
+    contains("stderr", err, "panicked")
+    contains("the serial log", out, "panic")
+    red(status, out, "panic")
+
+
+@test
+def kernel_hang():
+    status, out, err = kernel_mode("selftest=hang", timeout=8)
+    equal("the exit status", status, 124)
+    contains("stderr", err, "timeout")
+    equal("the guest said something before it hung", bool(out.strip()), True)
+    red(status, out, "hang")
+
+
+@test
+def kernel_triple_fault():
+    status, out, err = kernel_mode("selftest=triple")
+    equal("the exit status", status, 127)
+    contains("stderr", err, "triple fault")
+    red(status, out, "triple fault")
+
+
+@test
+def kernel_lie():
+    status, out, _ = kernel_mode("selftest=lie")
+    equal("the exit status", status, 19)
+    contains("the serial log", out, "1 passed, 0 failed")
+    red(status, out, "lying log")
+
+
+@test
+def kernel_glob_without_match():
+    status, out, _ = kernel_mode("selftest=nothing.*")
+    equal("the exit status", status, 2)
+    red(status, out, "no test matches")
+
+
+# ---- what the launcher refuses --------------------------------------------------------------------
+
+def refused(sentence, *options):
+    status, out, err = launch(*options)
+    equal(f"the exit status of {options}", status, 125)
+    contains("stderr", err, sentence)
+    equal("the number of lines on stderr", len(err.strip().splitlines()), 1)
+    equal("stdout", out, "")
+
+
+@test
+def missing_kernel():
+    refused("does not exist", "--kernel", "/nonexistent/kernel.elf", "--no-disk")
+
+
+@test
+def missing_disk():
+    refused("the disk image", "--kernel", KERNEL, "--disk", "/nonexistent/disk.img")
+
+
+@test
+def missing_iso():
+    refused("does not exist", "--boot", "bios", "--iso", "/nonexistent/faultline.iso", "--no-disk")
+
+
+@test
+def missing_rules():
+    refused("rule file", "--kernel", KERNEL, "--disk", f"{KERNEL},blkdebug=/nonexistent/rules")
+
+
+@test
+def bad_options():
+    for option, value, sentence in (("--boot", "floppy", "pvh, bios"), ("--machine", "vax", "pc, q35"),
+                                    ("--drive", "scsi", "virtio, ata"), ("--mem", "12", "K, M or G"),
+                                    ("--smp", "9", "1 to 8"), ("--accel", "magic", "tcg, kvm"),
+                                    ("--boot", "uefi", "not supported yet"), ("--boot", "efi", "not supported yet")):
+        refused(sentence, option, value, "--no-disk")
+    refused("unrecognized arguments", "--frobnicate")
+    refused("is not an option of a disk", "--kernel", KERNEL, "--disk", f"{KERNEL},rw")
+    refused("exclude each other", "--kernel", KERNEL, "--no-disk", "--disk", KERNEL)
+
+
+@test
+def qemu_cannot_start():
+    status, _, err = launch("--kernel", KERNEL, "--no-disk", "--qemu", "-bogus")
+    equal("the exit status", status, 125)
+    contains("stderr", err, "QEMU could not start")
+
+
+@test
+def not_a_kernel():
+    path = os.path.join(SCRATCH.name, "text.elf")
+    with open(path, "w", encoding="ascii") as f:
+        f.write("this is no ELF file\n" * 100)
+    status, _, err = launch("--kernel", path, "--no-disk", timeout=10)
+    equal("the exit status is one of failure", status in (124, 125), True)
+    contains("stderr", err, "boot/qemu:")
+
+
+# ---- the judge ------------------------------------------------------------------------------------
+
+GOOD = "TAP version 13\n# seed 1\n1..2\nok 1 - a.b\nok 2 - a.c\n2 passed, 0 failed\n"
+
+
+@test
+def judge_accepts_a_good_log():
+    v = tap.judge(GOOD.replace("\n", "\r\n"), 0)
+    equal("the problems", v.problems, [])
+    equal("passed", v.passed, ["a.b", "a.c"])
+    equal("good", v.good, True)
+
+
+@test
+def judge_counts_skips():
+    v = tap.judge("1..2\nok 1 - a.b\nok 2 - a.c # SKIP no disk\n1 passed, 0 failed, 1 skipped\n", 0)
+    equal("the problems", v.problems, [])
+    equal("skipped", v.skipped, ["a.c"])
+
+
+@test
+def judge_truncated_log():
+    red(0, "TAP version 13\n1..3\nok 1 - a.b\nok 2 - a.c\n2 passed, 0 failed\n", "truncated log: the plan says 3")
+    red(0, GOOD.replace("2 passed, 0 failed\n", ""), "closing")
+    red(0, "", "no TAP plan")
+    red(0, "2 passed, 0 failed\n", "no TAP plan")
+
+
+@test
+def judge_lying_log():
+    red(19, GOOD, "lying log")
+    red(1, GOOD, "lying log")
+    red(0, GOOD.replace("2 passed", "3 passed"), "lying log")
+    red(0, GOOD.replace("ok 2", "not ok 2"), "lying log")
+    red(0, "1..0\n0 passed, 0 failed\n", "tested nothing")
+    red(0, GOOD.replace("a.c", "a.b"), "more than once")
+    red(0, GOOD.replace("ok 2", "ok 7"), "numbers")
+
+
+@test
+def judge_abnormal_end_beats_a_good_log():
+    for status, sentence in ((124, "hang"), (125, "QEMU failed"), (126, "panic"), (127, "triple fault")):
+        red(status, GOOD, sentence)
+
+
+def main():
+    failed = 0
+    print(f"1..{len(TESTS)}")
+    for number, function in enumerate(TESTS, 1):
+        try:
+            function()
+            print(f"ok {number} - harness.{function.__name__}", flush=True)
+        except (AssertionError, OSError, subprocess.TimeoutExpired) as e:
+            failed += 1
+            print(f"not ok {number} - harness.{function.__name__}")
+            print(f"# {e}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Run Faultline's tests: `make test`, or with --soak every combination, `make soak`.
+
+A job is one run of boot/qemu (or of a script below tests/) with a log of its own in
+build/test/JOB/.  Jobs run side by side, one for each of the host's CPUs.  tap.py judges each log
+against its exit status.  The last line printed is `N passed, N failed`.
+
+The environment narrows the work: TEST=GLOB keeps the matching self-tests (host.*, gdb.* and
+harness.* name scripts), SEED=N fixes their order, and any of BOOT, MEM, CPU, BS and SMP replaces
+the matrix by the single run that it describes.
+"""
+
+import concurrent.futures
+import fnmatch
+import glob
+import itertools
+import os
+import random
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+import damage  # noqa: E402
+import mkimage  # noqa: E402
+import tap  # noqa: E402
+
+TOP = mkimage.TOP
+IMAGES = os.path.join(TOP, "build", "images")
+WORK = os.path.join(TOP, "build", "test")
+TIMEOUT_SECONDS = 300
+DAMAGE_TIMEOUT_SECONDS = 60
+TAIL_LINES = 40
+
+# boot, memory, CPU, block size: every value occurs.
+MATRIX = [("pvh", "256M", "max", 4096), ("pvh", "256M", "qemu64", 1024), ("bios", "256M", "max", 2048),
+          ("pvh", "16M", "max", 8192), ("pvh", "8M", "max", 65536)]
+IOERR_BLOCK_SIZES = (1024, 4096)
+RESTRICTIONS = ("BOOT", "MEM", "CPU", "BS", "SMP")
+
+
+class Job:
+    """One run.  `image` is copied for it, so that a run may write and leaves evidence behind."""
+
+    def __init__(self, name, options=(), words=(), image=None, rules=None, script=None, timeout=TIMEOUT_SECONDS,
+                 matrix=None):
+        self.name, self.options, self.words = name, list(options), list(words)
+        self.image, self.rules, self.script, self.timeout, self.matrix = image, rules, script, timeout, matrix
+        self.dir = os.path.join(WORK, re.sub(r"[^A-Za-z0-9_.-]", "_", name))
+        self.verdict, self.seconds = None, 0.0
+        self.serial = self.stderr = ""
+
+    def command(self):
+        if self.script:
+            return [sys.executable, self.script]
+        disk = os.path.join(self.dir, "disk.img") + (f",blkdebug={self.rules}" if self.rules else "")
+        return [os.path.join(TOP, "boot", "qemu"), *self.options, "--timeout", str(self.timeout),
+                "--log", os.path.join(self.dir, "qemu.log"), "--disk", disk, "--", *self.words]
+
+    def run(self):
+        shutil.rmtree(self.dir, ignore_errors=True)
+        os.makedirs(self.dir)
+        if self.image:
+            subprocess.run(["cp", "--sparse=always", self.image, os.path.join(self.dir, "disk.img")], check=True)
+        started = time.monotonic()
+        serial, stderr = os.path.join(self.dir, "serial.log"), os.path.join(self.dir, "stderr.log")
+        with open(serial, "wb") as out, open(stderr, "wb") as err:
+            try:
+                # The launcher keeps the time itself; this limit catches a launcher or a script that hangs.
+                status = subprocess.run(self.command(), stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=TOP,
+                                        timeout=self.timeout + (60 if not self.script else 0)).returncode
+            except subprocess.TimeoutExpired:
+                status = 124
+        self.seconds = time.monotonic() - started
+        self.serial, self.stderr = read_text(serial), read_text(stderr)
+        self.verdict = tap.judge(self.serial, status, closing_line=not self.script)
+        if self.verdict.good and self.image:
+            os.unlink(os.path.join(self.dir, "disk.img"))
+
+    def reproduction(self, name):
+        """The shell line that repeats this failure."""
+        if self.script:
+            return f"python3 {os.path.relpath(self.script, TOP)}"
+        words = [f"selftest={name}" if w.split("=")[0] == "selftest" and name else w for w in self.words]
+        if self.matrix:
+            boot, mem, cpu, bs = self.matrix
+            parts = [f"BOOT={boot}", f"MEM={mem}", f"CPU={cpu}", f"BS={bs}"]
+            parts += [f"SEED={w[5:]}" for w in words if w.startswith("seed=")]
+            if os.environ.get("SMP"):
+                parts.append(f"SMP={os.environ['SMP']}")
+            glob_word = [w[9:] for w in words if w.startswith("selftest=")]
+            parts += [f"TEST={shlex.quote(g)}" for g in glob_word]
+            return "make test " + " ".join(parts)
+        command = self.command()
+        command = command[:command.index("--") + 1] + words
+        return shlex.join(os.path.relpath(w, TOP) if w.startswith(TOP) else w.replace(TOP + "/", "") for w in command)
+
+
+def read_text(path):
+    with open(path, encoding="utf-8", errors="replace") as f:
+        return f.read().replace("\r", "")
+
+
+# ---- the list of jobs -----------------------------------------------------------------------------
+
+def fresh(path, make, *sources):
+    """Make an image unless it is newer than the scripts that make it."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    newest = max(os.path.getmtime(os.path.join(here, s)) for s in sources)
+    if not os.path.exists(path) or os.path.getmtime(path) <= newest:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make(path)
+    return path
+
+
+def volume(bs):
+    return fresh(os.path.join(IMAGES, f"test-{bs}.img"), lambda out: mkimage.build_test(bs, out),
+                 "mkimage.py", "volume.py")
+
+
+def suite_job(boot, mem, cpu, bs, test, seed):
+    options = ["--boot", boot, "--mem", mem, "--cpu", cpu]
+    for option in ("smp", "accel"):
+        if os.environ.get(option.upper()):
+            options += ["--" + option, os.environ[option.upper()]]
+    word = f"selftest={test}" if test else "selftest"
+    return Job(f"{boot} {mem} {cpu} {bs}", options, [word, f"seed={seed}"], image=volume(bs),
+               matrix=(boot, mem, cpu, bs))
+
+
+def ioerr_job(bs, test, seed):
+    image = volume(bs)
+    rules = fresh(os.path.join(IMAGES, f"test-{bs}.rules"), lambda out: mkimage.build_blkdebug(image, out),
+                  "mkimage.py", "volume.py", os.path.relpath(image, os.path.dirname(os.path.abspath(__file__))))
+    return Job(f"ioerr {bs}", [], [f"selftest={test}", f"seed={seed}", "ioerr"], image=image, rules=rules)
+
+
+def damage_jobs(test, seed):
+    images = damage.build_all(os.path.join(IMAGES, "damage"), seed)
+    return [Job(f"damage {name}", [], [f"selftest={test}", f"seed={seed}", f"damage={expected}"], image=path,
+                timeout=DAMAGE_TIMEOUT_SECONDS) for name, expected, path in images]
+
+
+def script_jobs(test):
+    """harness_test.py and every test_*.py below tests/host and tests/gdb."""
+    found = [("harness.self", os.path.join(TOP, "tests", "host", "harness_test.py"))]
+    for room in ("host", "gdb"):
+        for path in sorted(glob.glob(os.path.join(TOP, "tests", room, "test_*.py"))):
+            found.append((f"{room}.{os.path.basename(path)[5:-3]}", path))
+    return [Job(name, script=path) for name, path in found if test is None or fnmatch.fnmatchcase(name, test)]
+
+
+def may_match(test, suite):
+    """Could the glob select tests of this suite?"""
+    return fnmatch.fnmatchcase(suite, test.split(".")[0])
+
+
+def plan_jobs(test, seed, soak):
+    """All jobs -> (list, whether everything that `make test` can exercise is in it)."""
+    restricted = {k: os.environ[k] for k in RESTRICTIONS if os.environ.get(k)}
+    own_runs = test is not None and any(may_match(test, s) for s in ("damage", "ioerr")) and "*" not in test.split(".")[0]
+    scripts = test is not None and re.match(r"(host|gdb|harness)\.", test)
+    if scripts:
+        return script_jobs(test), False
+    if restricted and not own_runs:
+        bs = restricted.get("BS", "4096")
+        if not bs.isdigit() or int(bs) not in mkimage.BLOCK_SIZES:
+            raise mkimage.Failure(f"BS={bs}: must be one of {', '.join(map(str, mkimage.BLOCK_SIZES))}")
+        return [suite_job(restricted.get("BOOT", "pvh"), restricted.get("MEM", "256M"), restricted.get("CPU", "max"),
+                          int(bs), test, seed)], False
+    matrix = MATRIX
+    if soak:
+        matrix = itertools.product(("pvh", "bios"), ("256M", "16M", "8M"), ("max", "qemu64"), mkimage.BLOCK_SIZES)
+    jobs = [] if own_runs else [suite_job(*values, test, seed) for values in matrix]
+    if test is None or may_match(test, "ioerr"):
+        sizes = mkimage.BLOCK_SIZES if soak else IOERR_BLOCK_SIZES
+        jobs += [ioerr_job(bs, test if own_runs else "ioerr.*", seed) for bs in sizes]
+    if test is None or may_match(test, "damage"):
+        jobs += damage_jobs(test if own_runs else "damage.*", seed)
+    if test is None:
+        jobs += script_jobs(None)
+    return jobs, test is None
+
+
+# ---- running and reporting ------------------------------------------------------------------------
+
+def report_line(job, done, total):
+    v = job.verdict
+    counts = f"{len(v.passed)} passed, {len(v.failed) + len(v.problems)} failed"
+    if v.skipped:
+        counts += f", {len(v.skipped)} skipped"
+    print(f"[{done}/{total}] {'ok    ' if v.good else 'FAILED'} {job.name}: {counts} ({job.seconds:.1f} s)", flush=True)
+
+
+def report_failures(job):
+    v = job.verdict
+    if v.good:
+        return
+    print(f"\n---- {job.name}")
+    for sentence in v.problems:
+        print(f"not ok - {job.name}: {sentence}")
+    for name, diagnostics in v.failed:
+        print(f"not ok - {name}")
+        for line in diagnostics[:20]:
+            print(f"    {line}")
+        print(f"    reproduce: {job.reproduction(name)}")
+    if v.problems:
+        for line in job.stderr.strip().splitlines()[-TAIL_LINES:]:
+            print(f"  stderr | {line}")
+        for line in job.serial.strip().splitlines()[-TAIL_LINES:]:
+            print(f"  serial | {line}")
+        print(f"    reproduce: {job.reproduction(None)}")
+    print(f"    logs: {os.path.relpath(job.dir, TOP)}/", flush=True)
+
+
+def totals(jobs, full):
+    """Sum up -> (passed, failed, skipped); a test that every job skipped was never exercised."""
+    passed = sum(len(j.verdict.passed) for j in jobs)
+    failed = sum(len(j.verdict.failed) + len(j.verdict.problems) for j in jobs)
+    ran = {n for j in jobs for n in j.verdict.passed} | {n for j in jobs for n, _ in j.verdict.failed}
+    never = sorted({n for j in jobs for n in j.verdict.skipped} - ran)
+    if full:
+        for name in never:
+            print(f"not ok - {name}: never exercised, for every run skipped it")
+        return passed, failed + len(never), 0
+    return passed, failed, len(never)
+
+
+def main(argv):
+    if argv not in ([], ["--soak"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    test = os.environ.get("TEST") or None
+    seed = os.environ.get("SEED") or str(random.randrange(1, 1 << 31))
+    if not seed.isdigit():
+        raise mkimage.Failure(f"SEED={seed}: must be a number")
+    print(f"seed {seed}" + (f", tests {test}" if test else ""), flush=True)
+    jobs, full = plan_jobs(test, seed, soak=argv == ["--soak"])
+    with concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+        pending = {pool.submit(job.run): job for job in jobs}
+        for done, future in enumerate(concurrent.futures.as_completed(pending), 1):
+            future.result()
+            report_line(pending[future], done, len(jobs))
+    for job in jobs:
+        report_failures(job)
+    passed, failed, skipped = totals(jobs, full)
+    if failed:
+        print(f"\nrepeat with the same order: make test SEED={seed}" + (f" TEST={shlex.quote(test)}" if test else ""))
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 0 if passed and not failed else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (mkimage.Failure, OSError) as e:
+        print(f"run: {e}\n0 passed, 1 failed")
+        sys.exit(1)

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of the pmap share: the shape of page tables, pv entries, TLB invalidation. */
+#ifndef VM_AMD64_PMAP_PRIV_H
+#define VM_AMD64_PMAP_PRIV_H
+
+#include "kernel/kassert.h"
+#include "vm/pmap.h"
+#include "vm/vm_page.h"
+
+/*
+ * Four levels, each indexed by nine bits of the address:
+ *
+ *	 47      39 38      30 29      21 20      12 11        0
+ *	|  level 4 |  level 3 |  level 2 |  level 1 |  offset   |
+ *	  PML4        PDPT       PD         PT
+ */
+#define PT_ENTRIES	512u
+#define LEVEL_SHIFT(l)	(PAGE_SHIFT + 9 * ((l) - 1))
+#define LEVEL_SIZE(l)	(1ul << LEVEL_SHIFT(l))		/* bytes that one entry of that level spans */
+#define PT_INDEX(va, l)	(((va) >> LEVEL_SHIFT(l)) & (PT_ENTRIES - 1))
+/* The first address that the next entry of that level spans. */
+#define NEXT_ENTRY(va, l) (((va) | (LEVEL_SIZE(l) - 1)) + 1)
+
+#define PT_TABLE(e)	((pt_entry_t *)PHYS_TO_DMAP((e) & PG_FRAME))
+
+/*
+ * The entry that points to the page table of va; NULL when there is not even a directory.  The entry itself may be
+ * not present.  => the pmap locked, or the kernel's half, or a pv entry for va held through its page's pv lock.
+ */
+static inline pt_entry_t *
+pmap_pde(struct pmap *pmap, vm_offset_t va)
+{
+	pt_entry_t e = pmap->pml4[PT_INDEX(va, 4)];
+
+	if (!(e & PG_V))
+		return (NULL);
+	e = PT_TABLE(e)[PT_INDEX(va, 3)];
+	if (!(e & PG_V))
+		return (NULL);
+	return (&PT_TABLE(e)[PT_INDEX(va, 2)]);
+}
+
+/* The entry of va in its page table; NULL when there is none.  => as pmap_pde(). */
+static inline pt_entry_t *
+pmap_pte(struct pmap *pmap, vm_offset_t va)
+{
+	pt_entry_t *pde = pmap_pde(pmap, va);
+
+	if (pde == NULL || !(*pde & PG_V))
+		return (NULL);
+	return (&PT_TABLE(*pde)[PT_INDEX(va, 1)]);
+}
+
+/* Count an entry in or out of the table that *pde points to. */
+static inline void
+pde_count_in(struct pmap *pmap, pt_entry_t *pde)
+{
+	*pde += PTP_ONE;
+	if (PTP_COUNT(*pde) == 1)
+		pmap->empty_ptps--;
+}
+
+static inline void
+pde_count_out(struct pmap *pmap, pt_entry_t *pde)
+{
+	*pde -= PTP_ONE;
+	if (PTP_COUNT(*pde) == 0)
+		pmap->empty_ptps++;
+}
+
+/* Page-table entries are shared with the processor, which sets PG_A and PG_M by itself: always change them atomically. */
+static inline pt_entry_t
+pte_swap(pt_entry_t *pte, pt_entry_t new)
+{
+	return (__atomic_exchange_n(pte, new, __ATOMIC_ACQ_REL));
+}
+
+static inline pt_entry_t
+pte_clear_bits(pt_entry_t *pte, pt_entry_t bits)
+{
+	return (__atomic_fetch_and(pte, ~bits, __ATOMIC_ACQ_REL));
+}
+
+/* pmap_tlb.c */
+void pmap_invalidate_page(struct pmap *pmap, vm_offset_t va);
+void pmap_invalidate_range(struct pmap *pmap, vm_offset_t start, vm_offset_t end);
+void pmap_invalidate_all(struct pmap *pmap);	/* user addresses; also what the CPU remembers of the tables */
+
+/* pmap_pv.c.  => pmap locked */
+struct pv_entry *pv_get(struct pmap *pmap);	/* NULL: no memory */
+void pv_put(struct pmap *pmap, struct pv_entry *pv);
+void pv_free_spares(struct pmap *pmap);
+void pv_insert(struct vm_page *m, struct pv_entry *pv, bool writable);
+/* Forget that the pmap maps m at va, and carry the bits of its former entry `old` into m.  Returns the pv entry. */
+struct pv_entry *pv_remove(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t old);
+/* A mapping that is there becomes writable. */
+void pv_note_writable(struct vm_page *m);
+/* Carry modified and referenced of an entry that is no more, or is about to lose them. */
+void pmap_fold_bits(struct vm_page *m, pt_entry_t pte);
+
+/* pmap.c */
+#define PMAP_EMPTY_MAX	8	/* empty tables that a pmap may keep */
+
+/* Table pages on their way out: chained through pindex, freed when no lock is held. */
+struct doomed {
+	uint32_t	first;		/* page number; 0: none */
+};
+/* Unlink all empty tables.  => pmap locked; afterwards, without locks, pmap_free_doomed(). */
+void pmap_trim(struct pmap *pmap, struct doomed *doomed);
+void pmap_free_doomed(struct doomed *doomed);
+struct vm_page *pmap_alloc_table(void);		/* a zeroed page, or NULL */
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The laws of the VM, checked by walking everything: each page, each object, each address space.
+ *
+ *	pages	   P1 queues whole  P2 free means free  P3 found where it says it is  P4 wired: on no queue  P5 dirty is valid
+ *	objects	   O1 references  O2 busy pages have paging_in_progress  O3 a file has one size  O4 chains end  O8 pages add up
+ *	maps	   M1, M2 and the gaps
+ *	pmaps	   every entry leads to a page that knows of it, and the other way round (P2, P6)
+ *
+ * It runs after every self-test, and from the monitor and gdb.  It walks with interrupts off, one kind of thing at a time, and
+ * changes nothing.
+ */
+#include "vm/vm_check.h"
+
+#include "kernel/fs/vnode.h"
+#include "kernel/kassert.h"
+#include "kernel/thread.h"
+#include "vm/pmap.h"
+#include "vm/vm_map.h"
+#include "vm/vm_object.h"
+#include "vm/vm_page.h"
+#include "vm/vm_pageout.h"
+#include "vm/vm_pageq.h"
+
+static void
+check_free_page(const struct vm_page *m)
+{
+	if (m->object != NULL || m->pv != NULL || m->wire_count != 0 || m->dirty != 0 || m->busy != VPB_FREED)
+		panic("page %u is on queue %s but has object %p, mappings %p, wired %u, dirty %02x, busy %x (P2)",
+		    m->pfn, vm_pageq_name(m->queue), m->object, m->pv, m->wire_count, m->dirty, m->busy);
+}
+
+static void
+check_page(const struct vm_page *m)
+{
+	if ((m->dirty & ~m->valid) != 0)
+		panic("page %u: dirty %02x but valid %02x (P5)", m->pfn, m->dirty, m->valid);
+	if (m->wire_count > 0 && m->queue != PQ_NONE)
+		panic("page %u: wired %u times, on queue %s (P4)", m->pfn, m->wire_count, vm_pageq_name(m->queue));
+	if (m->object != NULL && vm_page_lookup(m->object, m->pindex) != m)
+		panic("page %u says it is index %lu of object %p, which does not know it (P3)", m->pfn,
+		    m->pindex, m->object);
+	if (m->pv != NULL && !vm_page_all_valid(m))
+		panic("page %u is mapped but valid only in %02x (P6)", m->pfn, m->valid);
+}
+
+/* Returns how many pages belong to objects. */
+static uint64_t
+check_pages(void)
+{
+	uint64_t in_objects = 0, accounted = 0;
+
+	for (uint32_t i = 0; i < vm_page_count; i++) {
+		const struct vm_page *m = &vm_page_array[i];
+
+		if (m->queue == PQ_FREE || m->queue == PQ_ZERO)
+			check_free_page(m);
+		else
+			check_page(m);
+		in_objects += m->object != NULL;
+		accounted += m->queue != PQ_NONE || m->object != NULL || m->wire_count > 0;
+	}
+	if (accounted != vm_page_count)
+		panic("%lu pages of %u are neither free, queued, wired nor in an object", vm_page_count - accounted,
+		    vm_page_count);
+	return (in_objects);
+}
+
+static void
+check_object_pages(struct vm_object *object)
+{
+	uint32_t n = 0;
+	vm_pindex_t last = 0;
+
+	for (struct vm_page *m = vm_page_find_least(object, 0); m != NULL; m = vm_page_next(m)) {
+		if (m->object != object || (n > 0 && m->pindex <= last))
+			panic("object %p: page %u at index %lu is out of order (P3)", object, m->pfn, m->pindex);
+		if (m->pindex >= object->size && !vm_page_busied(m) && m->wire_count == 0)
+			panic("object %p of %lu pages holds index %lu (O3)", object, object->size, m->pindex);
+		if (vm_page_xbusied(m) && object->paging_in_progress == 0)
+			panic("object %p: page %lu is busy, nothing in progress (O2)", object, m->pindex);
+		last = m->pindex;
+		n++;
+	}
+	if (n != object->resident_page_count || rb_check(&object->memq) != (long)n)
+		panic("object %p: %u pages, noted %u (P3)", object, n, object->resident_page_count);
+}
+
+static void
+check_object(struct vm_object *object, void *total)
+{
+	struct vm_object *shadow, *o;
+	int shadows = 0, depth = 0;
+
+	check_object_pages(object);
+	TAILQ_FOREACH(shadow, &object->shadow_head, shadow_list) {
+		if (shadow->backing_object != object)
+			panic("object %p lists shadow %p, which shadows %p (O4)", object, shadow, shadow->backing_object);
+		shadows++;
+	}
+	if (shadows != object->shadow_count || object->ref_count < shadows)
+		panic("object %p: %d shadows, noted %d, %d references (O1)", object, shadows, object->shadow_count,
+		    object->ref_count);
+	if (object->ref_count == 0 && (object->flags & (OBJ_CACHED | OBJ_DEAD)) == 0)
+		panic("object %p: nobody references it, and it is neither cached nor dead (O1)", object);
+	for (o = object; o != NULL; o = o->backing_object)
+		if ((o->backing_object_offset & PAGE_MASK) != 0 || ++depth > 1000000)
+			panic("object %p: its chain does not end, or offset %ld is unaligned (O4)", object,
+			    o->backing_object_offset);
+	if (object->type == OBJT_VNODE && (object->flags & OBJ_DEAD) == 0 && object->handle != NULL) {
+		struct vnode *vp = object->handle;
+
+		if (vp->v_object != object || object->size != OFF_TO_IDX(round_page(object->un_pager.vnp.vnp_size)))
+			panic("object %p of inode %lu: %lu pages for %ld bytes (O3)", object, vp->v_ino, object->size,
+			    object->un_pager.vnp.vnp_size);
+	}
+	*(uint64_t *)total += object->resident_page_count;
+}
+
+/* ---- page tables against reverse mappings ---- */
+
+struct pmap_walk {
+	struct pmap	*pmap;
+	uint64_t	 entries;
+};
+
+static void
+check_mapping(void *arg, vm_offset_t va, pt_entry_t pte)
+{
+	struct pmap_walk *walk = arg;
+	struct vm_page *m = PHYS_TO_VM_PAGE(pte & PG_FRAME);
+
+	if (m == NULL || m->queue == PQ_FREE || m->queue == PQ_ZERO)
+		panic("pmap %p maps %lx to %lx, which is %s (P2)", walk->pmap, va, pte & PG_FRAME,
+		    m == NULL ? "no RAM" : "a free page");
+	for (const struct pv_entry *pv = m->pv; pv != NULL; pv = pv->next) {
+		if (pv->pmap == walk->pmap && pv->va == va) {
+			walk->entries++;
+			return;
+		}
+	}
+	panic("pmap %p maps %lx to page %u, which does not know it", walk->pmap, va, m->pfn);
+}
+
+static void
+check_vmspace(struct vmspace *vm, void *total)
+{
+	struct pmap_walk walk = { .pmap = &vm->pmap };
+
+	if (!rw_held(&vm->map.lock))
+		vm_map_check(&vm->map);
+	pmap_foreach(&vm->pmap, check_mapping, &walk);
+	if (walk.entries != vm->pmap.resident_count)
+		panic("pmap %p: %lu mappings, noted %lu", &vm->pmap, walk.entries, vm->pmap.resident_count);
+	*(uint64_t *)total += walk.entries;
+}
+
+void
+vm_check(void)
+{
+	uint64_t in_objects, resident = 0, mappings = 0;
+	static struct spinlock quiet = SPINLOCK_INITIALIZER("vmcheck", RANK_NONE);
+
+	vm_pageout_freeze(true);
+	spin_lock(&quiet);		/* interrupts off: nobody else runs on this CPU */
+	vm_pageq_check();
+	in_objects = check_pages();
+	vm_object_foreach(check_object, &resident);
+	if (resident != in_objects)
+		panic("%lu pages belong to objects, the objects hold %lu (O8)", in_objects, resident);
+	vmspace_foreach(check_vmspace, &mappings);
+	if (mappings != pmap_pv_count())
+		panic("%lu mappings in page tables, %lu reverse mappings", mappings, pmap_pv_count());
+	spin_unlock(&quiet);
+	vm_pageout_freeze(false);
+}

@@ -1,0 +1,748 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Address maps: insertion, clipping, removal, protection, wiring, copying.  The structure is described in vm_map.h.
+ *
+ * Every change is: lock the map, clip the entries at the ends of the range, change whole entries, join equal neighbours, unlock.
+ * Objects of removed entries are let go after the unlock, because that may sleep for vnodes.
+ *
+ *	before      [        A        )           protect the middle
+ *	clipped     [  A1 )[ A2 )[ A3 )           A2 gets the new protection
+ *	joined      again one entry if all three are equal once more
+ *
+ * Lock order: the map comes first of all.  Faults take it shared (vm_fault.c).
+ */
+#include "vm/vm_map.h"
+
+#include "kernel/kassert.h"
+#include "kernel/lib/printf.h"
+#include "kernel/malloc.h"
+#include "kernel/thread.h"
+#include "vm/vm_fault.h"
+#include "vm/vm_object.h"
+#include "vm/vm_page.h"
+
+static struct kmem_cache *entry_zone;
+static MALLOC_DEFINE(M_VMSPACE, "vmspace");
+static struct spinlock vmspace_lock = SPINLOCK_INITIALIZER("vmspaces", RANK_OBJECT_LIST);
+static TAILQ_HEAD(, vmspace) vmspaces;		/* vmspace_lock */
+
+void
+vm_map_init(void)
+{
+	entry_zone = kmem_cache_create("vm_map_entry", sizeof(struct vm_map_entry), 64);
+}
+
+/* ---- locks ---- */
+
+void
+vm_map_lock(struct vm_map *map)
+{
+	rw_wlock(&map->lock);
+	map->timestamp++;
+}
+
+void
+vm_map_unlock(struct vm_map *map)
+{
+	rw_wunlock(&map->lock);
+}
+
+void
+vm_map_rlock(struct vm_map *map)
+{
+	rw_rlock(&map->lock);
+}
+
+bool
+vm_map_tryrlock(struct vm_map *map)
+{
+	return (rw_tryrlock(&map->lock));
+}
+
+void
+vm_map_runlock(struct vm_map *map)
+{
+	rw_runlock(&map->lock);
+}
+
+/* ---- the tree ---- */
+
+static inline struct vm_map_entry *
+node_entry(struct rb_node *node)
+{
+	return (node == NULL ? NULL : container_of(node, struct vm_map_entry, node));
+}
+
+static void
+entry_augment(struct rb_node *node)
+{
+	struct vm_map_entry *e = node_entry(node);
+
+	e->max_gap = e->gap;
+	for (int i = 0; i < 2; i++)
+		if (node->child[i] != NULL)
+			e->max_gap = MAX(e->max_gap, node_entry(node->child[i])->max_gap);
+}
+
+struct vm_map_entry *
+vm_map_next(struct vm_map_entry *entry)
+{
+	return (node_entry(rb_next(&entry->node)));
+}
+
+struct vm_map_entry *
+vm_map_first(struct vm_map *map)
+{
+	return (vm_map_next(&map->sentinel));
+}
+
+static struct vm_map_entry *
+entry_prev(struct vm_map_entry *entry)
+{
+	return (node_entry(rb_prev(&entry->node)));
+}
+
+/* The last entry that starts at or below addr; the sentinel if no other does. */
+static struct vm_map_entry *
+entry_at_or_before(struct vm_map *map, vm_offset_t addr)
+{
+	struct rb_node *node = map->entries.root;
+	struct vm_map_entry *best = &map->sentinel;
+
+	while (node != NULL) {
+		struct vm_map_entry *e = node_entry(node);
+
+		if (e->start <= addr) {
+			best = e;
+			node = node->child[1];
+		} else {
+			node = node->child[0];
+		}
+	}
+	return (best);
+}
+
+struct vm_map_entry *
+vm_map_lookup_entry(struct vm_map *map, vm_offset_t addr)
+{
+	struct vm_map_entry *e = entry_at_or_before(map, addr);
+
+	return (addr < e->end && e != &map->sentinel ? e : NULL);
+}
+
+/* The gap behind an entry changed. */
+static void
+gap_update(struct vm_map *map, struct vm_map_entry *entry)
+{
+	struct vm_map_entry *next = vm_map_next(entry);
+
+	entry->gap = (next != NULL ? next->start : map->max) - entry->end;
+	rb_augment_path(&entry->node, entry_augment);
+}
+
+static void
+entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_entry *entry)
+{
+	struct rb_node *parent = &after->node;
+	int side = 1;
+
+	/* The place right behind `after`: its right child, or the leftmost place below that. */
+	if (parent->child[1] != NULL) {
+		parent = parent->child[1];
+		while (parent->child[0] != NULL)
+			parent = parent->child[0];
+		side = 0;
+	}
+	rb_insert(&map->entries, parent, side, &entry->node, entry_augment);
+	gap_update(map, after);
+	gap_update(map, entry);
+	map->nentries++;
+	map->size += entry->end - entry->start;
+}
+
+static void
+entry_unlink(struct vm_map *map, struct vm_map_entry *entry)
+{
+	struct vm_map_entry *prev = entry_prev(entry);
+
+	rb_remove(&map->entries, &entry->node, entry_augment);
+	gap_update(map, prev);
+	map->nentries--;
+	map->size -= entry->end - entry->start;
+}
+
+static struct vm_map_entry *
+entry_create(void)
+{
+	return (kmem_cache_alloc(entry_zone, M_WAITOK | M_ZERO));
+}
+
+/* ---- clipping and joining ---- */
+
+/* Cut an entry in two at addr; returns the upper part. */
+static struct vm_map_entry *
+entry_split(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
+{
+	struct vm_map_entry *upper = entry_create();
+
+	/* Both halves may be written later: what is anonymous and untouched gets its object when touched, each its own. */
+	*upper = *entry;
+	upper->start = addr;
+	if (entry->object != NULL) {
+		vm_object_reference(entry->object);
+		upper->offset += addr - entry->start;
+	}
+	map->size -= entry->end - addr;
+	entry->end = addr;
+	entry_link(map, entry, upper);
+	return (upper);
+}
+
+/* The first entry that ends above addr, cut so that it starts at addr or above; NULL: there is none. */
+static struct vm_map_entry *
+clip_start(struct vm_map *map, vm_offset_t addr)
+{
+	struct vm_map_entry *e = entry_at_or_before(map, addr);
+
+	if (e == &map->sentinel || e->end <= addr)
+		return (vm_map_next(e));
+	return (e->start == addr ? e : entry_split(map, e, addr));
+}
+
+static void
+clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t end)
+{
+	if (entry->end > end)
+		entry_split(map, entry, end);
+}
+
+static bool
+may_join(const struct vm_map_entry *a, const struct vm_map_entry *b)
+{
+	return (a->end == b->start && a->object == b->object &&
+	    (a->object == NULL || a->offset + (vm_ooffset_t)(a->end - a->start) == b->offset) &&
+	    a->protection == b->protection && a->max_protection == b->max_protection &&
+	    a->inheritance == b->inheritance && a->advice == b->advice && a->needs_copy == b->needs_copy &&
+	    a->wired_count == 0 && b->wired_count == 0);
+}
+
+/* Join `entry` with the one before it if they say the same.  Returns the entry that holds entry's range. */
+static struct vm_map_entry *
+join_with_previous(struct vm_map *map, struct vm_map_entry *entry)
+{
+	struct vm_map_entry *prev = entry_prev(entry);
+	vm_offset_t end = entry->end;
+
+	if (prev == &map->sentinel || !may_join(prev, entry))
+		return (entry);
+	entry_unlink(map, entry);
+	/* Not the last reference: prev has one on the same object. */
+	if (entry->object != NULL)
+		__atomic_sub_fetch(&entry->object->ref_count, 1, __ATOMIC_RELEASE);
+	kmem_cache_free(entry_zone, entry);
+	map->size += end - prev->end;
+	prev->end = end;
+	gap_update(map, prev);
+	return (prev);
+}
+
+/* Join what can be joined from the entry that holds `start` to the first one at or behind `end`. */
+static void
+join_range(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry *e = entry_at_or_before(map, start);
+
+	while (e != NULL && e->start <= end) {
+		if (e != &map->sentinel)
+			e = join_with_previous(map, e);
+		e = vm_map_next(e);
+	}
+}
+
+/* ---- space ---- */
+
+/* The first entry behind `entry`, in order, with a gap of at least len. */
+static struct vm_map_entry *
+next_with_gap(struct vm_map_entry *entry, vm_size_t len)
+{
+	struct rb_node *node = &entry->node;
+
+	for (;;) {
+		struct rb_node *right = node->child[1], *from;
+
+		if (right != NULL && node_entry(right)->max_gap >= len) {
+			for (node = right; ; ) {
+				struct rb_node *left = node->child[0];
+
+				if (left != NULL && node_entry(left)->max_gap >= len)
+					node = left;
+				else if (node_entry(node)->gap >= len)
+					return (node_entry(node));
+				else
+					node = node->child[1];
+			}
+		}
+		do {
+			from = node;
+			node = rb_parent(node);
+		} while (node != NULL && node->child[1] == from);
+		if (node == NULL)
+			return (NULL);
+		if (node_entry(node)->gap >= len)
+			return (node_entry(node));
+	}
+}
+
+int
+vm_map_findspace(struct vm_map *map, vm_offset_t *addr, vm_size_t len)
+{
+	vm_offset_t want = MAX(*addr, map->min);
+	struct vm_map_entry *e;
+
+	if (len == 0 || len > map->max - map->min || want > map->max)
+		return (KERN_NO_SPACE);
+	e = entry_at_or_before(map, want);
+	want = MAX(want, e->end);
+	if (want <= e->end + e->gap && e->end + e->gap - want >= len) {
+		*addr = want;
+		return (KERN_SUCCESS);
+	}
+	e = next_with_gap(e, len);
+	if (e == NULL)
+		return (KERN_NO_SPACE);
+	*addr = e->end;
+	return (KERN_SUCCESS);
+}
+
+static bool
+range_valid(const struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+	return (start < end && ((start | end) & PAGE_MASK) == 0 && start >= map->min && end <= map->max);
+}
+
+int
+vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, vm_offset_t start, vm_offset_t end,
+    vm_prot_t prot, vm_prot_t max, int cow, enum vm_inherit inherit)
+{
+	struct vm_map_entry *before, *e;
+
+	KASSERT(rw_wheld(&map->lock), "inserting into a map that is not locked");
+	if (((start | end | (vm_offset_t)offset) & PAGE_MASK) != 0 || offset < 0 || (prot & ~max) != 0)
+		return (KERN_INVALID_ARGUMENT);
+	if (!range_valid(map, start, end))
+		return (KERN_INVALID_ADDRESS);
+	before = entry_at_or_before(map, start);
+	if (before->end > start || start - before->end > before->gap || before->end + before->gap < end)
+		return (KERN_NO_SPACE);
+	e = entry_create();
+	e->start = start;
+	e->end = end;
+	e->object = object;
+	e->offset = object != NULL ? offset : 0;
+	e->protection = prot;
+	e->max_protection = max;
+	e->inheritance = inherit;
+	e->needs_copy = object != NULL && (cow & MAP_COPY_ON_WRITE);
+	e->next_read = OFF_TO_IDX(offset);
+	entry_link(map, before, e);
+	join_range(map, start, end);
+	return (KERN_SUCCESS);
+}
+
+int
+vm_map_find(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, vm_offset_t *addr, vm_size_t len,
+    bool anywhere, vm_prot_t prot, vm_prot_t max, int cow, enum vm_inherit inherit)
+{
+	int kr = KERN_SUCCESS;
+
+	if (*addr + len < *addr)
+		return (KERN_INVALID_ADDRESS);
+	vm_map_lock(map);
+	if (anywhere)
+		kr = vm_map_findspace(map, addr, len);
+	if (kr == KERN_SUCCESS)
+		kr = vm_map_insert(map, object, offset, *addr, *addr + len, prot, max, cow, inherit);
+	vm_map_unlock(map);
+	return (kr);
+}
+
+/* ---- removal ---- */
+
+/* Unwire the pages of one entry, wherever its chain holds them.  => map locked. */
+static void
+entry_unwire(struct vm_map *map, struct vm_map_entry *e)
+{
+	pmap_unwire(map->pmap, e->start, e->end);
+	for (vm_offset_t va = e->start; va < e->end; va += PAGE_SIZE)
+		vm_fault_unwire_page(e->object, OFF_TO_IDX(e->offset + (va - e->start)));
+	e->wired_count = 0;
+}
+
+/* Nobody else can reach these pages of a private object: give them back now and not when the object dies. */
+static void
+free_private_pages(const struct vm_map_entry *e)
+{
+	struct vm_object *object = e->object;
+
+	if (object == NULL || object->type != OBJT_DEFAULT || object->ref_count != 1)
+		return;
+	vm_object_lock(object);
+	if (object->ref_count == 1 && object->shadow_count == 0)
+		vm_object_page_remove(object, OFF_TO_IDX(e->offset), OFF_TO_IDX(e->offset + (e->end - e->start)));
+	vm_object_unlock(object);
+}
+
+int
+vm_map_remove(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry *e, *next, *doomed = NULL;
+
+	if (!range_valid(map, start, end))
+		return (KERN_INVALID_ARGUMENT);
+	vm_map_lock(map);
+	for (e = clip_start(map, start); e != NULL && e->start < end; e = next) {
+		clip_end(map, e, end);
+		next = vm_map_next(e);
+		if (e->wired_count > 0)
+			entry_unwire(map, e);
+		pmap_remove(map->pmap, e->start, e->end);
+		entry_unlink(map, e);
+		e->node.child[0] = doomed != NULL ? &doomed->node : NULL;
+		doomed = e;
+	}
+	vm_map_unlock(map);
+	for (; doomed != NULL; doomed = next) {
+		next = node_entry(doomed->node.child[0]);
+		free_private_pages(doomed);
+		vm_object_deallocate(doomed->object);
+		kmem_cache_free(entry_zone, doomed);
+	}
+	return (KERN_SUCCESS);
+}
+
+/* ---- changes ---- */
+
+static int
+protect_locked(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
+{
+	vm_offset_t at = start;
+
+	for (struct vm_map_entry *e = clip_start(map, start); at < end; e = vm_map_next(e)) {
+		vm_prot_t old;
+
+		if (e == NULL || e->start != at)
+			return (KERN_INVALID_ADDRESS);
+		if ((prot & ~e->max_protection) != 0)
+			return (KERN_PROTECTION_FAILURE);
+		clip_end(map, e, end);
+		old = e->protection;
+		e->protection = prot;
+		/* More permission comes with the next fault; less must be seen at once.  M3 keeps needs_copy read-only. */
+		if ((old & ~prot) != 0)
+			pmap_protect(map->pmap, e->start, e->end, e->needs_copy ? prot & ~VM_PROT_WRITE : prot);
+		at = e->end;
+	}
+	return (KERN_SUCCESS);
+}
+
+int
+vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
+{
+	int kr;
+
+	if (start == end)
+		return (KERN_SUCCESS);
+	if (!range_valid(map, start, end))
+		return (KERN_INVALID_ARGUMENT);
+	vm_map_lock(map);
+	kr = protect_locked(map, start, end, prot);
+	join_range(map, start, end);
+	vm_map_unlock(map);
+	return (kr);
+}
+
+int
+vm_map_advise(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_advice advice)
+{
+	if (!range_valid(map, start, end))
+		return (KERN_INVALID_ARGUMENT);
+	vm_map_lock(map);
+	for (struct vm_map_entry *e = clip_start(map, start); e != NULL && e->start < end; e = vm_map_next(e)) {
+		clip_end(map, e, end);
+		e->advice = advice;
+	}
+	join_range(map, start, end);
+	vm_map_unlock(map);
+	return (KERN_SUCCESS);
+}
+
+/* Undo the marks of vm_map_wire() for [start, end), of which the pages below `done` were wired. */
+static void
+wire_undo(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t done)
+{
+	vm_map_lock(map);
+	for (struct vm_map_entry *e = clip_start(map, start); e != NULL && e->start < end; e = vm_map_next(e)) {
+		clip_end(map, e, end);
+		if (e->end > done && e->start < done)
+			clip_end(map, e, done);
+		if (e->start < done)
+			entry_unwire(map, e);
+		e->wired_count = 0;
+	}
+	join_range(map, start, end);
+	vm_map_unlock(map);
+}
+
+int
+vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+	vm_offset_t at = start;
+	int kr = KERN_SUCCESS;
+
+	if (!range_valid(map, start, end))
+		return (KERN_INVALID_ARGUMENT);
+	vm_map_lock(map);
+	for (struct vm_map_entry *e = clip_start(map, start); at < end; e = vm_map_next(e)) {
+		if (e == NULL || e->start != at || e->wired_count > 0) {
+			kr = e != NULL && e->start == at ? KERN_INVALID_ARGUMENT : KERN_INVALID_ADDRESS;
+			break;
+		}
+		clip_end(map, e, end);
+		e->wired_count = 1;
+		at = e->end;
+	}
+	vm_map_unlock(map);
+	if (kr != KERN_SUCCESS) {
+		if (at > start)
+			wire_undo(map, start, at, start);
+		return (kr);
+	}
+	for (at = start; at < end && kr == KERN_SUCCESS; at += PAGE_SIZE)
+		kr = vm_fault(map, at, VM_PROT_NONE, VM_FAULT_WIRE, NULL);
+	if (kr != KERN_SUCCESS)
+		wire_undo(map, start, end, at - PAGE_SIZE);
+	return (kr);
+}
+
+int
+vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+	if (!range_valid(map, start, end))
+		return (KERN_INVALID_ARGUMENT);
+	wire_undo(map, start, end, end);
+	return (KERN_SUCCESS);
+}
+
+/* ---- lookup for a fault ---- */
+
+/* What the entry's range needs before it can be written or, if it has no object, touched at all. */
+static bool
+needs_object(const struct vm_map_entry *e, vm_prot_t type)
+{
+	return (e->object == NULL || (e->needs_copy && (type & VM_PROT_WRITE)));
+}
+
+/* => map exclusively locked. */
+static void
+make_object(struct vm_map_entry *e)
+{
+	if (e->object == NULL) {
+		e->object = vm_object_allocate(OBJT_DEFAULT, OFF_TO_IDX(e->end - e->start));
+		e->offset = 0;
+	} else {
+		vm_object_shadow(&e->object, &e->offset, e->end - e->start);
+	}
+	e->needs_copy = false;
+}
+
+static int
+lookup_locked(struct vm_map *map, vm_offset_t addr, vm_prot_t type, struct vm_map_place *place)
+{
+	struct vm_map_entry *e = vm_map_lookup_entry(map, addr);
+
+	place->entry = e;
+	if (e == NULL)
+		return (KERN_INVALID_ADDRESS);
+	if ((type & ~e->protection) != 0)
+		return (KERN_PROTECTION_FAILURE);
+	return (KERN_SUCCESS);
+}
+
+int
+vm_map_lookup(struct vm_map *map, vm_offset_t addr, vm_prot_t type, bool try, struct vm_map_place *place)
+{
+	struct vm_map_entry *e;
+	int kr;
+
+	while ((kr = lookup_locked(map, addr, type, place)) == KERN_SUCCESS) {
+		vm_prot_t wants = type;
+
+		e = place->entry;
+		/* A wired page must never be copied later: do it now. */
+		if (e->wired_count > 0)
+			wants |= e->protection & VM_PROT_WRITE;
+		if (!needs_object(e, wants))
+			break;
+		if (rw_tryupgrade(&map->lock)) {
+			map->timestamp++;
+			make_object(e);
+			rw_downgrade(&map->lock);
+			break;
+		}
+		if (try) {
+			kr = KERN_RESTART;
+			break;
+		}
+		vm_map_runlock(map);
+		vm_map_lock(map);
+		rw_downgrade(&map->lock);
+		/* re-check: the entry may be another or gone: look it up again. */
+	}
+	if (kr != KERN_SUCCESS) {
+		vm_map_runlock(map);
+		return (kr);
+	}
+	place->object = e->object;
+	place->pindex = OFF_TO_IDX(e->offset + (trunc_page(addr) - e->start));
+	place->prot = e->needs_copy ? e->protection & ~VM_PROT_WRITE : e->protection;
+	place->wired = e->wired_count > 0;
+	return (KERN_SUCCESS);
+}
+
+/* ---- address spaces ---- */
+
+static void
+map_setup(struct vm_map *map, struct pmap *pmap)
+{
+	rw_init(&map->lock, "map", RANK_MAP);
+	map->pmap = pmap;
+	map->min = VM_USER_MIN;
+	map->max = VM_USER_MAX;
+	map->sentinel.start = map->sentinel.end = map->min;
+	map->sentinel.gap = map->sentinel.max_gap = map->max - map->min;
+	rb_insert(&map->entries, NULL, 0, &map->sentinel.node, entry_augment);
+}
+
+struct vmspace *
+vmspace_alloc(void)
+{
+	struct vmspace *vm = kmalloc(sizeof(*vm), &M_VMSPACE, M_WAITOK | M_ZERO);
+
+	if (pmap_pinit(&vm->pmap) != 0) {
+		kfree(vm, &M_VMSPACE);
+		return (NULL);
+	}
+	map_setup(&vm->map, &vm->pmap);
+	vm->refs = 1;
+	spin_lock(&vmspace_lock);
+	TAILQ_INSERT_TAIL(&vmspaces, vm, link);
+	spin_unlock(&vmspace_lock);
+	return (vm);
+}
+
+void
+vmspace_ref(struct vmspace *vm)
+{
+	__atomic_fetch_add(&vm->refs, 1, __ATOMIC_RELAXED);
+}
+
+void
+vmspace_free(struct vmspace *vm)
+{
+	if (__atomic_sub_fetch(&vm->refs, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	vm_map_remove(&vm->map, vm->map.min, vm->map.max);
+	KASSERT(vm->map.nentries == 0 && vm->map.size == 0, "vmspace %p: %u entries left", vm, vm->map.nentries);
+	spin_lock(&vmspace_lock);
+	TAILQ_REMOVE(&vmspaces, vm, link);
+	spin_unlock(&vmspace_lock);
+	pmap_release(&vm->pmap);
+	kfree(vm, &M_VMSPACE);
+}
+
+void
+vmspace_foreach(void (*fn)(struct vmspace *vm, void *arg), void *arg)
+{
+	struct vmspace *vm;
+
+	spin_lock(&vmspace_lock);
+	TAILQ_FOREACH(vm, &vmspaces, link)
+		fn(vm, arg);
+	spin_unlock(&vmspace_lock);
+}
+
+/* One entry of the child.  => both maps exclusively locked. */
+static void
+fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
+{
+	struct vm_map_entry *copy;
+
+	if (e->inheritance == VM_INHERIT_NONE)
+		return;
+	if (e->inheritance == VM_INHERIT_SHARE && (e->object == NULL || e->needs_copy))
+		make_object(e);		/* so that both sides share one */
+	copy = entry_create();
+	*copy = *e;
+	copy->wired_count = 0;
+	if (copy->object != NULL) {
+		vm_object_reference(copy->object);
+		if (e->inheritance == VM_INHERIT_COPY && (e->object->type == OBJT_DEFAULT || e->needs_copy)) {
+			/* Both sides copy on write from now on; what the parent can write must become read-only first (M3). */
+			if (!e->needs_copy)
+				pmap_protect(parent->pmap, e->start, e->end, e->protection & ~VM_PROT_WRITE);
+			e->needs_copy = copy->needs_copy = true;
+		}
+	}
+	entry_link(child, entry_at_or_before(child, copy->start), copy);
+}
+
+struct vmspace *
+vmspace_fork(struct vmspace *vm)
+{
+	struct vmspace *new = vmspace_alloc();
+
+	if (new == NULL)
+		return (NULL);
+	vm_map_lock(&vm->map);
+	for (struct vm_map_entry *e = vm_map_first(&vm->map); e != NULL; e = vm_map_next(e)) {
+		KASSERT(e->wired_count == 0 || e->inheritance != VM_INHERIT_COPY, "forking a wired private entry");
+		fork_entry(&vm->map, e, &new->map);
+	}
+	vm_map_unlock(&vm->map);
+	return (new);
+}
+
+/* ---- checks ---- */
+
+void
+vm_map_check(struct vm_map *map)
+{
+	struct vm_map_entry *prev = &map->sentinel, *e;
+	vm_size_t size = 0;
+	uint32_t n = 0;
+
+	for (e = vm_map_first(map); e != NULL; prev = e, e = vm_map_next(e)) {
+		if (!range_valid(map, e->start, e->end) || e->start < prev->end)
+			panic("map %p: entry [%lx, %lx) out of place (M1)", map, e->start, e->end);
+		if (prev->gap != e->start - prev->end)
+			panic("map %p: gap behind %lx is %lu, noted %lu", map, prev->end, e->start - prev->end, prev->gap);
+		size += e->end - e->start;
+		n++;
+	}
+	if (prev->gap != map->max - prev->end)
+		panic("map %p: last gap is wrong", map);
+	if (n != map->nentries || size != map->size || rb_check(&map->entries) != (long)n + 1)
+		panic("map %p: %u entries of %lu bytes, noted %u of %lu (M2)", map, n, size, map->nentries, map->size);
+}
+
+void
+vm_map_print(struct vm_map *map)
+{
+	printf("map %p: %u entries, %lu KiB\n", map, map->nentries, map->size / KiB);
+	for (struct vm_map_entry *e = vm_map_first(map); e != NULL; e = vm_map_next(e))
+		printf("  %012lx-%012lx %c%c%c %s object %p offset 0x%lx%s%s\n", e->start, e->end,
+		    e->protection & VM_PROT_READ ? 'r' : '-', e->protection & VM_PROT_WRITE ? 'w' : '-',
+		    e->protection & VM_PROT_EXECUTE ? 'x' : '-',
+		    e->inheritance == VM_INHERIT_SHARE ? "shared " : "private", e->object, e->offset,
+		    e->needs_copy ? ", needs copy" : "", e->wired_count ? ", wired" : "");
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vm_map: which addresses mean what.
+ *
+ * An address space is a set of entries [start, end), each a window on one object.  They are kept in a red-black tree, in which every
+ * node knows the largest gap in its subtree, so that a lookup and the search for free space both cost the logarithm of the number of
+ * entries.  A sentinel entry [min, min) comes first, so every gap lies behind some entry.
+ *
+ *	min                                                              max
+ *	 |s|   gap   [entry)[entry)    gap    [ entry  )      gap         |
+ *
+ * Invariants: M1 sorted, disjoint, page aligned, inside [min, max).  M2 nentries and size are right.  M3 needs_copy: no writable
+ * mapping in the range.  M4 wired: all pages resident and mapped wired.  M6 every object reference belongs to one entry.
+ * M7 the timestamp never goes back.
+ *
+ * (m) the map's lock   (a) atomic, a hint
+ */
+#ifndef VM_VM_MAP_H
+#define VM_VM_MAP_H
+
+#include "kernel/lib/queue.h"
+#include "kernel/lib/rbtree.h"
+#include "kernel/lib/types.h"
+#include "kernel/lock.h"
+#include "vm/pmap.h"
+#include "vm/vm.h"
+
+struct vm_object;
+
+enum vm_inherit { VM_INHERIT_NONE, VM_INHERIT_SHARE, VM_INHERIT_COPY };
+enum vm_advice { VM_ADV_NORMAL, VM_ADV_RANDOM, VM_ADV_SEQUENTIAL };
+
+struct vm_map_entry {
+	struct rb_node	 node;		/* (m) */
+	vm_offset_t	 start, end;	/* (m) */
+	vm_size_t	 gap;		/* (m) free bytes from end to the next entry or the map's end */
+	vm_size_t	 max_gap;	/* (m) largest gap in this subtree */
+	struct vm_object *object;	/* (m) referenced; NULL: anonymous, not yet touched */
+	vm_ooffset_t	 offset;	/* (m) of start in the object, bytes, page aligned */
+	vm_prot_t	 protection;	/* (m) */
+	vm_prot_t	 max_protection; /* (m) */
+	uint8_t		 inheritance;	/* (m) enum vm_inherit */
+	uint8_t		 advice;	/* (m) enum vm_advice */
+	bool		 needs_copy;	/* (m) the object is not ours to write: shadow it first */
+	uint32_t	 wired_count;	/* (m) */
+	vm_pindex_t	 next_read;	/* (a) index at which a sequential reader would fault next */
+};
+
+struct vm_map {
+	struct rwlock	 lock;
+	struct rb_tree	 entries;	/* (m) */
+	struct vm_map_entry sentinel;	/* (m) [min, min) */
+	vm_offset_t	 min, max;	/* constant */
+	uint32_t	 nentries;	/* (m) without the sentinel */
+	vm_size_t	 size;		/* (m) bytes mapped */
+	uint32_t	 timestamp;	/* (m) goes up with every exclusive lock */
+	struct pmap	*pmap;		/* constant */
+};
+
+/* An address space: the map and its machine half. */
+struct vmspace {
+	struct vm_map	map;
+	struct pmap	pmap;
+	uint32_t	refs;		/* atomic */
+	TAILQ_ENTRY(vmspace) link;	/* vmspace_lock: all address spaces */
+};
+
+void vm_map_init(void);
+struct vmspace *vmspace_alloc(void);		/* one reference; NULL: no memory; => sleeps */
+void vmspace_ref(struct vmspace *vm);
+void vmspace_free(struct vmspace *vm);		/* last: unmaps everything; => sleeps; not loaded on any CPU */
+/*
+ * Another address space with the same contents: shared entries are shared, copied ones become copy-on-write on both sides.
+ * => NULL: no memory.
+ */
+struct vmspace *vmspace_fork(struct vmspace *vm);
+
+/* fn(vm, arg) for every address space; => vmspace_lock held: must not sleep. */
+void vmspace_foreach(void (*fn)(struct vmspace *vm, void *arg), void *arg);
+
+/* cow of vm_map_insert */
+#define MAP_COPY_ON_WRITE	0x1	/* a write makes a private copy */
+
+void vm_map_lock(struct vm_map *map);		/* exclusive, timestamp goes up */
+void vm_map_unlock(struct vm_map *map);
+void vm_map_rlock(struct vm_map *map);
+bool vm_map_tryrlock(struct vm_map *map);
+void vm_map_runlock(struct vm_map *map);
+
+/*
+ * Map [start, end) to object from byte `offset` on.  Takes over the caller's reference on the object if it succeeds.
+ * => map exclusively locked.  KERN_NO_SPACE when something is there; KERN_INVALID_ADDRESS outside the map; KERN_INVALID_ARGUMENT.
+ */
+int  vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, vm_offset_t start, vm_offset_t end,
+	    vm_prot_t prot, vm_prot_t max, int cow, enum vm_inherit inherit);
+/* Lowest free range of `len` bytes at or above *addr.  => map locked.  KERN_NO_SPACE when there is none. */
+int  vm_map_findspace(struct vm_map *map, vm_offset_t *addr, vm_size_t len);
+/* Both in one: anywhere at or above *addr, or exactly there.  => map unlocked. */
+int  vm_map_find(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, vm_offset_t *addr, vm_size_t len,
+	    bool anywhere, vm_prot_t prot, vm_prot_t max, int cow, enum vm_inherit inherit);
+/* => map unlocked.  Unmap all that lies in [start, end); a hole is no error.  KERN_INVALID_ARGUMENT: unaligned or reversed. */
+int  vm_map_remove(struct vm_map *map, vm_offset_t start, vm_offset_t end);
+/* KERN_INVALID_ADDRESS when part of the range is not mapped (the part before is changed); KERN_PROTECTION_FAILURE over max. */
+int  vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot);
+int  vm_map_advise(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_advice advice);
+/* Make the range resident and keep it; all or nothing.  Returns what a fault there would. */
+int  vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
+int  vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
+
+/* The entry that holds addr, or NULL.  => map locked. */
+struct vm_map_entry *vm_map_lookup_entry(struct vm_map *map, vm_offset_t addr);
+/* First entry in order, and the next one; NULL ends.  => map locked. */
+struct vm_map_entry *vm_map_first(struct vm_map *map);
+struct vm_map_entry *vm_map_next(struct vm_map_entry *entry);
+
+/* What a fault needs to know about an address. */
+struct vm_map_place {
+	struct vm_map_entry	*entry;
+	struct vm_object	*object;
+	vm_pindex_t		 pindex;
+	vm_prot_t		 prot;		/* what may be mapped now */
+	bool			 wired;
+};
+/*
+ * Resolve addr for an access of `type`; makes the shadow or anonymous object that the access needs.
+ * => map locked shared on entry and, on KERN_SUCCESS, on exit; it may have been unlocked in between unless `try`.
+ * => try: KERN_RESTART instead of sleeping for the lock.
+ * => KERN_INVALID_ADDRESS, KERN_PROTECTION_FAILURE, KERN_RESTART: the map is unlocked.
+ */
+int  vm_map_lookup(struct vm_map *map, vm_offset_t addr, vm_prot_t type, bool try, struct vm_map_place *place);
+
+void vm_map_check(struct vm_map *map);		/* M1 to M3, M7; panics.  => map locked */
+void vm_map_print(struct vm_map *map);
+
+#endif

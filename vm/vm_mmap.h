@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Mapping files and anonymous memory into an address space, with mmap's words. */
+#ifndef VM_VM_MMAP_H
+#define VM_VM_MMAP_H
+
+#include "kernel/lib/types.h"
+#include "vm/vm.h"
+
+struct vmspace;
+struct vnode;
+
+/* Linux's values */
+#define MAP_SHARED	0x01
+#define MAP_PRIVATE	0x02
+#define MAP_FIXED	0x10
+#define MAP_ANONYMOUS	0x20
+
+/*
+ * Map `len` bytes of vp from byte `off` on (or of zeros, with MAP_ANONYMOUS and vp NULL) at *addr or, without MAP_FIXED, at the lowest free
+ * place from there on.  MAP_FIXED replaces what is there.
+ *
+ * => vnode referenced, unlocked; sleeps.
+ * => 0 and *addr; EINVAL: length 0, unaligned offset or fixed address, neither or both of SHARED and PRIVATE; ENOMEM: no room, or outside
+ *    the address space; ENODEV: not a regular file; EACCES: writable shared mapping of a file on a read-only volume; EIO, EUCLEAN.
+ */
+int  vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, int flags, struct vnode *vp,
+	    vm_ooffset_t off);
+int  vm_munmap(struct vmspace *vm, vm_offset_t addr, vm_size_t len);	/* 0 or EINVAL */
+
+#endif

@@ -1,0 +1,660 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Objects: their references, their end, shadow chains, and the object cache.
+ *
+ * The end of an object.  vm_object_deallocate() gives up one reference; with the last one
+ *
+ *	file that may persist ------------> object cache: ref_count 0, LRU, revived by vnode_pager_alloc()
+ *	anything else --------------------> OBJ_DEAD -> pager operations drain -> pages freed -> pager deallocated -> freed
+ *
+ * A file's object is killed with the vnode locked, so that nobody is in the middle of using it, and under vnode_list_lock, so that
+ * vnode_pager_alloc() either revives it before or sees it dead.  The vnode's reference is dropped last, with no lock held.
+ *
+ * Collapse and bypass keep private chains short:
+ *
+ *	collapse: nobody but us uses the backing object          bypass: others use it, but we hide all of it that we could see
+ *
+ *	   [object] --> [backing] --> [below]                       [object] --> [backing] --> [below]
+ *	       |  its pages move up      ^                              |           ^             ^
+ *	       +-------------------------+  backing is freed            |    others-+             |
+ *	                                                                +-------------------------+
+ *
+ * Lock order: vnode, shadow, backing, page busy.  object_list_lock is a leaf among the spin locks here.
+ *
+ * Why not UVM's amaps: the seed lives in a world of shadow chains, and they are what this kernel shows.
+ */
+#include "vm/vm_object.h"
+
+#include "kernel/console.h"
+#include "kernel/fs/vnode.h"
+#include "kernel/kassert.h"
+#include "kernel/lib/printf.h"
+#include "kernel/malloc.h"
+#include "kernel/thread.h"
+#include "vm/pmap.h"
+#include "vm/vm_meter.h"
+#include "vm/vm_page.h"
+#include "vm/vm_pageout.h"
+#include "vm/vm_pager.h"
+
+TAILQ_HEAD(object_list, vm_object);
+
+static struct spinlock object_list_lock = SPINLOCK_INITIALIZER("objlist", RANK_OBJECT_LIST);
+static struct object_list object_list;		/* object_list_lock */
+static struct object_list cached_list;		/* object_list_lock; least recently used first */
+static uint64_t object_count;			/* object_list_lock */
+static uint32_t cached_count;			/* object_list_lock */
+static uint32_t cached_max;			/* constant after init */
+static struct kmem_cache *object_zone;
+
+void
+vm_object_init(void)
+{
+	object_zone = kmem_cache_create("vm_object", sizeof(struct vm_object), 64);
+	cached_max = MAX(16u, vm_page_count / 32);
+}
+
+void
+vm_object_lock(struct vm_object *object)
+{
+	rw_wlock(&object->lock);
+}
+
+void
+vm_object_rlock(struct vm_object *object)
+{
+	rw_rlock(&object->lock);
+}
+
+bool
+vm_object_trylock(struct vm_object *object)
+{
+	return (rw_trywlock(&object->lock));
+}
+
+void
+vm_object_unlock(struct vm_object *object)
+{
+	if (rw_wheld(&object->lock))
+		rw_wunlock(&object->lock);
+	else
+		rw_runlock(&object->lock);
+}
+
+struct vm_object *
+vm_object_allocate(enum obj_type type, vm_pindex_t size)
+{
+	struct vm_object *object = kmem_cache_alloc(object_zone, M_WAITOK | M_ZERO);
+
+	rw_init(&object->lock, "object", RANK_OBJECT);
+	object->type = type;
+	object->size = size;
+	object->ref_count = 1;
+	spin_lock(&object_list_lock);
+	TAILQ_INSERT_TAIL(&object_list, object, object_list);
+	object_count++;
+	spin_unlock(&object_list_lock);
+	return (object);
+}
+
+void
+vm_object_reference(struct vm_object *object)
+{
+	int old = __atomic_fetch_add(&object->ref_count, 1, __ATOMIC_RELAXED);
+
+	KASSERT(old > 0, "referencing object %p, which nobody owns (O1)", object);
+}
+
+/* Reference an object found through a list: only if it is not on its way out. */
+static bool
+object_reference_if_alive(struct vm_object *object)
+{
+	int old = __atomic_load_n(&object->ref_count, __ATOMIC_RELAXED);
+
+	do {
+		if (old == 0)
+			return (false);
+	} while (!__atomic_compare_exchange_n(&object->ref_count, &old, old + 1, false,
+	    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+	return (true);
+}
+
+/* ---- paging in progress ---- */
+
+void
+vm_object_pip_add(struct vm_object *object, int n)
+{
+	KASSERT(rw_wheld(&object->lock), "paging_in_progress of object %p without its lock", object);
+	object->paging_in_progress += n;
+}
+
+void
+vm_object_pip_wakeup(struct vm_object *object)
+{
+	KASSERT(rw_wheld(&object->lock), "paging_in_progress of object %p without its lock", object);
+	KASSERT(object->paging_in_progress > 0, "object %p: paging_in_progress below zero (O2)", object);
+	if (--object->paging_in_progress == 0 && (object->flags & OBJ_PIPWNT)) {
+		object->flags &= ~OBJ_PIPWNT;
+		wakeup(&object->paging_in_progress);
+	}
+}
+
+void
+vm_object_pip_wait(struct vm_object *object, const char *wmesg)
+{
+	while (object->paging_in_progress > 0) {
+		object->flags |= OBJ_PIPWNT;
+		tsleep(&object->paging_in_progress, &object->lock.lk, wmesg, 0);
+	}
+}
+
+/* ---- the end of an object ---- */
+
+static void
+object_free_pages(struct vm_object *object)
+{
+	struct vm_page *m;
+
+	while ((m = vm_page_find_least(object, 0)) != NULL) {
+		m = vm_page_busy_acquire(object, m->pindex, "vmotrm");
+		if (m != NULL)
+			vm_page_free(m);
+	}
+	KASSERT(object->resident_page_count == 0, "object %p: %u pages left (O7)", object,
+	    object->resident_page_count);
+}
+
+/* => object exclusively locked, OBJ_DEAD, ref_count 0; gone on return.  Returns what it shadowed: the caller owns that reference. */
+static struct vm_object *
+vm_object_terminate(struct vm_object *object)
+{
+	struct vm_object *backing = object->backing_object;
+
+	KASSERT((object->flags & OBJ_DEAD) && object->ref_count == 0, "terminating live object %p (O5)", object);
+	KASSERT(object->shadow_count == 0, "terminating object %p under %d shadows (O1)", object,
+	    object->shadow_count);
+	vm_object_pip_wait(object, "objtrm");
+	object_free_pages(object);
+	if (backing != NULL) {
+		vm_object_lock(backing);
+		TAILQ_REMOVE(&backing->shadow_head, object, shadow_list);
+		backing->shadow_count--;
+		vm_object_unlock(backing);
+		object->backing_object = NULL;
+	}
+	vm_object_unlock(object);
+	vm_pager_deallocate(object);
+	object->type = OBJT_DEAD;
+	spin_lock(&object_list_lock);
+	TAILQ_REMOVE(&object_list, object, object_list);
+	object_count--;
+	spin_unlock(&object_list_lock);
+	wakeup(object);			/* "vadead": the vnode may have a new object now */
+	kmem_cache_free(object_zone, object);
+	return (backing);
+}
+
+/*
+ * One of several references of an anonymous object went away.  If what is left is a single shadow, the two may become one.
+ * => object exclusively locked; unlocked on return.
+ */
+static void
+collapse_into_only_shadow(struct vm_object *object)
+{
+	struct vm_object *shadow = TAILQ_FIRST(&object->shadow_head);
+
+	if (object->ref_count != 1 || object->shadow_count != 1 || !object_reference_if_alive(shadow)) {
+		vm_object_unlock(object);
+		return;
+	}
+	vm_object_unlock(object);
+	/* re-check: from the top, by vm_object_collapse(); `object` itself may be gone. */
+	vm_object_lock(shadow);
+	if ((shadow->flags & OBJ_DEAD) == 0)
+		vm_object_collapse(shadow);
+	vm_object_unlock(shadow);
+	vm_object_deallocate(shadow);
+}
+
+static struct vm_object *
+anonymous_release(struct vm_object *object)
+{
+	vm_object_lock(object);
+	if (__atomic_sub_fetch(&object->ref_count, 1, __ATOMIC_ACQ_REL) > 0) {
+		collapse_into_only_shadow(object);
+		return (NULL);
+	}
+	object->flags |= OBJ_DEAD;
+	return (vm_object_terminate(object));
+}
+
+/* Give up a reference that is not the last one, without a lock. */
+static bool
+drop_unless_last(struct vm_object *object)
+{
+	int old = __atomic_load_n(&object->ref_count, __ATOMIC_RELAXED);
+
+	do {
+		if (old <= 1)
+			return (false);
+	} while (!__atomic_compare_exchange_n(&object->ref_count, &old, old - 1, false,
+	    __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+	return (true);
+}
+
+/* => object exclusively locked.  true: it was the last reference, and the object rests in the cache. */
+static bool
+cache_enter_object(struct vm_object *object)
+{
+	bool last;
+
+	spin_lock(&vnode_list_lock);
+	last = __atomic_sub_fetch(&object->ref_count, 1, __ATOMIC_ACQ_REL) == 0;
+	if (last) {
+		spin_lock(&object_list_lock);
+		object->flags |= OBJ_CACHED;
+		TAILQ_INSERT_TAIL(&cached_list, object, cached_list);
+		cached_count++;
+		spin_unlock(&object_list_lock);
+	}
+	spin_unlock(&vnode_list_lock);
+	return (last);
+}
+
+static void
+cache_unlink(struct vm_object *object)
+{
+	object->flags &= ~OBJ_CACHED;
+	TAILQ_REMOVE(&cached_list, object, cached_list);
+	cached_count--;
+}
+
+/*
+ * The last reference of a file's object, and it shall not persist.
+ * => wait false: only if the vnode's lock is free now.  false: it was not, and the object is as before, reference included.
+ */
+static bool
+vnode_object_kill(struct vm_object *object, bool wait)
+{
+	struct vnode *vp = object->handle;
+	bool last;
+
+	if (wait)
+		VOP_LOCK(vp, LK_EXCLUSIVE);
+	else if (!VOP_TRYLOCK(vp, LK_EXCLUSIVE))
+		return (false);
+	vm_object_lock(object);
+	/* re-check: while we slept for the vnode somebody may have mapped the file again. */
+	spin_lock(&vnode_list_lock);
+	last = __atomic_sub_fetch(&object->ref_count, 1, __ATOMIC_ACQ_REL) == 0;
+	if (last)
+		object->flags |= OBJ_DEAD;
+	spin_unlock(&vnode_list_lock);
+	VOP_UNLOCK(vp);
+	if (last)
+		vm_object_terminate(object);
+	else
+		vm_object_unlock(object);
+	return (true);
+}
+
+/*
+ * A file that may persist never needs its vnode's lock here, so a reader may let go of the object with the vnode locked.
+ * Trimming the cache does need vnode locks: the reclaim thread does it.
+ */
+static void
+vnode_object_release(struct vm_object *object)
+{
+	bool persist;
+
+	if (drop_unless_last(object))
+		return;
+	vm_object_lock(object);
+	persist = (object->flags & OBJ_CANPERSIST) && (object->flags & OBJ_VNODE_GONE) == 0;
+	if (persist && cache_enter_object(object) && cached_count > cached_max)
+		vm_pageout_wakeup();
+	vm_object_unlock(object);
+	if (!persist)
+		vnode_object_kill(object, true);
+}
+
+void
+vm_object_deallocate(struct vm_object *object)
+{
+	assert_can_sleep("vm_object_deallocate");
+	while (object != NULL) {
+		if (object->type == OBJT_VNODE) {
+			vnode_object_release(object);
+			return;
+		}
+		object = anonymous_release(object);
+	}
+}
+
+void
+pager_cache(struct vm_object *object, bool should_cache)
+{
+	vm_object_lock(object);
+	if (should_cache)
+		object->flags |= OBJ_CANPERSIST;
+	else
+		object->flags &= ~OBJ_CANPERSIST;
+	vm_object_unlock(object);
+	vm_object_deallocate(object);
+}
+
+/* ---- the object cache ---- */
+
+void
+vm_object_cache_leave(struct vm_object *object)
+{
+	spin_lock(&object_list_lock);
+	if (object->flags & OBJ_CACHED) {
+		cache_unlink(object);
+		VMCNT_INC(v_object_cache_hits);
+	}
+	spin_unlock(&object_list_lock);
+}
+
+/* Take the least recently used object out, with a reference for the caller. */
+static struct vm_object *
+cache_take(void)
+{
+	struct vm_object *object;
+
+	spin_lock(&vnode_list_lock);
+	spin_lock(&object_list_lock);
+	TAILQ_FOREACH(object, &cached_list, cached_list) {
+		if (object->ref_count == 0)	/* else it is being revived, and leaves by itself */
+			break;
+	}
+	if (object != NULL) {
+		cache_unlink(object);
+		object->ref_count = 1;
+	}
+	spin_unlock(&object_list_lock);
+	spin_unlock(&vnode_list_lock);
+	return (object);
+}
+
+size_t
+vm_object_cache_shrink(size_t pages_wanted, bool wait)
+{
+	struct vm_object *object;
+	size_t freed = 0;
+
+	for (uint32_t tries = cached_count; tries > 0 && freed < pages_wanted; tries--) {
+		uint32_t pages;
+
+		if ((object = cache_take()) == NULL)
+			break;
+		pages = object->resident_page_count;
+		if (vnode_object_kill(object, wait))
+			freed += MAX(pages, 1u);
+		else
+			vnode_object_release(object);	/* its vnode is in use: back to the young end */
+	}
+	return (freed);
+}
+
+size_t
+vm_object_cache_trim(void)
+{
+	return (cached_count > cached_max ? vm_object_cache_shrink(cached_count - cached_max, false) : 0);
+}
+
+uint32_t
+vm_object_cached_count(void)
+{
+	return (cached_count);
+}
+
+/* ---- shadow chains ---- */
+
+void
+vm_object_shadow(struct vm_object **object, vm_ooffset_t *offset, vm_size_t len)
+{
+	struct vm_object *source = *object, *result;
+
+	result = vm_object_allocate(OBJT_DEFAULT, OFF_TO_IDX(round_page(len)));
+	result->backing_object = source;	/* takes over the caller's reference */
+	result->backing_object_offset = *offset;
+	if (source != NULL) {
+		vm_object_lock(source);
+		TAILQ_INSERT_TAIL(&source->shadow_head, result, shadow_list);
+		source->shadow_count++;
+		vm_object_unlock(source);
+	}
+	*object = result;
+	*offset = 0;
+}
+
+/* Take `object` out from above `backing` and put it above what backing shadows.  => both exclusively locked. */
+static void
+chain_skip(struct vm_object *object, struct vm_object *backing)
+{
+	struct vm_object *below = backing->backing_object;
+
+	TAILQ_REMOVE(&backing->shadow_head, object, shadow_list);
+	backing->shadow_count--;
+	object->backing_object = below;
+	object->backing_object_offset += backing->backing_object_offset;
+	if (below != NULL) {
+		vm_object_lock(below);
+		TAILQ_INSERT_TAIL(&below->shadow_head, object, shadow_list);
+		below->shadow_count++;
+		vm_object_unlock(below);
+	}
+}
+
+/*
+ * Move one page of the backing object up, or free it where the object hides it or cannot see it.
+ * => both locked.  false: it cannot be moved now.
+ */
+static bool
+collapse_page(struct vm_object *object, struct vm_object *backing, struct vm_page *p)
+{
+	vm_pindex_t skip = OFF_TO_IDX(object->backing_object_offset);
+	vm_pindex_t up = p->pindex - skip;
+
+	if (p->wire_count > 0 || !vm_page_tryxbusy(p))
+		return (false);
+	if (p->pindex < skip || up >= object->size || vm_page_lookup(object, up) != NULL) {
+		vm_page_free(p);
+		return (true);
+	}
+	vm_page_test_dirty(p);
+	pmap_remove_all(p);
+	vm_page_rename(p, object, up);
+	vm_page_activate(p);
+	vm_page_xunbusy(p);
+	return (true);
+}
+
+/* => both locked; backing is ours alone.  true: merged, and backing unlocked and gone. */
+static bool
+collapse_merge(struct vm_object *object, struct vm_object *backing)
+{
+	struct vm_object *below = backing->backing_object;
+	struct vm_page *p, *next;
+
+	for (p = vm_page_find_least(backing, 0); p != NULL; p = next) {
+		next = vm_page_next(p);
+		if (!collapse_page(object, backing, p))
+			return (false);
+	}
+	chain_skip(object, backing);
+	/* Our reference on backing was its last; the one that backing had on `below` is ours now. */
+	if (below != NULL) {
+		vm_object_lock(below);
+		TAILQ_REMOVE(&below->shadow_head, backing, shadow_list);
+		below->shadow_count--;
+		vm_object_unlock(below);
+		backing->backing_object = NULL;
+	}
+	backing->flags |= OBJ_DEAD;
+	backing->ref_count = 0;
+	vm_object_terminate(backing);
+	VMCNT_INC(v_collapses);
+	return (true);
+}
+
+/* Does the object hide every page of backing that it could see?  => both locked. */
+static bool
+hides_all(struct vm_object *object, struct vm_object *backing)
+{
+	vm_pindex_t skip = OFF_TO_IDX(object->backing_object_offset);
+
+	for (struct vm_page *p = vm_page_find_least(backing, skip); p != NULL; p = vm_page_next(p)) {
+		struct vm_page *mine;
+
+		if (p->pindex - skip >= object->size)
+			break;
+		mine = vm_page_lookup(object, p->pindex - skip);
+		if (mine == NULL || !vm_page_all_valid(mine))
+			return (false);
+	}
+	return (true);
+}
+
+static bool
+may_collapse(const struct vm_object *object)
+{
+	return (object->type == OBJT_DEFAULT && (object->flags & OBJ_DEAD) == 0 && object->paging_in_progress == 0);
+}
+
+void
+vm_object_collapse(struct vm_object *object)
+{
+	struct vm_object *backing;
+
+	KASSERT(rw_wheld(&object->lock), "collapsing object %p without its lock", object);
+	while ((backing = object->backing_object) != NULL && may_collapse(object)) {
+		struct vm_object *below;
+
+		vm_object_lock(backing);
+		if (!may_collapse(backing)) {
+			vm_object_unlock(backing);
+			return;		/* tried again by the next fault or release on this chain */
+		}
+		if (backing->ref_count == 1) {
+			if (!collapse_merge(object, backing)) {
+				vm_object_unlock(backing);
+				return;
+			}
+			continue;
+		}
+		if (!hides_all(object, backing)) {
+			vm_object_unlock(backing);
+			return;
+		}
+		below = backing->backing_object;
+		if (below != NULL)
+			vm_object_reference(below);
+		chain_skip(object, backing);
+		/* Others hold references, so this is not the last one. */
+		__atomic_sub_fetch(&backing->ref_count, 1, __ATOMIC_ACQ_REL);
+		vm_object_unlock(backing);
+		VMCNT_INC(v_bypasses);
+	}
+}
+
+/* ---- ranges ---- */
+
+void
+vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+	struct vm_page *m;
+
+	while ((m = vm_page_find_least(object, start)) != NULL && m->pindex < end) {
+		start = m->pindex;
+		m = vm_page_busy_acquire(object, start, "vmopar");
+		start++;
+		if (m == NULL)
+			continue;
+		if (m->wire_count > 0) {
+			/* Whoever wired it will look for it here: it stays, without contents. */
+			pmap_remove_all(m);
+			vm_page_set_invalid(m, 0, PAGE_SIZE);
+			vm_page_xunbusy(m);
+		} else {
+			vm_page_free(m);
+		}
+	}
+}
+
+void
+vm_object_pmap_copy(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+	for (struct vm_page *m = vm_page_find_least(object, start); m != NULL && m->pindex < end;
+	    m = vm_page_next(m))
+		pmap_page_protect(m, VM_PROT_READ);
+}
+
+/* ---- looking at them ---- */
+
+uint64_t
+vm_object_count(void)
+{
+	return (object_count);
+}
+
+void
+vm_object_foreach(void (*fn)(struct vm_object *object, void *arg), void *arg)
+{
+	struct vm_object *object;
+
+	spin_lock(&object_list_lock);
+	TAILQ_FOREACH(object, &object_list, object_list)
+		fn(object, arg);
+	spin_unlock(&object_list_lock);
+}
+
+static const char *const type_names[OBJT_COUNT] = {
+	[OBJT_DEFAULT] = "anonymous", [OBJT_VNODE] = "vnode", [OBJT_TEST] = "test", [OBJT_DEAD] = "dead"
+};
+
+static char
+page_glyph(const struct vm_page *m)
+{
+	if (m == NULL)
+		return ('.');
+	if (vm_page_busied(m))
+		return ('B');
+	if (m->wire_count > 0)
+		return ('W');
+	if (m->dirty)
+		return ('d');
+	return (m->queue == PQ_ACTIVE ? 'A' : m->queue == PQ_INACTIVE ? 'i' : 'o');
+}
+
+static void
+print_strip(struct vm_object *object)
+{
+	vm_pindex_t shown = MIN(object->size, (vm_pindex_t)256);
+
+	for (vm_pindex_t i = 0; i < shown; i++) {
+		if (i % 64 == 0)
+			printf("%s    %6lu ", i ? "\n" : "", i);
+		console_putc(page_glyph(vm_page_lookup(object, i)));
+	}
+	printf("%s\n    (. absent  i inactive  A active  d dirty  B busy  W wired)\n",
+	    shown < object->size ? " ..." : "");
+}
+
+void
+vm_object_print(struct vm_object *object, bool pages)
+{
+	for (int depth = 0; object != NULL && depth < 16; depth++) {
+		printf("%*sobject %p: %s, %lu pages, %u resident, %d refs, %d shadows%s%s\n", depth * 2, "",
+		    object, type_names[object->type], object->size, object->resident_page_count,
+		    object->ref_count, object->shadow_count, object->flags & OBJ_CACHED ? ", cached" : "",
+		    object->paging_in_progress ? ", paging" : "");
+		if (object->type == OBJT_VNODE && object->handle != NULL)
+			printf("%*s  vnode %p inode %lu, %ld bytes\n", depth * 2, "", object->handle,
+			    ((struct vnode *)object->handle)->v_ino, object->un_pager.vnp.vnp_size);
+		if (pages)
+			print_strip(object);
+		object = object->backing_object;
+	}
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vm_object: a run of pages with one meaning, such as a file's contents or a process's private memory.
+ *
+ * Private memory is a chain.  A page is looked for in the top object first, then in the object that it shadows, and so on down;
+ * what a write changes is copied to the top:
+ *
+ *	map entry --> [shadow] --backing_object--> [shadow] --backing_object--> [vnode object: the file]
+ *	               top: mine only                                            bottom: has the pager
+ *
+ * Invariants (vm_check() walks them):
+ *	O1 ref_count >= shadow_count, and > 0 unless cached or dead
+ *	O2 a busy page of an object that is being paged: paging_in_progress > 0
+ *	O3 vnode object: handle->v_object == object, size == pages of vnp_size, no page at or past size unless busy and doomed
+ *	O4 chains have no cycles; backing offsets are page aligned
+ *	O5 OBJ_DEAD: no new paging_in_progress but by the destroyer
+ *	O6 a page of a backing object that is wholly hidden by its shadow is unmapped
+ *	O7 a terminated object holds nothing
+ *	O8 the resident counts of all objects add up to the pages that have an object
+ *
+ * Lock order: a shadow's lock before its backing object's.  The other way (a backing object to its only shadow): reference, drop,
+ * lock from the top, check again.
+ *
+ * (o) this object's lock   (r) ref_count rises from 0, and OBJ_DEAD is set, only under vnode_list_lock for vnode objects, so that
+ * vnode_pager_alloc() can revive   (l) object_list_lock   (c) constant
+ */
+#ifndef VM_VM_OBJECT_H
+#define VM_VM_OBJECT_H
+
+#include "kernel/lib/queue.h"
+#include "kernel/lib/rbtree.h"
+#include "kernel/lib/types.h"
+#include "kernel/lock.h"
+#include "vm/vm.h"
+
+struct pagerops;
+struct ucred;
+struct vm_page;
+
+enum obj_type {
+	OBJT_DEFAULT,		/* anonymous memory; no pager yet, pages come zeroed */
+	OBJT_VNODE,		/* a file */
+	OBJT_TEST,		/* a pager registered by a self-test */
+	OBJT_DEAD,		/* terminated; only its last holders still see it */
+	OBJT_COUNT
+};
+
+/* flags (o) */
+#define OBJ_CANPERSIST	0x01	/* may rest in the object cache when nobody references it; cleared for good by uncache */
+#define OBJ_DEAD	0x02	/* (o)(r) being terminated */
+#define OBJ_PIPWNT	0x04	/* somebody sleeps until paging_in_progress is 0 */
+#define OBJ_VNODE_GONE	0x08	/* its vnode lost its filesystem: no more paging */
+#define OBJ_CACHED	0x10	/* (l) on the object cache's list */
+
+struct vm_object {
+	struct rwlock	 lock;
+	TAILQ_ENTRY(vm_object) object_list;	/* (l) all objects */
+	TAILQ_ENTRY(vm_object) cached_list;	/* (l) the object cache, least recently used first */
+	TAILQ_HEAD(, vm_object) shadow_head;	/* (o) the objects that shadow this one */
+	TAILQ_ENTRY(vm_object) shadow_list;	/* (backing object's o) */
+	struct rb_tree	 memq;			/* (o) resident pages, by index */
+	vm_pindex_t	 size;			/* (o) pages */
+	volatile int	 ref_count;		/* atomic, see (r) */
+	int		 shadow_count;		/* (o) length of shadow_head */
+	uint32_t	 flags;			/* (o) */
+	uint8_t		 type;			/* (o) enum obj_type */
+	int		 paging_in_progress;	/* (o) operations that have busy pages here */
+	uint32_t	 resident_page_count;	/* (o) */
+	struct vm_object *backing_object;	/* (o) what we shadow; referenced */
+	vm_ooffset_t	 backing_object_offset;	/* (o) our byte 0 is its byte ...; page aligned */
+	void		*handle;		/* (o) the pager's key: the vnode; NULL once dead */
+	union {
+		struct {
+			vm_ooffset_t	 vnp_size;	/* (o) exact size of the file, bytes */
+			struct ucred	*vnp_cred;	/* (c) on whose behalf pages are read and written; held */
+		} vnp;
+		void		*test;		/* OBJT_TEST */
+	} un_pager;
+};
+
+void vm_object_init(void);
+
+void vm_object_lock(struct vm_object *object);		/* exclusive; => sleeps */
+void vm_object_rlock(struct vm_object *object);		/* shared; => sleeps */
+void vm_object_unlock(struct vm_object *object);	/* either mode */
+bool vm_object_trylock(struct vm_object *object);
+
+/* A new object with one reference.  size in pages.  => sleeps for memory. */
+struct vm_object *vm_object_allocate(enum obj_type type, vm_pindex_t size);
+/* One more reference; the caller owns one already. */
+void vm_object_reference(struct vm_object *object);
+/*
+ * Give up a reference.  With the last one the object goes to the cache (OBJ_CANPERSIST) or is terminated, and so is what it
+ * shadows: in a loop, not by recursion.
+ * => sleeps; no object locked, no page busy.  The vnode of a file that may persist may be locked; no other.
+ */
+void vm_object_deallocate(struct vm_object *object);
+/* Set or clear OBJ_CANPERSIST and give up a reference.  => as vm_object_deallocate. */
+void pager_cache(struct vm_object *object, bool should_cache);
+
+/* paging_in_progress.  => object exclusively locked. */
+void vm_object_pip_add(struct vm_object *object, int n);
+void vm_object_pip_wakeup(struct vm_object *object);
+void vm_object_pip_wait(struct vm_object *object, const char *wmesg);	/* => sleeps with the lock dropped, retaken */
+
+/*
+ * Put a new anonymous object above *object, to hold private copies: [*offset, + len) of it is shadowed.
+ * => consumes the caller's reference on *object, gives one on the new object.  => sleeps for memory.
+ */
+void vm_object_shadow(struct vm_object **object, vm_ooffset_t *offset, vm_size_t len);
+/* Merge with or go past backing objects that nobody else needs.  => object exclusively locked (kept), anonymous, referenced. */
+void vm_object_collapse(struct vm_object *object);
+/*
+ * Free the pages [start, end) of the object; wired ones stay, unmapped and invalid.
+ * => exclusively locked; sleeps in "vmopar" for busy pages with the lock dropped.
+ */
+void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
+/* Write-protect every mapping of the pages [start, end). => exclusively locked. */
+void vm_object_pmap_copy(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
+
+/* The object cache. */
+uint32_t vm_object_cached_count(void);
+/*
+ * Terminate least recently used objects.  => sleeps; wait false: never for a vnode's lock.  Returns pages freed (an object
+ * without pages counts as one).
+ */
+size_t vm_object_cache_shrink(size_t pages_wanted, bool wait);
+size_t vm_object_cache_trim(void);	/* down to the bound; never waits for a vnode's lock */
+/* Called by vnode_pager_alloc for an object whose ref_count it raised under vnode_list_lock: leave the cache if there. */
+void vm_object_cache_leave(struct vm_object *object);
+
+uint64_t vm_object_count(void);
+/* fn(object, arg) for every object; => object_list_lock held: must not sleep. */
+void vm_object_foreach(void (*fn)(struct vm_object *object, void *arg), void *arg);
+void vm_object_print(struct vm_object *object, bool pages);	/* with its chain and a strip of its pages; for the monitor and the tour */
+
+#endif

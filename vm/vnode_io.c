@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reading a file through its object: the one place where a file's data lives.
+ *
+ *	VOP_READ --> vnode_object_read --> page resident?  yes: share-busy it, copy
+ *	                                        no: allocate, fill through the pager like a fault, then copy
+ *
+ * So read and mmap agree by construction.  The page is shared-busy during the copy: it can be read and mapped by others,
+ * but not freed or refilled.  Lock order: vnode (the caller's), object, page busy.
+ */
+#include "kernel/fs/vnode.h"
+#include "kernel/kassert.h"
+#include "kernel/thread.h"
+#include "vm/vm_page.h"
+#include "vm/vm_pager.h"
+#include "vm/vnode_pager.h"
+
+#define READ_AHEAD_MIN	7	/* pages read beyond a small request that had to go to disk */
+
+/* A page that is there, shared-busy; NULL: it is not, or somebody is busy filling it. */
+static struct vm_page *
+resident_page(struct vm_object *object, vm_pindex_t pindex)
+{
+	struct vm_page *m;
+
+	vm_object_rlock(object);
+	m = vm_page_lookup(object, pindex);
+	if (m != NULL && (!vm_page_all_valid(m) || !vm_page_trysbusy(m)))
+		m = NULL;
+	vm_object_unlock(object);
+	if (m != NULL)
+		vm_page_reference(m);
+	return (m);
+}
+
+/* Fill an exclusive-busy page; on success it is shared-busy and on the inactive queue, else gone. */
+static int
+fill_page(struct vm_object *object, struct vm_page *m, int ahead)
+{
+	int result = vm_pager_read_page(object, m, 0, ahead, NULL);
+
+	vm_object_lock(object);
+	vm_object_pip_wakeup(object);
+	if (result == VM_PAGER_OK) {
+		vm_page_deactivate(m);
+		vm_page_downgrade(m);
+	} else if (m->valid == 0 && m->wire_count == 0) {
+		vm_page_free(m);
+	} else {
+		vm_page_xunbusy(m);
+	}
+	vm_object_unlock(object);
+	return (result == VM_PAGER_OK ? 0 : EIO);
+}
+
+/*
+ * The page at pindex, valid and shared-busy.
+ * => vnode locked.  0; EIO; EAGAIN: no memory now, and we must not wait for it with the vnode locked.
+ */
+static int
+grab_page(struct vm_object *object, vm_pindex_t pindex, int ahead, struct vm_page **mp)
+{
+	struct vm_page *m;
+	int error;
+
+	while ((*mp = resident_page(object, pindex)) == NULL) {
+		vm_object_lock(object);
+		m = vm_page_busy_acquire(object, pindex, "vmrdwt");
+		if (m == NULL)
+			m = vm_page_alloc(object, pindex, VM_ALLOC_NORMAL);
+		if (m == NULL) {
+			vm_object_unlock(object);
+			return (EAGAIN);
+		}
+		if (vm_page_all_valid(m)) {
+			vm_page_xunbusy(m);
+			vm_object_unlock(object);
+			continue;
+		}
+		vm_object_pip_add(object, 1);
+		vm_object_unlock(object);
+		error = fill_page(object, m, ahead);
+		*mp = m;
+		return (error);
+	}
+	return (0);
+}
+
+/*
+ * VOP_READ for filesystems whose data lives in the object.
+ *
+ * => vnode locked, shared at least; UIO_SYSSPACE only: user memory is held by the caller first and copied page by page, because a
+ *    fault here could want this very vnode.
+ * => 0, also when EOF cuts it short; EIO; EAGAIN when memory is short: the caller unlocks the vnode, waits and goes on
+ *    from where the uio stands.
+ */
+int
+vnode_object_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)
+{
+	struct vm_object *object;
+	struct vattr va;
+	int error;
+
+	KASSERT(uio->uio_segflg == UIO_SYSSPACE, "vnode_object_read into memory that can fault");
+	if (uio->uio_offset < 0)
+		return (EINVAL);
+	error = VOP_GETATTR(vp, &va);
+	if (error != 0)
+		return (error);
+	object = vnode_pager_alloc(vp, va.va_size, VM_PROT_READ, 0, cred);
+	while (error == 0 && uio->uio_resid > 0 && uio->uio_offset < object->un_pager.vnp.vnp_size) {
+		size_t off = uio->uio_offset & PAGE_MASK;
+		size_t to_eof = object->un_pager.vnp.vnp_size - uio->uio_offset;
+		size_t n = MIN(MIN(PAGE_SIZE - off, uio->uio_resid), to_eof);
+		size_t more = MIN(howmany(off + uio->uio_resid, PAGE_SIZE) - 1, (size_t)VM_PAGER_CLUSTER_MAX - 1);
+		struct vm_page *m;
+
+		error = grab_page(object, OFF_TO_IDX(uio->uio_offset), MAX((int)more, READ_AHEAD_MIN), &m);
+		if (error != 0)
+			break;
+		error = uiomove((char *)VM_PAGE_TO_DMAP(m) + off, n, uio);
+		vm_page_sunbusy(m);
+	}
+	vm_object_deallocate(object);
+	return (error);
+}

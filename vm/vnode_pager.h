@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The vnode pager: a file's pages, read from the blocks where the filesystem keeps them.  Contracts in vnode_pager.c. */
+#ifndef VM_VNODE_PAGER_H
+#define VM_VNODE_PAGER_H
+
+#include "kernel/lib/types.h"
+#include "vm/vm_pager.h"
+
+struct mount;
+struct vnode;
+
+extern const struct pagerops vnodepagerops;
+
+struct vm_object *vnode_pager_alloc(void *handle, vm_ooffset_t size, vm_prot_t prot, vm_ooffset_t offset, struct ucred *cred);
+/*
+ * Lock, shared, the vnode that this chain of objects ends in.
+ * => object: referenced by the caller; the reference is GIVEN UP, so that nothing of the chain is held while we wait.
+ * => sleeps in "vnode": no busy page, no map lock, no object lock, no other vnode's lock held.
+ * Returns the vnode, referenced (vput() ends it), or NULL when there is none at the bottom.
+ */
+struct vnode *vnode_pager_lock(struct vm_object *object);
+/* Clear CANPERSIST for good and let go of the cached object.  => vnode locked exclusively; unlocked and locked again inside. */
+void vnode_pager_uncache(struct vnode *vp);
+/* Empty the object cache of everything on this mount.  => sleeps; no vnode locked. */
+void vnode_pager_umount(struct mount *mp);
+/* A surplus page is not wanted after all.  => exclusive-busy by us; the object unlocked. */
+void vnode_pager_freepage(struct vm_page *m);
+
+#endif
