@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The disk layer: the list of disks, and the gate through which every request goes in and comes out.
+ * The disk layer: the list of disks, and the gate through which every request goes in and comes
+ * out.
  *
  *	pager, buffer cache --> disk_strategy() --> dk_ops->strategy() --> device
  *	                             |check, count, trace                    |
  *	biodone() <------------ disk_done() <-------- driver's interrupt <---+
  *
- * A driver therefore never sees a request that lies outside of its disk, is not made of whole sectors, is longer than it
- * promised to take or writes where nothing may be written; and the counters mean the same for every driver.
+ * A driver therefore never sees a request that lies outside of its disk, is not made of whole
+ * sectors, is longer than it promised to take or writes where nothing may be written; and the
+ * counters mean the same for every driver.
  *
  * Disks come at boot and stay.  (The self-tests also take some away again.)
  *
  * Locks: disk_list_lock for the list.  Counters are atomic, for completions arrive on any CPU.
  *
- * Not done: sorting.  Requests go to the driver in the order in which they come; the pagers already make them long and
- * consecutive, and the device behind virtio has a scheduler of its own.
+ * Not done: sorting.  Requests go to the driver in the order in which they come; the pagers already
+ * make them long and consecutive, and the device behind virtio has a scheduler of its own.
  */
 #include "drivers/disk.h"
 #include "kernel/clock.h"
@@ -48,7 +50,10 @@ find_locked(const char *name)
 	return (NULL);
 }
 
-/* Name the disk by its prefix, of which there is a '?' at the end, and the first free letters: a to z, then aa to zz. */
+/*
+ * Name the disk by its prefix, of which there is a '?' at the end, and the first free letters: a to
+ * z, then aa to zz.
+ */
 static void
 name_choose(struct disk *dk)
 {
@@ -72,8 +77,10 @@ name_choose(struct disk *dk)
 void
 disk_register(struct disk *dk)
 {
-	KASSERT(dk->dk_maxsize >= MAXPHYS, "disk %s takes only %u bytes at once", dk->dk_name, dk->dk_maxsize);
-	KASSERT(dk->dk_sectorsize >= DEV_BSIZE && (dk->dk_sectorsize & (dk->dk_sectorsize - 1)) == 0,
+	KASSERT(dk->dk_maxsize >= MAXPHYS, "disk %s takes only %u bytes at once", dk->dk_name,
+	    dk->dk_maxsize);
+	KASSERT(
+	    dk->dk_sectorsize >= DEV_BSIZE && (dk->dk_sectorsize & (dk->dk_sectorsize - 1)) == 0,
 	    "disk %s has sectors of %u bytes", dk->dk_name, dk->dk_sectorsize);
 	spin_lock(&disk_list_lock);
 	if (strchr(dk->dk_name, '?') != NULL)
@@ -130,7 +137,8 @@ count_max(uint64_t *mark, uint64_t value)
 	uint64_t old = __atomic_load_n(mark, __ATOMIC_RELAXED);
 
 	while (old < value &&
-	    !__atomic_compare_exchange_n(mark, &old, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+	    !__atomic_compare_exchange_n(
+		mark, &old, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		;
 }
 
@@ -142,8 +150,8 @@ request_check(const struct disk *dk, const struct buf *bp)
 
 	if (bp->b_flags & B_FLUSH)
 		return ((bp->b_flags & B_READ) ? EINVAL : 0);
-	if (bp->b_bcount == 0 || bp->b_bcount > dk->dk_maxsize || bp->b_bcount % dk->dk_sectorsize != 0 ||
-	    ((uintptr_t)bp->b_data & 3) != 0)
+	if (bp->b_bcount == 0 || bp->b_bcount > dk->dk_maxsize ||
+	    bp->b_bcount % dk->dk_sectorsize != 0 || ((uintptr_t)bp->b_data & 3) != 0)
 		return (EINVAL);
 	if (bp->b_blkno < 0 || first >= dk->dk_nsectors || sectors > dk->dk_nsectors - first)
 		return (EIO);
@@ -204,7 +212,11 @@ disk_done(struct disk *dk, struct buf *bp)
 	biodone(bp);
 }
 
-/* Read (B_READ) or write any whole number of sectors, MAXPHYS at a time.  => sleeps in "diskio".  0 or an errno. */
+/*
+ * Read (B_READ) or write any whole number of sectors, MAXPHYS at a time.
+ *
+ * => sleeps in "diskio".  0 or an errno.
+ */
 int
 disk_rw(struct disk *dk, uint64_t sector, void *data, size_t len, uint32_t bflags)
 {

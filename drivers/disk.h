@@ -2,8 +2,9 @@
 /*
  * The disk layer: what a block driver offers and what everybody above sees.
  *
- * A driver registers a `struct disk`; requests come as bufs through disk_strategy(), which checks them and counts them before the
- * driver sees them.  The layer above neither knows nor cares which driver serves it.
+ * A driver registers a `struct disk`; requests come as bufs through disk_strategy(), which checks
+ * them and counts them before the driver sees them.  The layer above neither knows nor cares which
+ * driver serves it.
  */
 #ifndef DRIVERS_DISK_H
 #define DRIVERS_DISK_H
@@ -15,7 +16,11 @@
 struct disk;
 
 struct disk_ops {
-	/* Start or queue the request.  => any context that may take the driver's lock; does not sleep.  Ends in disk_done(). */
+	/*
+	 * Start or queue the request.
+	 *
+	 * => any context that may take the driver's lock; does not sleep.  Ends in disk_done().
+	 */
 	void (*strategy)(struct disk *dk, struct buf *bp);
 };
 
@@ -32,7 +37,7 @@ struct disk {
 	void			*dk_softc;	/* (constant) the driver's own */
 	uint32_t		 dk_sectorsize;	/* (constant) bytes, a power of two from 512 */
 	uint64_t		 dk_nsectors;	/* (constant) 512-byte units */
-	uint32_t		 dk_maxsize;	/* (constant) largest transfer, bytes; at least MAXPHYS */
+	uint32_t		 dk_maxsize;	/* (constant) largest transfer; at least MAXPHYS */
 	bool			 dk_readonly;	/* (constant) */
 	struct vnode		*dk_vnode;	/* vnode_list_lock; its VBLK vnode, or NULL */
 	struct disk_stats	 dk_stats;
@@ -42,13 +47,19 @@ void disk_init(void);
 void disk_register(struct disk *dk);
 void disk_unregister(struct disk *dk);			/* no request in flight, no vnode in use */
 struct disk *disk_find(const char *name);
-struct disk *disk_next(struct disk *dk);		/* NULL: the first; in order of registration */
+/* In order of registration; NULL: the first. */
+struct disk *disk_next(struct disk *dk);
 /*
- * Hand a request to the disk.  Unaligned, empty or too long (EINVAL), beyond the end (EIO), or a write to a read-only disk (EROFS)
- * ends at once in biodone().  => does not sleep; no lock that the completion could want.
+ * Hand a request to the disk.  Unaligned, empty or too long (EINVAL), beyond the end (EIO), or a
+ * write to a read-only disk (EROFS) ends at once in biodone().  => does not sleep; no lock that the
+ * completion could want.
  */
 void disk_strategy(struct disk *dk, struct buf *bp);
-/* The driver has finished: b_error (0: fine) and b_resid are set.  Calls biodone().  => any context, driver's lock not held. */
+/*
+ * The driver has finished: b_error (0: fine) and b_resid are set.  Calls biodone().
+ *
+ * => any context, driver's lock not held.
+ */
 void disk_done(struct disk *dk, struct buf *bp);
 /* Synchronous, for probing.  => sleeps in "diskio".  sector in 512-byte units. */
 int  disk_rw(struct disk *dk, uint64_t sector, void *data, size_t len, uint32_t bflags);

@@ -5,24 +5,27 @@
  *	port 0xcf8  | 1 | 0 ... | bus 8 | slot 5 | func 3 | register 6 | 00 |	which register
  *	port 0xcfc  a window of four bytes onto it
  *
- * A function that exists answers with a vendor other than 0xffff.  We ask for all of 256 buses instead of following the
- * bridges: a second host bridge is reachable only through ACPI's byte code, which nobody here interprets, and the 8,192
- * questions take a few milliseconds once.
+ * A function that exists answers with a vendor other than 0xffff.  We ask for all of 256 buses
+ * instead of following the bridges: a second host bridge is reachable only through ACPI's byte
+ * code, which nobody here interprets, and the 8,192 questions take a few milliseconds once.
  *
- * BARs.  The firmware has given each a place (all our boot paths pass through firmware); we only measure them.  Writing
- * ones and reading back shows which address bits the device decodes.  While a BAR holds ones it would answer at a wrong
- * place, so decoding is off meanwhile.
+ * BARs.  The firmware has given each a place (all our boot paths pass through firmware); we only
+ * measure them.  Writing ones and reading back shows which address bits the device decodes.  While
+ * a BAR holds ones it would answer at a wrong place, so decoding is off meanwhile.
  *
- * Interrupts.  MSI-X wherever the device has it: a message is private and needs no routing.  Otherwise INTx, a level on
- * a wire shared by several devices.  Which input of the IOAPIC a pin reaches is again known to ACPI's byte code only, but
- * the firmware also routes each pin to one of the ISA lines and leaves the line's number in the device's header; that
- * routing stays in force when the IOAPIC is used, so we take that.  All handlers of a line are called until none finds
+ * Interrupts.  MSI-X wherever the device has it: a message is private and needs no routing.
+ * Otherwise INTx, a level on a wire shared by several devices.  Which input of the IOAPIC a pin
+ * reaches is again known to ACPI's byte code only, but the firmware also routes each pin to one of
+ * the ISA lines and leaves the line's number in the device's header; that routing stays in force
+ * when the IOAPIC is used, so we take that.  All handlers of a line are called until none finds
  * work, which is right for a level and for an edge.
  *
- * Locks: pci_config_lock makes address and data one step; a leaf.  The device list and the handler chains are built at
- * boot; a chain only ever grows at its head, a single store, so that the interrupt reads it without a lock.
+ * Locks: pci_config_lock makes address and data one step; a leaf.  The device list and the handler
+ * chains are built at boot; a chain only ever grows at its head, a single store, so that the
+ * interrupt reads it without a lock.
  *
- * Not done: ECAM (the ports reach the 256 bytes that we need), assigning BARs, hot plug, power states.
+ * Not done: ECAM (the ports reach the 256 bytes that we need), assigning BARs, hot plug, power
+ * states.
  */
 #include "drivers/pci.h"
 #include "drivers/virtio.h"
@@ -39,7 +42,7 @@
 #define CONFIG_ENABLE		0x80000000u
 
 #define ISA_LINES		16
-#define CAPS_MAX		48	/* as many four-byte capabilities as fit behind the header */
+#define CAPS_MAX		48	/* four-byte capabilities that fit behind the header */
 
 /* MSI-X capability: control word at +2, table's place at +4; a table entry is four words. */
 #define MSIX_CONTROL		2
@@ -128,7 +131,10 @@ pci_write32(const struct pci_dev *pd, unsigned reg, uint32_t value)
 	spin_unlock(&pci_config_lock);
 }
 
-/* Walk the linked list of capabilities (PCI 3.0, 6.7); a list that bites its tail ends after CAPS_MAX steps. */
+/*
+ * Walk the linked list of capabilities (PCI 3.0, 6.7); a list that bites its tail ends after
+ * CAPS_MAX steps.
+ */
 unsigned
 pci_find_cap(const struct pci_dev *pd, unsigned id, unsigned after)
 {
@@ -155,7 +161,11 @@ pci_enable(struct pci_dev *pd)
 	pci_write16(pd, PCI_COMMAND, command & ~PCI_COMMAND_NO_INTX);
 }
 
-/* Take bus mastering away (PCI 3.0, 6.2.2): whatever the device thinks, it reaches memory no more.  => any context. */
+/*
+ * Take bus mastering away (PCI 3.0, 6.2.2): whatever the device thinks, it reaches memory no more.
+ *
+ * => any context.
+ */
 void
 pci_stop_dma(struct pci_dev *pd)
 {
@@ -245,7 +255,10 @@ pci_map_bar(struct pci_dev *pd, unsigned i)
 
 /* ---- interrupts ---- */
 
-/* Find and map the vector table, all vectors masked (PCI 3.0, 6.8.2); ENXIO when the device has no MSI-X. */
+/*
+ * Find and map the vector table, all vectors masked (PCI 3.0, 6.8.2); ENXIO when the device has no
+ * MSI-X.
+ */
 int
 pci_msix_init(struct pci_dev *pd)
 {
@@ -313,7 +326,9 @@ pci_msix_disable(struct pci_dev *pd)
 	pci_write16(pd, pd->msix_cap + MSIX_CONTROL, control & ~MSIX_CONTROL_ENABLE);
 }
 
-/* One of the devices on a shared line wants something: go round until a whole round finds nothing. */
+/*
+ * One of the devices on a shared line wants something: go round until a whole round finds nothing.
+ */
 static void
 intx_interrupt(void *arg)
 {
@@ -327,7 +342,9 @@ intx_interrupt(void *arg)
 	} while (found);
 }
 
-/* Put a handler on the chain of the device's INTx line (PCI 3.0, 2.2.6; the line's number: 6.2.4). */
+/*
+ * Put a handler on the chain of the device's INTx line (PCI 3.0, 2.2.6; the line's number: 6.2.4).
+ */
 int
 pci_intx_route(struct pci_dev *pd, bool (*fn)(void *arg), void *arg)
 {
@@ -402,7 +419,10 @@ dev_attach(struct pci_dev *pd)
 	}
 }
 
-/* Find every function of every bus by configuration mechanism #1 (PCI 3.0, 3.2.2.3.2), then attach drivers. */
+/*
+ * Find every function of every bus by configuration mechanism #1 (PCI 3.0, 3.2.2.3.2), then attach
+ * drivers.
+ */
 void
 pci_init(void)
 {
@@ -417,7 +437,8 @@ pci_init(void)
 	TAILQ_FOREACH(pd, &devices, link)
 		found++;
 	if (found == 0)
-		printf("pci: no devices: this machine has no PCI, or none behind ports 0xcf8 and 0xcfc\n");
+		printf("pci: no devices: this machine has no PCI, or none behind ports 0xcf8 and "
+		       "0xcfc\n");
 	TAILQ_FOREACH(pd, &devices, link)
 		dev_attach(pd);
 }

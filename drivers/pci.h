@@ -2,8 +2,9 @@
 /*
  * PCI: finding devices, their registers, their memory and their interrupts.
  *
- * pci_init() walks the machine once at boot and offers every function to the table of drivers in pci.c.  The list
- * never changes afterwards, so nothing here needs a lock but the pair of configuration ports.
+ * pci_init() walks the machine once at boot and offers every function to the table of drivers in
+ * pci.c.  The list never changes afterwards, so nothing here needs a lock but the pair of
+ * configuration ports.
  */
 #ifndef DRIVERS_PCI_H
 #define DRIVERS_PCI_H
@@ -52,7 +53,7 @@ struct pci_dev {
 	uint8_t		 bus, slot, func;
 	uint16_t	 vendor, device;
 	uint16_t	 subsystem;
-	uint32_t	 class;		/* class, subclass, programming interface: 0x010601 is AHCI */
+	uint32_t	 class;		/* class, subclass, interface: 0x010601 is AHCI */
 	uint8_t		 revision;
 	uint8_t		 intr_pin;	/* 1 to 4: INTA# to INTD#; 0: none */
 	uint8_t		 intr_line;	/* ISA line that the firmware routed it to */
@@ -63,7 +64,7 @@ struct pci_dev {
 
 	uint8_t		 msix_cap;	/* offset of the capability, 0: none */
 	uint16_t	 msix_count;	/* vectors in its table */
-	volatile uint32_t *msix_table;	/* mapped, four words a vector; NULL until pci_msix_init() */
+	volatile uint32_t *msix_table;	/* mapped by pci_msix_init(), four words a vector */
 
 	struct pci_dev	*intx_next;	/* next device on the same line */
 	bool		(*intx_fn)(void *arg);
@@ -74,11 +75,18 @@ struct pci_driver {
 	const char	*name;
 	/* Is it ours?  Looks at the identification only; => does not touch the device. */
 	bool		(*match)(const struct pci_dev *pd);
-	/* => may sleep.  Returns 0 or an errno, and in that case has said why and left the device quiet. */
+	/*
+	 * => may sleep.  Returns 0 or an errno, and in that case has said why and left the device
+	 *    quiet.
+	 */
 	int		(*attach)(struct pci_dev *pd);
 };
 
-/* Scan all buses, attach drivers.  => interrupts routed, kernel memory and kva_map_device() working; may sleep. */
+/*
+ * Scan all buses, attach drivers.
+ *
+ * => interrupts routed, kernel memory and kva_map_device() working; may sleep.
+ */
 void	 pci_init(void);
 struct pci_dev *pci_next(struct pci_dev *pd);		/* NULL: the first; in order of address */
 
@@ -91,18 +99,27 @@ void	 pci_write32(const struct pci_dev *pd, unsigned reg, uint32_t value);
 /* Offset of the next capability with this number behind `after` (0: the first), or 0. */
 unsigned pci_find_cap(const struct pci_dev *pd, unsigned id, unsigned after);
 
-/* Let the device answer on its BARs and reach memory; or forbid it to reach memory, which stops a runaway. */
+/*
+ * Let the device answer on its BARs and reach memory; or forbid it to reach memory, which stops a
+ * runaway.
+ */
 void	 pci_enable(struct pci_dev *pd);
 void	 pci_stop_dma(struct pci_dev *pd);
-/* Map a memory BAR, uncached.  => may sleep.  NULL: no such BAR, no place given by the firmware, or no room. */
+/*
+ * Map a memory BAR, uncached.
+ *
+ * => may sleep.  NULL: no such BAR, no place given by the firmware, or no room.
+ */
 void	*pci_map_bar(struct pci_dev *pd, unsigned bar);
 
 /*
- * Message-signalled interrupts (PCI 3.0, 6.8.2).  init() maps the table and masks every vector, route() ties one to
- * a handler, enable() switches the device over from INTx, disable() back.  Each returns 0 or an errno.
+ * Message-signalled interrupts (PCI 3.0, 6.8.2).  init() maps the table and masks every vector,
+ * route() ties one to a handler, enable() switches the device over from INTx, disable() back.  Each
+ * returns 0 or an errno.
  */
 int	 pci_msix_init(struct pci_dev *pd);
-int	 pci_msix_route(struct pci_dev *pd, unsigned vector, intr_handler_t fn, void *arg, const char *name);
+int	 pci_msix_route(struct pci_dev *pd, unsigned vector, intr_handler_t fn, void *arg,
+	     const char *name);
 void	 pci_msix_enable(struct pci_dev *pd);
 void	 pci_msix_disable(struct pci_dev *pd);
 /*

@@ -13,22 +13,25 @@
  *	avail | 4 | 7 | . | . |   desc 4 -> 5 -> 6    used | 4,513 | . | . | . |
  *	             our next     head  data  status      id 4 is done, 513 bytes were written
  *
- * With indirect descriptors a chain takes one entry of desc[]; its pieces are in a table beside the request.  So the ring holds
- * as many requests as it has entries, however scattered their data are.
+ * With indirect descriptors a chain takes one entry of desc[]; its pieces are in a table beside the
+ * request.  So the ring holds as many requests as it has entries, however scattered their data are.
  *
- * Order.  The device runs on another processor of the host.  x86 keeps stores in order and loads in order, so publishing
- * (ring before idx) and taking (idx before ring) need only the compiler held back: release and acquire.  One place needs
- * more: after the store to avail->idx we load used->flags, and the processor may do that load first.  Then we could see "do
- * not notify" from just before the device went to sleep, and it would sleep for ever on our request; hence the full fence in
- * virtq_kick().
+ * Order.  The device runs on another processor of the host.  x86 keeps stores in order and loads in
+ * order, so publishing (ring before idx) and taking (idx before ring) need only the compiler held
+ * back: release and acquire.  One place needs more: after the store to avail->idx we load
+ * used->flags, and the processor may do that load first.  Then we could see "do not notify" from
+ * just before the device went to sleep, and it would sleep for ever on our request; hence the full
+ * fence in virtq_kick().
  *
- * VIRTIO_F_EVENT_IDX is not used.  It lets each side name the index at which it wants to hear from the other.  Drivers that take
- * many small completions gain by it; ours take an interrupt for each because a thread is asleep for nearly each, and
- * used->flags already saves the notifications while the device is busy.  The price would be two comparisons modulo 2^16
- * with a window to close after each.  Nor are packed rings: they save cache misses of hardware that we never meet.
+ * VIRTIO_F_EVENT_IDX is not used.  It lets each side name the index at which it wants to hear from
+ * the other.  Drivers that take many small completions gain by it; ours take an interrupt for each
+ * because a thread is asleep for nearly each, and used->flags already saves the notifications while
+ * the device is busy.  The price would be two comparisons modulo 2^16 with a window to close after
+ * each.  Nor are packed rings: they save cache misses of hardware that we never meet.
  *
- * A used ring can hold nonsense.  An id that is out of range or not in flight, or more completions than requests, means that
- * nothing the device says can be matched to a request any more: VIRTQ_BROKEN, and the driver gives the device up.
+ * A used ring can hold nonsense.  An id that is out of range or not in flight, or more completions
+ * than requests, means that nothing the device says can be matched to a request any more:
+ * VIRTQ_BROKEN, and the driver gives the device up.
  *
  * Locks: none here; a virtqueue belongs to its driver and is used under that driver's lock.
  */
@@ -58,7 +61,10 @@ virtio_reset(struct virtio_dev *vd)
 	vd->ops->stop(vd);
 }
 
-/* Reset, then leave FAILED in the status (virtio 1.2, 2.1.1: the driver has given up on the device). */
+/*
+ * Reset, then leave FAILED in the status (virtio 1.2, 2.1.1: the driver has given up on the
+ * device).
+ */
 void
 virtio_give_up(struct virtio_dev *vd)
 {
@@ -69,8 +75,9 @@ virtio_give_up(struct virtio_dev *vd)
 /*
  * Steps 1 to 6 of device initialization (virtio 1.2, 3.1.1).
  *
- * VIRTIO_F_VERSION_1 is a must.  VIRTIO_F_ACCESS_PLATFORM, where offered, is accepted (virtio 1.2, 6.1): we leave a machine's
- * IOMMU as the firmware does, off, and then device addresses are physical addresses.
+ * VIRTIO_F_VERSION_1 is a must.  VIRTIO_F_ACCESS_PLATFORM, where offered, is accepted (virtio 1.2,
+ * 6.1): we leave a machine's IOMMU as the firmware does, off, and then device addresses are
+ * physical addresses.
  */
 int
 virtio_negotiate(struct virtio_dev *vd, uint64_t wanted)
@@ -82,7 +89,8 @@ virtio_negotiate(struct virtio_dev *vd, uint64_t wanted)
 	vd->ops->set_status(vd, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
 	offered = vd->ops->get_features(vd);
 	if ((offered & VIRTIO_F_VERSION_1) == 0) {
-		printf("%s: the device does not offer virtio 1 (features %#lx); not used\n", vd->name, offered);
+		printf("%s: the device does not offer virtio 1 (features %#lx); not used\n",
+		    vd->name, offered);
 		virtio_give_up(vd);
 		return (ENODEV);
 	}
@@ -90,8 +98,8 @@ virtio_negotiate(struct virtio_dev *vd, uint64_t wanted)
 	vd->ops->set_features(vd, vd->features);
 	vd->ops->set_status(vd, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
 	if ((vd->ops->get_status(vd) & VIRTIO_FEATURES_OK) == 0) {
-		printf("%s: the device refuses features %#lx out of its own %#lx; not used\n", vd->name,
-		    vd->features, offered);
+		printf("%s: the device refuses features %#lx out of its own %#lx; not used\n",
+		    vd->name, vd->features, offered);
 		virtio_give_up(vd);
 		return (ENODEV);
 	}
@@ -117,7 +125,10 @@ ring_size(unsigned offered)
 	return (size);
 }
 
-/* Allocate a queue's rings, all descriptors free, and hand them to the device (virtio 1.2, 2.7 and 4.1.5.1.3). */
+/*
+ * Allocate a queue's rings, all descriptors free, and hand them to the device (virtio 1.2, 2.7 and
+ * 4.1.5.1.3).
+ */
 int
 virtq_init(struct virtq *vq, struct virtio_dev *vd, unsigned index)
 {
@@ -136,11 +147,14 @@ virtq_init(struct virtq *vq, struct virtio_dev *vd, unsigned index)
 	}
 	vq->indirect = (vd->features & VIRTIO_F_INDIRECT_DESC) != 0;
 	avail_off = vq->size * sizeof(struct vring_desc);
-	used_off = roundup(avail_off + sizeof(struct vring_avail) + vq->size * sizeof(uint16_t), 4ul);
-	vq->bytes = round_page(used_off + sizeof(struct vring_used) + vq->size * sizeof(struct vring_used_elem));
+	used_off =
+	    roundup(avail_off + sizeof(struct vring_avail) + vq->size * sizeof(uint16_t), 4ul);
+	vq->bytes = round_page(
+	    used_off + sizeof(struct vring_used) + vq->size * sizeof(struct vring_used_elem));
 	ring = kmem_alloc_contig(vq->bytes, &vq->desc_pa);
 	if (ring == NULL) {
-		printf("%s: no %zu bytes of contiguous memory for queue %u\n", vd->name, vq->bytes, index);
+		printf("%s: no %zu bytes of contiguous memory for queue %u\n", vd->name, vq->bytes,
+		    index);
 		return (ENOMEM);
 	}
 	vq->desc = (struct vring_desc *)ring;
@@ -165,7 +179,10 @@ virtq_destroy(struct virtq *vq)
 	vq->desc = NULL;
 }
 
-/* How many chains of nsegs pieces could virtq_add() take now (virtio 1.2, 2.7.5.3: indirect chains take one entry)? */
+/*
+ * How many chains of nsegs pieces could virtq_add() take now (virtio 1.2, 2.7.5.3: indirect chains
+ * take one entry)?
+ */
 unsigned
 virtq_room(const struct virtq *vq, unsigned nsegs)
 {
@@ -183,8 +200,8 @@ desc_set(struct vring_desc *d, const struct phys_seg *seg, bool write, bool last
 
 /* Fill an indirect table and the one descriptor that points to it (virtio 1.2, 2.7.5.3). */
 static void
-fill_indirect(struct virtq *vq, unsigned head, const struct phys_seg *seg, unsigned nread, unsigned nsegs,
-    struct vring_desc *table, vm_paddr_t table_pa)
+fill_indirect(struct virtq *vq, unsigned head, const struct phys_seg *seg, unsigned nread,
+    unsigned nsegs, struct vring_desc *table, vm_paddr_t table_pa)
 {
 	unsigned i;
 
@@ -203,7 +220,8 @@ virtq_add(struct virtq *vq, const struct phys_seg *seg, unsigned nread, unsigned
 {
 	unsigned nsegs = nread + nwrite, head = vq->free_head, last = head, i;
 
-	KASSERT(nsegs > 0 && nsegs <= vq->size, "chain of %u descriptors in a ring of %u", nsegs, vq->size);
+	KASSERT(nsegs > 0 && nsegs <= vq->size, "chain of %u descriptors in a ring of %u", nsegs,
+	    vq->size);
 	if (virtq_room(vq, nsegs) == 0)
 		return (false);
 	if (vq->indirect) {
@@ -213,7 +231,8 @@ virtq_add(struct virtq *vq, const struct phys_seg *seg, unsigned nread, unsigned
 		for (i = 0; i < nsegs; i++) {
 			if (i > 0)
 				last = vq->next[last];
-			desc_set(&vq->desc[last], &seg[i], i >= nread, i == nsegs - 1, vq->next[last]);
+			desc_set(
+			    &vq->desc[last], &seg[i], i >= nread, i == nsegs - 1, vq->next[last]);
 		}
 		vq->count[head] = nsegs;
 	}
@@ -228,7 +247,10 @@ virtq_add(struct virtq *vq, const struct phys_seg *seg, unsigned nread, unsigned
 	return (true);
 }
 
-/* Tell the device about new chains unless it asked not to be told (virtio 1.2, 2.7.10 and 2.7.13.4). */
+/*
+ * Tell the device about new chains unless it asked not to be told (virtio 1.2, 2.7.10 and
+ * 2.7.13.4).
+ */
 void
 virtq_kick(struct virtq *vq)
 {
@@ -256,7 +278,10 @@ chain_free(struct virtq *vq, unsigned head)
 	vq->inflight--;
 }
 
-/* Take one finished chain from the used ring (virtio 1.2, 2.7.8 and 2.7.14), believing nothing in it. */
+/*
+ * Take one finished chain from the used ring (virtio 1.2, 2.7.8 and 2.7.14), believing nothing in
+ * it.
+ */
 enum virtq_result
 virtq_next(struct virtq *vq, void **cookie, uint32_t *len)
 {
@@ -267,15 +292,16 @@ virtq_next(struct virtq *vq, void **cookie, uint32_t *len)
 	if (claimed == 0)
 		return (VIRTQ_EMPTY);
 	if (claimed > vq->inflight) {
-		printf("%s: queue %u: the device claims to have finished %u requests of %u\n", vq->vd->name,
-		    vq->index, claimed, vq->inflight);
+		printf("%s: queue %u: the device claims to have finished %u requests of %u\n",
+		    vq->vd->name, vq->index, claimed, vq->inflight);
 		return (VIRTQ_BROKEN);
 	}
 	id = vq->used->ring[vq->used_idx & (vq->size - 1)].id;
 	*len = vq->used->ring[vq->used_idx & (vq->size - 1)].len;
 	if (id >= vq->size || vq->count[id] == 0) {
-		printf("%s: queue %u: the device says that it finished request %u, which %s\n", vq->vd->name,
-		    vq->index, id, id >= vq->size ? "cannot exist" : "it was not given");
+		printf("%s: queue %u: the device says that it finished request %u, which %s\n",
+		    vq->vd->name, vq->index, id,
+		    id >= vq->size ? "cannot exist" : "it was not given");
 		return (VIRTQ_BROKEN);
 	}
 	vq->used_idx++;

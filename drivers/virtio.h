@@ -8,8 +8,8 @@
  *	virtio.c	what all types share: feature negotiation, device status, virtqueues
  *	virtio_pci.c	a transport: where the registers are and how interrupts come
  *
- * A transport is a `struct virtio_ops`.  The self-tests have a second one, whose device is a few lines of C that misbehave on
- * demand (tests/kernel/t_virtio.c).
+ * A transport is a `struct virtio_ops`.  The self-tests have a second one, whose device is a few
+ * lines of C that misbehave on demand (tests/kernel/t_virtio.c).
  *
  * "virtio 1.2, N" in comments is section N of "Virtual I/O Device (VIRTIO) Version 1.2" (OASIS).
  */
@@ -39,7 +39,7 @@ struct vring_desc {
 	uint64_t	addr;		/* physical */
 	uint32_t	len;
 	uint16_t	flags;
-	uint16_t	next;		/* index of the chain's next descriptor, with VRING_DESC_NEXT */
+	uint16_t	next;		/* index of the next descriptor, with VRING_DESC_NEXT */
 };
 #define VRING_DESC_NEXT		1	/* the chain goes on */
 #define VRING_DESC_WRITE	2	/* the device writes here; without it, it reads */
@@ -68,8 +68,8 @@ struct vring_used {
 /*
  * One virtqueue.  (c) constant once set up  (d) the driver's lock
  *
- * What the device could have scribbled over is never believed: the links of free descriptors and chain lengths are kept
- * here, not read back from the ring.
+ * What the device could have scribbled over is never believed: the links of free descriptors and
+ * chain lengths are kept here, not read back from the ring.
  */
 struct virtq {
 	struct virtio_dev *vd;		/* (c) */
@@ -87,8 +87,8 @@ struct virtq {
 	uint16_t	 avail_idx;	/* (d) as in avail->idx */
 	uint16_t	 used_idx;	/* (d) chains taken back so far */
 	uint16_t	 unkicked;	/* (d) chains offered since the last virtq_kick() */
-	uint16_t	 next[VIRTQ_SIZE_MAX];	/* (d) link of descriptor i: free list, or its chain */
-	uint16_t	 count[VIRTQ_SIZE_MAX];	/* (d) descriptors of the chain with head i; 0: not in flight */
+	uint16_t	 next[VIRTQ_SIZE_MAX];	/* (d) link of descriptor i: free list or chain */
+	uint16_t	 count[VIRTQ_SIZE_MAX];	/* (d) length of the chain with head i; 0: none */
 	void		*cookie[VIRTQ_SIZE_MAX]; /* (d) whose it is */
 	void		*notify;	/* (c) the transport's own */
 };
@@ -99,17 +99,22 @@ struct virtio_ops {
 	void	 (*set_status)(struct virtio_dev *vd, uint8_t status);	/* 0: reset */
 	uint64_t (*get_features)(struct virtio_dev *vd);
 	void	 (*set_features)(struct virtio_dev *vd, uint64_t features);
-	/* One field (1, 2, 4 or 8 bytes) of the type's configuration.  False: the device has no such field. */
+	/*
+	 * One field (1, 2, 4 or 8 bytes) of the type's configuration.  False: the device has no
+	 * such field.
+	 */
 	bool	 (*config_read)(struct virtio_dev *vd, size_t off, void *data, size_t len);
 	bool	 (*config_write)(struct virtio_dev *vd, size_t off, uint8_t value);
 	uint16_t (*queue_size)(struct virtio_dev *vd, unsigned index);	/* 0: no such queue */
-	int	 (*queue_setup)(struct virtio_dev *vd, struct virtq *vq);	/* tell the device where it lies */
+	/* Tell the device where the queue lies.  0 or an errno, having said why. */
+	int	 (*queue_setup)(struct virtio_dev *vd, struct virtq *vq);
 	void	 (*notify)(struct virtio_dev *vd, struct virtq *vq);
-	void	 (*stop)(struct virtio_dev *vd);	/* the device ignores a reset: keep it from memory */
+	/* The device ignores a reset: keep it from memory. */
+	void	 (*stop)(struct virtio_dev *vd);
 };
 
 struct virtio_dev {
-	const char	*name;		/* (c) for messages: the PCI address, later the disk's name */
+	const char	*name;		/* for messages: PCI address, later the disk's name */
 	const struct virtio_ops *ops;	/* (c) */
 	unsigned	 type;		/* (c) VIRTIO_TYPE_* */
 	uint64_t	 features;	/* (c) negotiated */
@@ -122,10 +127,18 @@ struct virtio_dev {
 };
 
 /* virtio.c */
-/* Reset and agree.  => wanted: the type's and ring features that the driver knows.  0 or an errno, having said why. */
+/*
+ * Reset and agree.
+ *
+ * => wanted: the type's and ring features that the driver knows.  0 or an errno, having said why.
+ */
 int	 virtio_negotiate(struct virtio_dev *vd, uint64_t wanted);
 void	 virtio_driver_ok(struct virtio_dev *vd);
-/* Back to the state after power-on: the device has forgotten all queues and touches no memory.  => any context. */
+/*
+ * Back to the state after power-on: the device has forgotten all queues and touches no memory.
+ *
+ * => any context.
+ */
 void	 virtio_reset(struct virtio_dev *vd);
 /* The driver gives the device up: reset, and FAILED for whoever looks. */
 void	 virtio_give_up(struct virtio_dev *vd);
@@ -135,9 +148,10 @@ int	 virtq_init(struct virtq *vq, struct virtio_dev *vd, unsigned index);
 void	 virtq_destroy(struct virtq *vq);	/* => the device has been reset */
 /*
  * Offer a chain: seg[0 .. nread) for the device to read, the nwrite that follow to write.
- * => driver's lock held.  table: physically contiguous room for nread + nwrite descriptors when vq->indirect, else unused.
- * => false: no room in the ring now.  True: `cookie` comes back from virtq_next(); the device may start at once, but
- *    need not look before virtq_kick().
+ * => driver's lock held.  table: physically contiguous room for nread + nwrite descriptors when
+ *    vq->indirect, else unused.
+ * => false: no room in the ring now.  True: `cookie` comes back from virtq_next(); the device may
+ *    start at once, but need not look before virtq_kick().
  */
 bool	 virtq_add(struct virtq *vq, const struct phys_seg *seg, unsigned nread, unsigned nwrite,
 	     struct vring_desc *table, vm_paddr_t table_pa, void *cookie);
@@ -146,7 +160,7 @@ void	 virtq_kick(struct virtq *vq);
 enum virtq_result {
 	VIRTQ_EMPTY,		/* nothing finished */
 	VIRTQ_DONE,		/* *cookie and *len (bytes that the device says it wrote) are set */
-	VIRTQ_BROKEN		/* the device wrote nonsense into its ring; said which; nothing more can be taken from it */
+	VIRTQ_BROKEN		/* nonsense in the ring, and said which: the device is past use */
 };
 enum virtq_result virtq_next(struct virtq *vq, void **cookie, uint32_t *len);
 
@@ -158,15 +172,20 @@ extern const struct pci_driver virtio_pci_driver;
 struct disk;
 struct virtio_blk_stats {		/* (d) each */
 	uint64_t	requests;	/* device requests issued */
-	uint64_t	splits;		/* of them, continuations of a buffer that one request could not hold */
+	uint64_t	splits;		/* of them, second and further ones for one buffer */
 	uint64_t	waited;		/* buffers that found no room in the ring and waited */
 	uint64_t	complaints;	/* answers that were errors or made no sense */
 	unsigned	max_segs;	/* (c) data segments a request can have */
 	unsigned	max_requests;	/* (c) requests in flight */
 };
-/* Bring a device of type VIRTIO_TYPE_BLK into service as a disk.  => may sleep.  0 or an errno, having said why. */
+/*
+ * Bring a device of type VIRTIO_TYPE_BLK into service as a disk.
+ *
+ * => may sleep.  0 or an errno, having said why.
+ */
 int	 virtio_blk_attach(struct virtio_dev *vd);
-void	 virtio_blk_detach(struct virtio_dev *vd);	/* => no request in flight; for the self-tests' own device */
+/* Take it away again, as the self-tests do with their own device.  => no request in flight. */
+void	 virtio_blk_detach(struct virtio_dev *vd);
 struct disk *virtio_blk_disk(struct virtio_dev *vd);
 /* The device behind a disk; NULL when it is another driver's. */
 struct virtio_dev *virtio_blk_device(struct disk *dk);

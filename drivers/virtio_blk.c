@@ -8,31 +8,38 @@
  *	data    the buffer's pages as they lie in memory: buf_segments(), nothing is copied
  *	status  one byte, written by the device: OK, IOERR, UNSUPP
  *
- * Buffers, jobs, requests.  A device may limit the number of pieces of a request (seg_max, and the length of its ring) and the size
- * of a piece (size_max), and these limits can be smaller than a buffer of MAXPHYS.  So a buffer becomes a *job*, which is carried
- * out by one or more *requests* and is finished when all of them are; the first error stops it.  Nearly always it is one.
+ * Buffers, jobs, requests.  A device may limit the number of pieces of a request (seg_max, and the
+ * length of its ring) and the size of a piece (size_max), and these limits can be smaller than a
+ * buffer of MAXPHYS.  So a buffer becomes a *job*, which is carried out by one or more *requests*
+ * and is finished when all of them are; the first error stops it.  Nearly always it is one.
  *
  *	disk_strategy --> queue (bufs, first in first out)
  *	                    | no room in the ring: stays; each completion tries again
  *	                    v
- *	                 current job --> requests in the ring --> interrupt --> job finished --> disk_done
+ *	                 current job --> requests in the ring --> interrupt --> job finished -->
+ *disk_done
  *
- * Only the oldest job can be partly issued, so one pointer (`current`) is all the memory that this takes, and nobody overtakes.
+ * Only the oldest job can be partly issued, so one pointer (`current`) is all the memory that this
+ * takes, and nobody overtakes.
  *
- * What the device answers is checked, not believed.  An answer that is wrong about one request (status byte never written, more
- * bytes than there was room for, a read that stopped short) fails that request with EIO.  One that cannot be matched to a
- * request (virtq_next() says VIRTQ_BROKEN), or the device asking to be reset, is the end: the device is reset first, so that it
- * no longer writes into pages that are about to be given back, then everything fails with EIO, now and later.
+ * What the device answers is checked, not believed.  An answer that is wrong about one request
+ * (status byte never written, more bytes than there was room for, a read that stopped short) fails
+ * that request with EIO.  One that cannot be matched to a request (virtq_next() says VIRTQ_BROKEN),
+ * or the device asking to be reset, is the end: the device is reset first, so that it no longer
+ * writes into pages that are about to be given back, then everything fails with EIO, now and later.
  *
- * Flush.  With VIRTIO_BLK_F_FLUSH the device has a cache and a flush is a request.  Without it there is no volatile cache, unless
- * the device also has a switch for one (VIRTIO_BLK_F_CONFIG_WCE), which we turn off.  If it stays on, a flush is EOPNOTSUPP: a
- * sync that promises nothing would be worse.
+ * Flush.  With VIRTIO_BLK_F_FLUSH the device has a cache and a flush is a request.  Without it
+ * there is no volatile cache, unless the device also has a switch for one
+ * (VIRTIO_BLK_F_CONFIG_WCE), which we turn off.  If it stays on, a flush is EOPNOTSUPP: a sync that
+ * promises nothing would be worse.
  *
- * Locks: sc->lock (RANK_DISK) for everything below.  Finished buffers are collected on a list and completed after it is dropped:
- * a completion may start the next request at once.  Nothing sleeps; strategy and completion run in any context.
+ * Locks: sc->lock (RANK_DISK) for everything below.  Finished buffers are collected on a list and
+ * completed after it is dropped: a completion may start the next request at once.  Nothing sleeps;
+ * strategy and completion run in any context.
  *
- * Not done: several queues (one CPU's worth of requests is far from filling one), discard, a time-out for requests (a device that
- * never answers shows as threads asleep for their disk), resizing.
+ * Not done: several queues (one CPU's worth of requests is far from filling one), discard, a
+ * time-out for requests (a device that never answers shows as threads asleep for their disk),
+ * resizing.
  */
 #include "drivers/disk.h"
 #include "drivers/virtio.h"
@@ -137,8 +144,11 @@ complain(struct vblk *sc, const struct request *req, const char *what, unsigned 
 		return;
 	snprintf(text, sizeof(text), what, a, b);
 	printf("%s: %s of %u bytes at sector %lu: %s%s\n", sc->disk.dk_name,
-	    (bp->b_flags & B_FLUSH) ? "flush" : (bp->b_flags & B_READ) ? "read" : "write", req->len,
-	    req->dma->header.sector, text, sc->stats.complaints == COMPLAINTS_MAX ? " (the last one shown)" : "");
+	    (bp->b_flags & B_FLUSH)      ? "flush"
+		: (bp->b_flags & B_READ) ? "read"
+					 : "write",
+	    req->len, req->dma->header.sector, text,
+	    sc->stats.complaints == COMPLAINTS_MAX ? " (the last one shown)" : "");
 }
 
 /* ---- jobs ---- */
@@ -194,7 +204,8 @@ job_begin(struct vblk *sc)
 /*
  * Cut the buffer's bytes from `from` on into segments for one request.
  *
- * => returns bytes and sets *nsegs; as much as the device's limits allow, in whole sectors unless it is the rest.
+ * => returns bytes and sets *nsegs; as much as the device's limits allow, in whole sectors unless
+ *    it is the rest.
  * => 0: the limits are so small that not even one sector of this (scattered) buffer fits.
  */
 static uint32_t
@@ -211,7 +222,7 @@ gather(struct vblk *sc, const struct buf *bp, size_t from, struct phys_seg *out,
 		}
 		for (off = from; off < sc->pages[i].len && n < sc->stats.max_segs; off += piece) {
 			piece = MIN(sc->pages[i].len - off, sc->size_max);
-			out[n++] = (struct phys_seg){ .addr = sc->pages[i].addr + off, .len = piece };
+			out[n++] = (struct phys_seg){.addr = sc->pages[i].addr + off, .len = piece};
 			total += piece;
 		}
 		from = 0;
@@ -227,7 +238,10 @@ gather(struct vblk *sc, const struct buf *bp, size_t from, struct phys_seg *out,
 	return (total);
 }
 
-/* Write the header, and the chain around the data in sc->chain[1..ndata]; offer it (virtio 1.2, 5.2.6).  False: no room. */
+/*
+ * Write the header, and the chain around the data in sc->chain[1..ndata]; offer it (virtio 1.2,
+ * 5.2.6).  False: no room.
+ */
 static bool
 request_offer(struct vblk *sc, struct request *req, struct job *job, unsigned ndata)
 {
@@ -247,7 +261,10 @@ request_offer(struct vblk *sc, struct request *req, struct job *job, unsigned nd
 	    req->dma_pa + offsetof(struct request_dma, table), req));
 }
 
-/* Give the device the next request of the current job.  False: no room now, a completion will try again. */
+/*
+ * Give the device the next request of the current job.  False: no room now, a completion will try
+ * again.
+ */
 static bool
 request_issue(struct vblk *sc, struct buf_list *done)
 {
@@ -262,8 +279,8 @@ request_issue(struct vblk *sc, struct buf_list *done)
 	if (!flush) {
 		len = gather(sc, job->bp, job->issued, &sc->chain[1], &ndata);
 		if (len == 0) {
-			printf("%s: a sector at %p is more than %u pieces of %u bytes\n", sc->disk.dk_name,
-			    job->bp->b_data, sc->stats.max_segs, sc->size_max);
+			printf("%s: a sector at %p is more than %u pieces of %u bytes\n",
+			    sc->disk.dk_name, job->bp->b_data, sc->stats.max_segs, sc->size_max);
 			job_fail(sc, job, EINVAL);
 			job_settle(sc, job, done);
 			return (true);
@@ -315,8 +332,9 @@ request_end(struct vblk *sc, struct request *req, int error, struct buf_list *do
 /*
  * What does the device's answer mean (virtio 1.2, 5.2.6)?  0 or an errno.
  *
- * `written` says how many bytes of our memory the device wrote: data of a read, and the status.  Fewer means that the rest of the
- * data are not the disk's.  A write's only byte is the status itself, which we can see, so there 0 does no harm.
+ * `written` says how many bytes of our memory the device wrote: data of a read, and the status.
+ * Fewer means that the rest of the data are not the disk's.  A write's only byte is the status
+ * itself, which we can see, so there 0 does no harm.
  */
 static int
 answer_error(struct vblk *sc, const struct request *req, uint32_t written)
@@ -325,14 +343,16 @@ answer_error(struct vblk *sc, const struct request *req, uint32_t written)
 	uint32_t room = (in ? req->len : 0) + 1;
 
 	if (written > room) {
-		complain(sc, req, "the device says it wrote %u bytes where there was room for %u", written, room);
+		complain(sc, req, "the device says it wrote %u bytes where there was room for %u",
+		    written, room);
 		return (EIO);
 	}
 	switch (req->dma->status) {
 	case STATUS_OK:
 		if (!in || written == room)
 			return (0);
-		complain(sc, req, "the device wrote %u bytes of %u and calls it done", written, room);
+		complain(
+		    sc, req, "the device wrote %u bytes of %u and calls it done", written, room);
 		return (EIO);
 	case STATUS_IOERR:
 		complain(sc, req, "I/O error", 0, 0);
@@ -390,7 +410,11 @@ take_back(struct vblk *sc, struct buf_list *done)
 		give_up(sc, done);
 }
 
-/* Complete the collected buffers.  => lock not held: a completion may come straight back with another request. */
+/*
+ * Complete the collected buffers.
+ *
+ * => lock not held: a completion may come straight back with another request.
+ */
 static void
 complete(struct vblk *sc, struct buf_list *done)
 {
@@ -429,7 +453,10 @@ vblk_strategy(struct disk *dk, struct buf *bp)
 	} else {
 		TAILQ_INSERT_TAIL(&sc->queue, bp, b_link);
 		start(sc, &done);
-		/* Whoever is not through by now waits for a completion; the newest is the last of all. */
+		/*
+		 * Whoever is not through by now waits for a completion; the newest is the last of
+		 * all.
+		 */
 		if (!TAILQ_EMPTY(&sc->queue) || (sc->current != NULL && sc->current->bp == bp))
 			sc->stats.waited++;
 	}
@@ -465,10 +492,11 @@ vblk_config_intr(void *arg)
 	if (!sc->dead && (sc->vd->ops->get_status(sc->vd) & VIRTIO_NEEDS_RESET) != 0) {
 		printf("%s: the device says that it must be reset\n", sc->disk.dk_name);
 		give_up(sc, &done);
-	} else if (!sc->dead && sc->vd->ops->config_read(sc->vd, CONFIG_CAPACITY, &capacity, sizeof(capacity)) &&
+	} else if (!sc->dead &&
+	    sc->vd->ops->config_read(sc->vd, CONFIG_CAPACITY, &capacity, sizeof(capacity)) &&
 	    capacity != sc->disk.dk_nsectors) {
-		printf("%s: the device now has %lu sectors; using %lu as before\n", sc->disk.dk_name, capacity,
-		    sc->disk.dk_nsectors);
+		printf("%s: the device now has %lu sectors; using %lu as before\n",
+		    sc->disk.dk_name, capacity, sc->disk.dk_nsectors);
 	}
 	spin_unlock(&sc->lock);
 	complete(sc, &done);
@@ -522,7 +550,8 @@ learn_config(struct vblk *sc)
 	dk->dk_sectorsize = config_u32(sc, F_BLK_SIZE, CONFIG_BLK_SIZE, DEV_BSIZE);
 	if (dk->dk_sectorsize < DEV_BSIZE || dk->dk_sectorsize > MAXPHYS ||
 	    (dk->dk_sectorsize & (dk->dk_sectorsize - 1)) != 0) {
-		printf("virtio-blk %s: sectors of %u bytes are not supported\n", vd->name, dk->dk_sectorsize);
+		printf("virtio-blk %s: sectors of %u bytes are not supported\n", vd->name,
+		    dk->dk_sectorsize);
 		return (ENXIO);
 	}
 	/* b_blkno is signed and so are byte offsets. */
@@ -537,7 +566,10 @@ learn_config(struct vblk *sc)
 	return (0);
 }
 
-/* Set up the request queue; a chain, indirect or not, is never longer than the ring (virtio 1.2, 2.7.5.3.1). */
+/*
+ * Set up the request queue; a chain, indirect or not, is never longer than the ring (virtio 1.2,
+ * 2.7.5.3.1).
+ */
 static int
 queue_create(struct vblk *sc)
 {
@@ -547,7 +579,8 @@ queue_create(struct vblk *sc)
 	if (error != 0)
 		return (error);
 	if (sc->vq.size < 3) {
-		printf("virtio-blk %s: a ring of %u entries cannot hold a request\n", sc->vd->name, sc->vq.size);
+		printf("virtio-blk %s: a ring of %u entries cannot hold a request\n", sc->vd->name,
+		    sc->vq.size);
 		return (ENXIO);
 	}
 	sc->stats.max_segs = MIN(sc->stats.max_segs, sc->vq.size - 2u);
@@ -558,7 +591,9 @@ queue_create(struct vblk *sc)
 static int
 requests_create(struct vblk *sc)
 {
-	unsigned want = MIN((unsigned)REQUESTS_MAX, sc->vq.indirect ? sc->vq.size : sc->vq.size / 3u), n, i;
+	unsigned want =
+		     MIN((unsigned)REQUESTS_MAX, sc->vq.indirect ? sc->vq.size : sc->vq.size / 3u),
+		 n, i;
 	struct request_dma *dma = NULL;
 	vm_paddr_t pa = 0;
 
@@ -605,18 +640,23 @@ announce(const struct vblk *sc)
 
 	if (sc->size_max < MAXPHYS)
 		snprintf(limit, sizeof(limit), " of %u bytes", sc->size_max);
-	printf("%s: virtio-blk at %s, %lu MiB in sectors of %u%s; %u requests of %u pieces%s%s, %s, %s\n", dk->dk_name,
-	    sc->vd->name, dk->dk_nsectors >> 11, dk->dk_sectorsize, dk->dk_readonly ? ", read-only" : "",
-	    sc->stats.max_requests, sc->stats.max_segs, limit, sc->vq.indirect ? " (indirect)" : "",
-	    sc->flush_works ? "flush" : sc->write_through ? "write-through" : "no flush", sc->vd->intr_kind);
+	printf("%s: virtio-blk at %s, %lu MiB in sectors of %u%s; %u requests of %u pieces%s%s, "
+	       "%s, %s\n",
+	    dk->dk_name, sc->vd->name, dk->dk_nsectors >> 11, dk->dk_sectorsize,
+	    dk->dk_readonly ? ", read-only" : "", sc->stats.max_requests, sc->stats.max_segs, limit,
+	    sc->vq.indirect ? " (indirect)" : "",
+	    sc->flush_works         ? "flush"
+		: sc->write_through ? "write-through"
+				    : "no flush",
+	    sc->vd->intr_kind);
 }
 
 /* Bring a block device into service (virtio 1.2, 5.2.5, inside the steps of 3.1.1). */
 int
 virtio_blk_attach(struct virtio_dev *vd)
 {
-	const uint64_t wanted = F_SIZE_MAX | F_SEG_MAX | F_RO | F_BLK_SIZE | F_FLUSH | F_CONFIG_WCE |
-	    VIRTIO_F_INDIRECT_DESC;
+	const uint64_t wanted = F_SIZE_MAX | F_SEG_MAX | F_RO | F_BLK_SIZE | F_FLUSH |
+	    F_CONFIG_WCE | VIRTIO_F_INDIRECT_DESC;
 	struct vblk *sc = kmalloc(sizeof(*sc), &M_VBLK, M_WAITOK | M_ZERO);
 	int error;
 

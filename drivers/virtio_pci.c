@@ -2,24 +2,27 @@
 /*
  * virtio over PCI, modern (virtio 1.2, 4.1).
  *
- * A modern device says by vendor capabilities where its register groups lie: which BAR, at which offset, how long.
+ * A modern device says by vendor capabilities where its register groups lie: which BAR, at which
+ * offset, how long.
  *
  *	common	negotiation, and one window through which each queue is set up
  *	notify	a word per queue; writing the queue's number there says "look"
  *	isr	a byte that says why INTx was raised; reading it lowers the line
  *	device	the configuration of the type (a disk's capacity)
  *
- * Nothing is believed about the capabilities: each group must lie within a memory BAR and be long enough, and of several
- * capabilities for one group we take the first that is usable, as the specification asks (4.1.4).
+ * Nothing is believed about the capabilities: each group must lie within a memory BAR and be long
+ * enough, and of several capabilities for one group we take the first that is usable, as the
+ * specification asks (4.1.4).
  *
- * Legacy devices (before 1.0: registers in an I/O BAR, guest-endian rings at a page number) are refused.  Transitional devices
- * carry both interfaces; we use the modern one.
+ * Legacy devices (before 1.0: registers in an I/O BAR, guest-endian rings at a page number) are
+ * refused.  Transitional devices carry both interfaces; we use the modern one.
  *
- * Interrupts: with MSI-X, vector 0 is for the queues and vector 1, where there is one, for changes of configuration.  With
- * INTx both come on a shared line, told apart by the isr byte.
+ * Interrupts: with MSI-X, vector 0 is for the queues and vector 1, where there is one, for changes
+ * of configuration.  With INTx both come on a shared line, told apart by the isr byte.
  *
- * Locks: none.  The selecting registers are only used while a device is being attached, by one thread; the others are
- * single accesses.  Registers are read and written at exactly their width (4.1.3.1).
+ * Locks: none.  The selecting registers are only used while a device is being attached, by one
+ * thread; the others are single accesses.  Registers are read and written at exactly their width
+ * (4.1.3.1).
  */
 #include "drivers/pci.h"
 #include "drivers/virtio.h"
@@ -65,7 +68,8 @@ struct common_regs {
 	uint32_t	queue_driver_low, queue_driver_high;
 	uint32_t	queue_device_low, queue_device_high;
 };
-_Static_assert(sizeof(struct common_regs) == 56, "virtio 1.2, 4.1.4.3: layout of the common registers");
+_Static_assert(
+    sizeof(struct common_regs) == 56, "virtio 1.2, 4.1.4.3: layout of the common registers");
 
 /* A group of registers in the address space. */
 struct group {
@@ -226,7 +230,9 @@ vp_queue_setup(struct virtio_dev *vd, struct virtq *vq)
 	regs->queue_device_low = (uint32_t)vq->used_pa;
 	regs->queue_device_high = (uint32_t)(vq->used_pa >> 32);
 	regs->queue_enable = 1;
-	/* A reset forgets the vectors; every user of the device comes through here after its reset. */
+	/*
+	 * A reset forgets the vectors; every user of the device comes through here after its reset.
+	 */
 	regs->config_msix_vector = vp->config_vector;
 	return (0);
 }
@@ -300,9 +306,11 @@ route_interrupts(struct virtio_pci *vp)
 	int error;
 
 	vp->queue_vector = vp->config_vector = NO_VECTOR;
-	if (pci_msix_init(pd) == 0 && pci_msix_route(pd, 0, queue_interrupt, &vp->vd, pd->name) == 0) {
+	if (pci_msix_init(pd) == 0 &&
+	    pci_msix_route(pd, 0, queue_interrupt, &vp->vd, pd->name) == 0) {
 		vp->queue_vector = 0;
-		if (pd->msix_count > 1 && pci_msix_route(pd, 1, config_interrupt, &vp->vd, pd->name) == 0)
+		if (pd->msix_count > 1 &&
+		    pci_msix_route(pd, 1, config_interrupt, &vp->vd, pd->name) == 0)
 			vp->config_vector = 1;
 		pci_msix_enable(pd);
 		vp->vd.intr_kind = "msi-x";
@@ -310,20 +318,24 @@ route_interrupts(struct virtio_pci *vp)
 	}
 	error = pci_intx_route(pd, intx_interrupt, vp);
 	if (error != 0)
-		printf("virtio %s: no MSI-X, and INTx pin %u on line %u is of no use (%s)\n", pd->name,
-		    pd->intr_pin, pd->intr_line, errno_name(error));
+		printf("virtio %s: no MSI-X, and INTx pin %u on line %u is of no use (%s)\n",
+		    pd->name, pd->intr_pin, pd->intr_line, errno_name(error));
 	vp->vd.intr_kind = "intx";
 	return (error);
 }
 
 /* ---- attaching ---- */
 
-/* Does this capability describe a usable place of at least `need` bytes?  Then map it (virtio 1.2, 4.1.4). */
+/*
+ * Does this capability describe a usable place of at least `need` bytes?  Then map it (virtio 1.2,
+ * 4.1.4).
+ */
 static bool
 group_map(struct pci_dev *pd, unsigned cap, uint32_t need, struct group *group)
 {
 	unsigned bar = pci_read8(pd, cap + CAP_BAR);
-	uint32_t offset = pci_read32(pd, cap + CAP_OFFSET), length = pci_read32(pd, cap + CAP_LENGTH);
+	uint32_t offset = pci_read32(pd, cap + CAP_OFFSET),
+		 length = pci_read32(pd, cap + CAP_LENGTH);
 	uint8_t *base;
 
 	if (bar >= PCI_BARS || length < need || (uint64_t)offset + length > pd->bar[bar].len)
@@ -341,7 +353,10 @@ static bool
 find_groups(struct virtio_pci *vp)
 {
 	static const uint32_t need[GROUPS] = {
-		[GROUP_COMMON] = sizeof(struct common_regs), [GROUP_NOTIFY] = 2, [GROUP_ISR] = 1, [GROUP_DEVICE] = 1,
+	    [GROUP_COMMON] = sizeof(struct common_regs),
+	    [GROUP_NOTIFY] = 2,
+	    [GROUP_ISR] = 1,
+	    [GROUP_DEVICE] = 1,
 	};
 	struct group group[GROUPS] = { 0 };
 	struct pci_dev *pd = vp->pd;
@@ -366,24 +381,27 @@ find_groups(struct virtio_pci *vp)
 static bool
 vp_match(const struct pci_dev *pd)
 {
-	return (pd->vendor == VIRTIO_VENDOR && pd->device >= DEVICE_TRANSITIONAL && pd->device <= DEVICE_LAST);
+	return (pd->vendor == VIRTIO_VENDOR && pd->device >= DEVICE_TRANSITIONAL &&
+	    pd->device <= DEVICE_LAST);
 }
 
 /*
  * Bring a virtio function into service (virtio 1.2, 4.1.5.1).
  *
- * => the structure stays even when the type's driver fails: an interrupt line cannot be given back, and its handler
- *    must find a device (without driver).
+ * => the structure stays even when the type's driver fails: an interrupt line cannot be given back,
+ *    and its handler must find a device (without driver).
  */
 static int
 vp_attach(struct pci_dev *pd)
 {
 	struct virtio_pci *vp;
-	unsigned type = pd->device >= DEVICE_MODERN ? (unsigned)pd->device - DEVICE_MODERN : pd->subsystem;
+	unsigned type =
+	    pd->device >= DEVICE_MODERN ? (unsigned)pd->device - DEVICE_MODERN : pd->subsystem;
 	int error;
 
 	if (type != VIRTIO_TYPE_BLK) {
-		printf("virtio %s: a device of type %u, for which there is no driver\n", pd->name, type);
+		printf("virtio %s: a device of type %u, for which there is no driver\n", pd->name,
+		    type);
 		return (ENODEV);
 	}
 	vp = kmalloc(sizeof(*vp), &M_VIRTIO, M_WAITOK | M_ZERO);
@@ -393,8 +411,10 @@ vp_attach(struct pci_dev *pd)
 	vp->vd.type = type;
 	pci_enable(pd);
 	if (!find_groups(vp)) {
-		printf("virtio %s: not a usable virtio 1 device: legacy devices (QEMU's disable-modern=on) are not "
-		    "supported\n", pd->name);
+		printf("virtio %s: not a usable virtio 1 device: legacy devices (QEMU's "
+		       "disable-modern=on) are not "
+		       "supported\n",
+		    pd->name);
 		pci_stop_dma(pd);
 		kfree(vp, &M_VIRTIO);
 		return (ENODEV);

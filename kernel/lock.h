@@ -24,9 +24,9 @@ enum lock_rank {
 	RANK_MOUNT,		/* sleep: the mount list, mounting and unmounting */
 	RANK_MAP,		/* sleep: vm_map */
 	RANK_VNODE,		/* sleep: a vnode's lock; DUP, parent before child */
+	RANK_OBJECT,		/* sleep: vm_object; DUP, shadow before backing */
 	RANK_NAMECACHE,		/* spin: the name cache */
 	RANK_VNODE_LIST,	/* spin: free list of vnodes, a mount's vnodes, a vnode's use count */
-	RANK_OBJECT,		/* sleep: vm_object; DUP, shadow before backing */
 	RANK_OBJECT_LIST,	/* spin: all objects, and the object cache */
 	RANK_BIO,		/* spin: buffer cache and pbuf pool */
 	RANK_DISK,		/* spin: a driver's queue */

@@ -40,7 +40,7 @@ static uint8_t class_of[KMALLOC_SLAB_MAX / 16 + 1];	/* by (size + 15) / 16 */
 static struct malloc_type *types;		/* all seen; grows at its head, never shrinks */
 static struct spinlock types_lock = SPINLOCK_INITIALIZER("malloc types", RANK_KMEM);
 
-static MALLOC_DEFINE(M_CACHE, "kmem cache");
+static struct kmem_cache cache_cache;		/* of struct kmem_cache; they live for ever, so nobody can leak them */
 
 void
 kmalloc_init(void)
@@ -58,12 +58,13 @@ kmalloc_init(void)
 		snprintf(class_name[c], sizeof(class_name[c]), "kmalloc %u", class_size[c]);
 		slab_cache_init(&class_cache[c], class_name[c], class_size[c], MIN(natural, CLASS_ALIGN_MAX), true);
 	}
+	slab_cache_init(&cache_cache, "kmem cache", sizeof(struct kmem_cache), 0, true);
 }
 
 struct kmem_cache *
 kmem_cache_create(const char *name, size_t size, size_t align)
 {
-	struct kmem_cache *c = kmalloc(sizeof(*c), &M_CACHE, M_WAITOK);
+	struct kmem_cache *c = kmem_cache_alloc(&cache_cache, M_WAITOK);
 
 	slab_cache_init(c, name, size, align, false);
 	return (c);

@@ -17,7 +17,7 @@ struct kmem_cache {
 	uint32_t	 stride;	/* (constant) from one object to the next, bytes */
 	uint32_t	 first;		/* (constant) offset of the first object in its slab, bytes */
 	uint32_t	 per_slab;	/* (constant) objects */
-	bool		 is_class;	/* (constant) kmalloc's own: its objects are counted by malloc_type */
+	bool		 is_class;	/* (constant) of the allocator itself: kmalloc_inuse() does not count its objects */
 	struct slab_list partial;	/* (lock) with room, empty ones at the end */
 	struct slab_list full;		/* (lock) */
 	uint32_t	 nempty;	/* (lock) slabs without objects */

@@ -22,9 +22,6 @@
 #include "vm/vm_page.h"
 
 static struct kmem_cache *entry_zone;
-static MALLOC_DEFINE(M_VMSPACE, "vmspace");
-static struct spinlock vmspace_lock = SPINLOCK_INITIALIZER("vmspaces", RANK_OBJECT_LIST);
-static TAILQ_HEAD(, vmspace) vmspaces;		/* vmspace_lock */
 
 void
 vm_map_init(void)
@@ -609,10 +606,10 @@ vm_map_lookup(struct vm_map *map, vm_offset_t addr, vm_prot_t type, bool try, st
 	return (KERN_SUCCESS);
 }
 
-/* ---- address spaces ---- */
+/* ---- making and copying maps ---- */
 
-static void
-map_setup(struct vm_map *map, struct pmap *pmap)
+void
+vm_map_setup(struct vm_map *map, struct pmap *pmap)
 {
 	rw_init(&map->lock, "map", RANK_MAP);
 	map->pmap = pmap;
@@ -623,55 +620,7 @@ map_setup(struct vm_map *map, struct pmap *pmap)
 	rb_insert(&map->entries, NULL, 0, &map->sentinel.node, entry_augment);
 }
 
-struct vmspace *
-vmspace_alloc(void)
-{
-	struct vmspace *vm = kmalloc(sizeof(*vm), &M_VMSPACE, M_WAITOK | M_ZERO);
-
-	if (pmap_pinit(&vm->pmap) != 0) {
-		kfree(vm, &M_VMSPACE);
-		return (NULL);
-	}
-	map_setup(&vm->map, &vm->pmap);
-	vm->refs = 1;
-	spin_lock(&vmspace_lock);
-	TAILQ_INSERT_TAIL(&vmspaces, vm, link);
-	spin_unlock(&vmspace_lock);
-	return (vm);
-}
-
-void
-vmspace_ref(struct vmspace *vm)
-{
-	__atomic_fetch_add(&vm->refs, 1, __ATOMIC_RELAXED);
-}
-
-void
-vmspace_free(struct vmspace *vm)
-{
-	if (__atomic_sub_fetch(&vm->refs, 1, __ATOMIC_ACQ_REL) > 0)
-		return;
-	vm_map_remove(&vm->map, vm->map.min, vm->map.max);
-	KASSERT(vm->map.nentries == 0 && vm->map.size == 0, "vmspace %p: %u entries left", vm, vm->map.nentries);
-	spin_lock(&vmspace_lock);
-	TAILQ_REMOVE(&vmspaces, vm, link);
-	spin_unlock(&vmspace_lock);
-	pmap_release(&vm->pmap);
-	kfree(vm, &M_VMSPACE);
-}
-
-void
-vmspace_foreach(void (*fn)(struct vmspace *vm, void *arg), void *arg)
-{
-	struct vmspace *vm;
-
-	spin_lock(&vmspace_lock);
-	TAILQ_FOREACH(vm, &vmspaces, link)
-		fn(vm, arg);
-	spin_unlock(&vmspace_lock);
-}
-
-/* One entry of the child.  => both maps exclusively locked. */
+/* One entry of the child.  => the parent exclusively locked; nobody else knows the child. */
 static void
 fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 {
@@ -696,20 +645,15 @@ fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 	entry_link(child, entry_at_or_before(child, copy->start), copy);
 }
 
-struct vmspace *
-vmspace_fork(struct vmspace *vm)
+void
+vm_map_copy_entries(struct vm_map *parent, struct vm_map *child)
 {
-	struct vmspace *new = vmspace_alloc();
-
-	if (new == NULL)
-		return (NULL);
-	vm_map_lock(&vm->map);
-	for (struct vm_map_entry *e = vm_map_first(&vm->map); e != NULL; e = vm_map_next(e)) {
+	vm_map_lock(parent);
+	for (struct vm_map_entry *e = vm_map_first(parent); e != NULL; e = vm_map_next(e)) {
 		KASSERT(e->wired_count == 0 || e->inheritance != VM_INHERIT_COPY, "forking a wired private entry");
-		fork_entry(&vm->map, e, &new->map);
+		fork_entry(parent, e, child);
 	}
-	vm_map_unlock(&vm->map);
-	return (new);
+	vm_map_unlock(parent);
 }
 
 /* ---- checks ---- */

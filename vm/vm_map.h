@@ -66,6 +66,10 @@ struct vmspace {
 };
 
 void vm_map_init(void);
+void vm_map_setup(struct vm_map *map, struct pmap *pmap);	/* an empty map of the user half */
+/* Fill an empty map as fork does.  => parent unlocked; nobody else knows the child. */
+void vm_map_copy_entries(struct vm_map *parent, struct vm_map *child);
+
 struct vmspace *vmspace_alloc(void);		/* one reference; NULL: no memory; => sleeps */
 void vmspace_ref(struct vmspace *vm);
 void vmspace_free(struct vmspace *vm);		/* last: unmaps everything; => sleeps; not loaded on any CPU */

@@ -23,6 +23,9 @@ struct vnode *vnode_pager_lock(struct vm_object *object);
 void vnode_pager_uncache(struct vnode *vp);
 /* Empty the object cache of everything on this mount.  => sleeps; no vnode locked. */
 void vnode_pager_umount(struct mount *mp);
+/* pagerops slots in vnode_getpages.c */
+int vnode_pager_getpages(struct vm_object *object, struct vm_page **m, int count, int reqpage);
+enum vm_pager_has vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, int *before, int *after);
 /* A surplus page is not wanted after all.  => exclusive-busy by us; the object unlocked. */
 void vnode_pager_freepage(struct vm_page *m);
 

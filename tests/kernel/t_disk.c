@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The disk layer and its driver, on the real (emulated) device: what a request promises, whoever serves it.
+ * The disk layer and its driver, on the real (emulated) device: what a request promises, whoever
+ * serves it.
  *
- * Most tests only read, and compare one way of reading with another.  To know that data are *right*, not only equal, they
- * prefer a scratch disk: any disk whose first sector begins with "FAULTLINE SCRATCH" may be overwritten from sector 8 on,
- * and gets a pattern there that names each sector.  Without one they fall back on the first disk.
+ * Most tests only read, and compare one way of reading with another.  To know that data are
+ * *right*, not only equal, they prefer a scratch disk: any disk whose first sector begins with
+ * "FAULTLINE SCRATCH" may be overwritten from sector 8 on, and gets a pattern there that names each
+ * sector.  Without one they fall back on the first disk.
  */
 #include "drivers/disk.h"
 #include "drivers/virtio.h"
@@ -85,8 +87,8 @@ pattern_check(uint64_t sector, const void *data, size_t len)
 }
 
 /*
- * A disk to read from, and the first of SPAN sectors there; on a scratch disk they hold the pattern.  NULL, the test marked as
- * skipped: no disk.
+ * A disk to read from, and the first of SPAN sectors there; on a scratch disk they hold the
+ * pattern.  NULL, the test marked as skipped: no disk.
  */
 static struct disk *
 reading_disk(uint64_t *first, bool *patterned)
@@ -153,12 +155,15 @@ batch_wait(struct batch *b)
 }
 
 /*
- * Read n pieces of len bytes, all at once, from sector `first` on, each `stride` sectors after the one before.
+ * Read n pieces of len bytes, all at once, from sector `first` on, each `stride` sectors after the
+ * one before.
  *
- * The device may well answer faster than we ask.  So we ask behind a spin lock: no completion gets in between on this CPU.
+ * The device may well answer faster than we ask.  So we ask behind a spin lock: no completion gets
+ * in between on this CPU.
  */
 static bool
-batch_read(struct disk *dk, struct batch *b, uint64_t first, unsigned stride, uint8_t *data, size_t len, unsigned n)
+batch_read(struct disk *dk, struct batch *b, uint64_t first, unsigned stride, uint8_t *data,
+    size_t len, unsigned n)
 {
 	struct buf *bufs = (struct buf *)mem_alloc(n * sizeof(*bufs));
 	struct spinlock gate;
@@ -242,7 +247,10 @@ KTEST(disk, many_in_flight_right_data)
 	mem_free(again, LEN);
 }
 
-/* Read MAXPHYS through a window onto pages in reverse and skipping order, and compare sector by sector. */
+/*
+ * Read MAXPHYS through a window onto pages in reverse and skipping order, and compare sector by
+ * sector.
+ */
 KTEST(disk, scatter_over_shuffled_pages)
 {
 	vm_offset_t window = kva_alloc(MAXPHYS);
@@ -261,8 +269,10 @@ KTEST(disk, scatter_over_shuffled_pages)
 	}
 	memory = mem_alloc(MAXPHYS);
 	sector = mem_alloc(MAXPHYS);
-	for (i = 0; i < PBUF_PAGES; i++)	/* 31, 26, 21, ...: 27 and 32 have no common factor */
-		pages[i] = PHYS_TO_VM_PAGE(pmap_kextract((vm_offset_t)memory + (31 + 27 * i) % 32 * PAGE_SIZE));
+	/* Pages 31, 26, 21, ...: 27 and 32 have no common factor, so each comes once. */
+	for (i = 0; i < PBUF_PAGES; i++)
+		pages[i] = PHYS_TO_VM_PAGE(
+		    pmap_kextract((vm_offset_t)memory + (31 + 27 * i) % 32 * PAGE_SIZE));
 	pmap_qenter(window, pages, PBUF_PAGES);
 	buf_init(&buf, NULL, first, (void *)window, MAXPHYS, B_READ);
 	CHECK(buf_segments(&buf, segs, PBUF_PAGES) > 8);
@@ -283,7 +293,8 @@ KTEST(disk, scatter_over_shuffled_pages)
 
 /* One read of `len` bytes to `off` bytes into a page, with the bytes on either side watched. */
 static void
-read_at_offset(struct disk *dk, uint64_t first, const uint8_t *whole, size_t len, size_t off, uint8_t *memory)
+read_at_offset(
+    struct disk *dk, uint64_t first, const uint8_t *whole, size_t len, size_t off, uint8_t *memory)
 {
 	size_t total = MAXPHYS + 2 * PAGE_SIZE, i, damaged = 0;
 
@@ -314,7 +325,8 @@ KTEST(disk, odd_lengths_and_offsets)
 	memory = mem_alloc(MAXPHYS + 2 * PAGE_SIZE);
 	CHECK_EQ(disk_rw(dk, first, whole, MAXPHYS, B_READ), 0);
 	for (i = 0; i < nitems(sectors); i++) {
-		len = MIN(roundup(sectors[i] * DEV_BSIZE, (size_t)dk->dk_sectorsize), (size_t)MAXPHYS);
+		len = MIN(
+		    roundup(sectors[i] * DEV_BSIZE, (size_t)dk->dk_sectorsize), (size_t)MAXPHYS);
 		for (j = 0; j < nitems(offsets); j++)
 			read_at_offset(dk, first, whole, len, offsets[j], memory);
 	}
@@ -322,7 +334,10 @@ KTEST(disk, odd_lengths_and_offsets)
 	mem_free(memory, MAXPHYS + 2 * PAGE_SIZE);
 }
 
-/* The error that one request ends with; it must not reach the driver, so the disk's counter of reads stays. */
+/*
+ * The error that one request ends with; it must not reach the driver, so the disk's counter of
+ * reads stays.
+ */
 static int
 refused(struct disk *dk, daddr_t sector, void *data, size_t len)
 {

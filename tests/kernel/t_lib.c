@@ -9,8 +9,7 @@ static MALLOC_DEFINE(M_TEST, "t_lib");
 
 /* ---- printf ---- */
 
-static const char *fmt(const char *format, ...) __printflike(1, 2);
-
+/* Deliberately not __printflike: some of the formats below are such as compilers warn of. */
 static const char *
 fmt(const char *format, ...)
 {

@@ -373,6 +373,66 @@ KTEST(sleep, no_wakeup_is_lost_with_a_write_lock)
 	play_game(&rwl.lk, take_write, drop_write);
 }
 
+/*
+ * The narrowest place of that race, hit on purpose: letting the interlock go lets a better thread run, which
+ * wakes us before we sleep.
+ */
+static volatile bool ready, ran;
+static int narrow_chan;
+
+static void
+wake_early_spin(void *arg)
+{
+	spin_lock(&lock);
+	ready = true;
+	(void)tsleep((const void *)&ready, &lock.lk, "t-early", PATIENCE);
+	ran = true;
+	wakeup(&narrow_chan);
+	spin_unlock(&lock);
+}
+
+KTEST(sleep, wakeup_before_sleeping_is_seen_with_a_spinlock)
+{
+	struct thread *td;
+
+	ready = ran = false;
+	td = spawn("t-early", PRI_INTR, wake_early_spin, NULL);
+	WAIT_UNTIL(sleepers((const void *)&ready) == 1);
+	spin_lock(&lock);
+	wakeup((const void *)&ready);		/* runs as soon as we hold no spin lock */
+	CHECK(!ran);
+	CHECK_EQ(tsleep(&narrow_chan, &lock.lk, "t-narrow", PATIENCE), 0);
+	CHECK(ran);
+	spin_unlock(&lock);
+	thread_join(td);
+}
+
+static void
+wake_early_mutex(void *arg)
+{
+	mutex_lock(&mtx);
+	ran = true;
+	wakeup(&narrow_chan);
+	mutex_unlock(&mtx);
+}
+
+KTEST(sleep, wakeup_before_sleeping_is_seen_with_a_mutex)
+{
+	struct thread *td;
+
+	ran = false;
+	mutex_init(&mtx, "t-mutex", RANK_NONE);
+	mutex_lock(&mtx);
+	td = spawn("t-early", PRI_INTR, wake_early_mutex, NULL);
+	WAIT_UNTIL(mtx.waiters == 1);
+	CHECK(!ran);
+	CHECK_EQ(tsleep(&narrow_chan, &mtx.lk, "t-narrow", PATIENCE), 0);
+	CHECK(ran);
+	CHECK(mutex_held(&mtx));
+	mutex_unlock(&mtx);
+	thread_join(td);
+}
+
 /* A read interlock is let go while asleep, and taken again as a read lock. */
 static volatile int read_error;
 

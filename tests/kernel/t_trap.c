@@ -11,6 +11,8 @@
 #define SEGV_MAPERR	1
 #define NON_CANONICAL	0x0000900000000000ul
 
+extern char boot_stack[];
+
 static char buf[64];
 
 static void
@@ -85,8 +87,17 @@ KTEST(trap, peek_reads_what_is_there_and_survives_what_is_not)
 	CHECK(!kernel_peek(KVA_BASE + KVA_SIZE, &value));
 	CHECK(!kernel_peek(0x1000, &value));
 	CHECK(!kernel_peek((vm_offset_t)&word + 1, &value));
-	CHECK(!kernel_peek(curthread->kstack - 8, &value));	/* the guard page */
+}
+
+KTEST(trap, stacks_have_guard_pages)
+{
+	uint64_t value;
+
 	CHECK(kernel_peek(curthread->kstack, &value));
+	CHECK(!kernel_peek(curthread->kstack - 8, &value));
+	CHECK(kernel_peek((vm_offset_t)boot_stack, &value));
+	CHECK(!kernel_peek((vm_offset_t)boot_stack - 8, &value));
+	CHECK_STR(stack_guard_name((vm_offset_t)boot_stack - 8), "the boot stack");
 }
 
 KTEST(trap, protections_are_on)
@@ -125,39 +136,59 @@ KTEST(trap, open_window_stays_with_its_thread)
 	thread_join(td);
 }
 
-/* Every general register holds a pattern while interrupts come; a stub that loses one is seen. */
-KTEST(trap, registers_survive_interrupts)
-{
-	uint64_t end = ticks + 5, bad = 0;
+/*
+ * Two threads each hold a pattern of their own in every general register while the timer takes the CPU from the
+ * one and gives it to the other.  A register that the stubs or the switch lose holds the other thread's value.
+ */
+#define SET(reg, value)		"movq $" value ", %%" reg "\n\t"
+#define UNSET(reg, value)	"subq $" value ", %%" reg "\n\t orq %%" reg ", (%%rsp)\n\t"
+#define ALL_REGISTERS(OP, k)								\
+	OP("rax", "0x" k "a0a0a0a") OP("rbx", "0x" k "b0b0b0b") OP("rdx", "0x" k "d0d0d0d")	\
+	OP("rsi", "0x" k "1515151") OP("rdi", "0x" k "1616161") OP("rbp", "0x" k "1717171")	\
+	OP("r8", "0x" k "8080808") OP("r9", "0x" k "9090909") OP("r10", "0x" k "0101010")	\
+	OP("r11", "0x" k "1111111") OP("r12", "0x" k "2121212") OP("r13", "0x" k "3131313")	\
+	OP("r14", "0x" k "4141414") OP("r15", "0x" k "5151515")
 
-	while (ticks < end && bad == 0)
-		__asm__ volatile(
-		    "pushq %%rbp\n\t"
-		    "movq $0x0a0a0a0a, %%rax\n\t movq $0x0b0b0b0b, %%rbx\n\t"
-		    "movq $0x0d0d0d0d, %%rdx\n\t movq $0x51515151, %%rsi\n\t"
-		    "movq $0x61616161, %%rdi\n\t movq $0x71717171, %%rbp\n\t"
-		    "movq $0x08080808, %%r8\n\t  movq $0x09090909, %%r9\n\t"
-		    "movq $0x10101010, %%r10\n\t movq $0x11111111, %%r11\n\t"
-		    "movq $0x12121212, %%r12\n\t movq $0x13131313, %%r13\n\t"
-		    "movq $0x14141414, %%r14\n\t movq $0x15151515, %%r15\n\t"
-		    "movq $200000, %%rcx\n"
-		    "1:\tdecq %%rcx\n\t jnz 1b\n\t"
-		    "subq $0x0a0a0a0a, %%rax\n\t subq $0x0b0b0b0b, %%rbx\n\t"
-		    "subq $0x0d0d0d0d, %%rdx\n\t subq $0x51515151, %%rsi\n\t"
-		    "subq $0x61616161, %%rdi\n\t subq $0x71717171, %%rbp\n\t"
-		    "subq $0x08080808, %%r8\n\t  subq $0x09090909, %%r9\n\t"
-		    "subq $0x10101010, %%r10\n\t subq $0x11111111, %%r11\n\t"
-		    "subq $0x12121212, %%r12\n\t subq $0x13131313, %%r13\n\t"
-		    "subq $0x14141414, %%r14\n\t subq $0x15151515, %%r15\n\t"
-		    "orq %%rbx, %%rax\n\t orq %%rcx, %%rax\n\t orq %%rdx, %%rax\n\t orq %%rsi, %%rax\n\t"
-		    "orq %%rdi, %%rax\n\t orq %%rbp, %%rax\n\t orq %%r8, %%rax\n\t orq %%r9, %%rax\n\t"
-		    "orq %%r10, %%rax\n\t orq %%r11, %%rax\n\t orq %%r12, %%rax\n\t orq %%r13, %%rax\n\t"
-		    "orq %%r14, %%rax\n\t orq %%r15, %%rax\n\t"
-		    "popq %%rbp"
-		    : "=a"(bad) : : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12",
-		    "r13", "r14", "r15", "cc", "memory");
-	CHECK_EQ(bad, 0);
-	CHECK(ticks >= end);
+#define REGISTER_LOOP(name, k)								\
+	static void									\
+	name(void *arg)									\
+	{										\
+		volatile uint64_t *bad = arg;						\
+		uint64_t end = ticks + 30, differs = 0;					\
+											\
+		while (ticks < end && differs == 0)					\
+			__asm__ volatile(						\
+			    "pushq %%rbp\n\t"						\
+			    "pushq $0\n\t"						\
+			    ALL_REGISTERS(SET, k)					\
+			    "movq $2000000, %%rcx\n"					\
+			    "1:\tdecq %%rcx\n\t"						\
+			    "jnz 1b\n\t"						\
+			    ALL_REGISTERS(UNSET, k)					\
+			    "popq %%rax\n\t"						\
+			    "orq %%rcx, %%rax\n\t"					\
+			    "popq %%rbp"						\
+			    : "=a"(differs) : : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9",	\
+			    "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory");	\
+		*bad = differs;								\
+	}
+
+REGISTER_LOOP(register_loop_a, "1")
+REGISTER_LOOP(register_loop_b, "2")
+
+KTEST(trap, registers_survive_interrupts_and_switches)
+{
+	volatile uint64_t bad_a = 1, bad_b = 1;
+	uint64_t switches = curcpu->switches;
+	struct thread *a, *b;
+
+	a = thread_create("t-reg-a", PRI_USER, register_loop_a, (void *)&bad_a);
+	b = thread_create("t-reg-b", PRI_USER, register_loop_b, (void *)&bad_b);
+	thread_join(a);
+	thread_join(b);
+	CHECK_EQ(bad_a, 0);
+	CHECK_EQ(bad_b, 0);
+	CHECK(curcpu->switches - switches >= 6);
 }
 
 KTEST(trap, timer_interrupts_are_counted)

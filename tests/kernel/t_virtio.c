@@ -2,8 +2,9 @@
 /*
  * virtio and virtio-blk against a device that is a few lines of C.
  *
- * The fake is a second transport (struct virtio_ops).  It does nothing by itself: a test looks at the requests that the driver
- * put into the ring, in the order of the ring, and answers them when, and how badly, it likes:
+ * The fake is a second transport (struct virtio_ops).  It does nothing by itself: a test looks at
+ * the requests that the driver put into the ring, in the order of the ring, and answers them when,
+ * and how badly, it likes:
  *
  *	driver --> ring --> fake_take(): header, data pieces, status byte
  *	driver <-- ring <-- fake_give(): status, length, id            then fake_interrupt()
@@ -344,7 +345,10 @@ is_done(const struct buf *bp)
 	return ((*(const volatile uint32_t *)&bp->b_flags & B_DONE) != 0);
 }
 
-/* Submit a read of one sector, answer it with `status` and a length of `written`, return the buffer's error. */
+/*
+ * Submit a read of one sector, answer it with `status` and a length of `written`, return the
+ * buffer's error.
+ */
 static int
 read_answered(struct fake *f, uint8_t status, uint32_t written, size_t *resid)
 {
@@ -414,9 +418,11 @@ KTEST(virtio, takes_only_what_it_knows)
 	struct fake *f = fake_attach(~0ul & ~F_RO & ~F_SIZE_MAX & ~F_SEG_MAX, 64);
 
 	CHECK_OR_RETURN(f != NULL);
-	CHECK_EQ(f->vd.features, VIRTIO_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM | VIRTIO_F_INDIRECT_DESC |
-	    F_BLK_SIZE | F_FLUSH | F_CONFIG_WCE);
-	CHECK_EQ(f->status, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+	CHECK_EQ(f->vd.features,
+	    VIRTIO_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM | VIRTIO_F_INDIRECT_DESC | F_BLK_SIZE |
+		F_FLUSH | F_CONFIG_WCE);
+	CHECK_EQ(
+	    f->status, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
 	fake_destroy(f);
 }
 
@@ -507,7 +513,8 @@ KTEST(virtio, full_ring_keeps_order)
 	CHECK_OR_RETURN(f != NULL);
 	for (i = 0; i < N; i++)
 		submit(f, &buf[i], 8 * i, data + i * PAGE_SIZE, PAGE_SIZE, B_READ);
-	CHECK_EQ(virtio_blk_stats(fake_disk(f))->waited, N - 1);	/* four descriptors: one request at a time */
+	/* Four descriptors: one request at a time. */
+	CHECK_EQ(virtio_blk_stats(fake_disk(f))->waited, N - 1);
 	while (fake_take(f, &r)) {
 		CHECK_EQ(r.sector, 8 * next);
 		CHECK(!is_done(&buf[next]));
@@ -606,7 +613,10 @@ KTEST(virtio, no_notification_while_the_device_looks)
 
 /* ---- buffers that one request cannot hold ---- */
 
-/* Serve requests until there are no more; fail the one at `bad_sector`.  Returns how many there were. */
+/*
+ * Serve requests until there are no more; fail the one at `bad_sector`.  Returns how many there
+ * were.
+ */
 static unsigned
 serve_all(struct fake *f, uint64_t bad_sector, uint32_t *bad_len)
 {
@@ -627,7 +637,10 @@ serve_all(struct fake *f, uint64_t bad_sector, uint32_t *bad_len)
 	return (n);
 }
 
-/* Limits so tight that MAXPHYS takes many requests; the buffer still completes once, with all its bytes. */
+/*
+ * Limits so tight that MAXPHYS takes many requests; the buffer still completes once, with all its
+ * bytes.
+ */
 static void
 check_split(uint64_t features, uint16_t ring, uint32_t seg_max, uint32_t size_max, size_t offset)
 {
@@ -649,9 +662,12 @@ check_split(uint64_t features, uint16_t ring, uint32_t seg_max, uint32_t size_ma
 	CHECK_EQ(buf.b_error, 0);
 	CHECK_EQ(buf.b_resid, 0);
 	CHECK(disk_bytes(data + offset, 24, MAXPHYS));
-	CHECK(all_bytes(data, CANARY, offset) && all_bytes(data + offset + MAXPHYS, CANARY, PAGE_SIZE - offset));
+	CHECK(all_bytes(data, CANARY, offset) &&
+	    all_bytes(data + offset + MAXPHYS, CANARY, PAGE_SIZE - offset));
 
-	/* The same with an error in it: the whole buffer fails, and what did not arrive is counted. */
+	/*
+	 * The same with an error in it: the whole buffer fails, and what did not arrive is counted.
+	 */
 	submit(f, &buf, 24, data + offset, MAXPHYS, B_READ);
 	serve_all(f, 24 + 130, &bad_len);
 	CHECK(is_done(&buf));
@@ -670,7 +686,10 @@ KTEST(virtio, large_buffers_are_split)
 	check_split(VIRTIO_F_INDIRECT_DESC, 64, 1, 4096, 1024);
 }
 
-/* One piece per request, and a sector that lies in two pages that are not neighbours: there is no way. */
+/*
+ * One piece per request, and a sector that lies in two pages that are not neighbours: there is no
+ * way.
+ */
 KTEST(virtio, impossible_limits_give_an_error)
 {
 	struct fake *f = fake_create(F_SEG_MAX | F_SIZE_MAX, 16);
@@ -692,9 +711,19 @@ KTEST(virtio, impossible_limits_give_an_error)
 
 KTEST(virtio, status_becomes_errno)
 {
-	static const struct { uint8_t status; uint32_t written; int error; } answer[] = {
-		{ 0, 513, 0 }, { 1, 513, EIO }, { 2, 513, EOPNOTSUPP }, { 3, 513, EIO }, { 0xff, 513, EIO },
-		{ 0, 512, EIO }, { 0, 0, EIO }, { 0, 514, EIO }, { 0, UINT32_MAX, EIO }, { 1, 1, EIO }, { 0, 513, 0 },
+	static const struct { uint8_t status; uint32_t written; int error;
+	} answer[] = {
+	    {0, 513, 0},
+	    {1, 513, EIO},
+	    {2, 513, EOPNOTSUPP},
+	    {3, 513, EIO},
+	    {0xff, 513, EIO},
+	    {0, 512, EIO},
+	    {0, 0, EIO},
+	    {0, 514, EIO},
+	    {0, UINT32_MAX, EIO},
+	    {1, 1, EIO},
+	    {0, 513, 0},
 	};
 	struct fake *f = fake_attach(0, 16);
 	size_t resid;
@@ -702,15 +731,50 @@ KTEST(virtio, status_becomes_errno)
 
 	CHECK_OR_RETURN(f != NULL);
 	for (i = 0; i < nitems(answer); i++) {
-		CHECK_EQ(read_answered(f, answer[i].status, answer[i].written, &resid), answer[i].error);
+		CHECK_EQ(
+		    read_answered(f, answer[i].status, answer[i].written, &resid), answer[i].error);
 		CHECK_EQ(resid, answer[i].error == 0 ? 0 : DEV_BSIZE);
 	}
 	CHECK_EQ(fake_disk(f)->dk_stats.errors, nitems(answer) - 2);
-	CHECK_EQ(f->status & VIRTIO_FAILED, 0);		/* one bad answer is not the end of the device */
+	/* One bad answer is not the end of the device. */
+	CHECK_EQ(f->status & VIRTIO_FAILED, 0);
 	fake_destroy(f);
 }
 
-/* Three requests in flight and one waiting; then `what` happens, and all of them fail, now and later. */
+/*
+ * A write gives the device one byte to write, the status; whoever claims more has written
+ * elsewhere.
+ */
+KTEST(virtio, write_that_wrote_too_much)
+{
+	static const struct {
+		uint32_t written;
+		int error;
+	} answer[] = {{1, 0}, {2, EIO}, {513, EIO}};
+	struct fake *f = fake_attach(0, 16);
+	uint8_t *data = mem_alloc(PAGE_SIZE);
+	struct fake_request r;
+	struct buf buf;
+	unsigned i;
+
+	CHECK_OR_RETURN(f != NULL);
+	for (i = 0; i < nitems(answer); i++) {
+		submit(f, &buf, 7, data, DEV_BSIZE, 0);
+		CHECK_OR_RETURN(fake_take(f, &r));
+		*r.status = 0;
+		fake_give_raw(f, r.head, answer[i].written);
+		fake_interrupt(f);
+		CHECK(is_done(&buf));
+		CHECK_EQ(biowait(&buf, "tvirtio"), answer[i].error);
+	}
+	mem_free(data, PAGE_SIZE);
+	fake_destroy(f);
+}
+
+/*
+ * Three requests in flight and one waiting; then `what` happens, and all of them fail, now and
+ * later.
+ */
 static void
 check_given_up(void (*what)(struct fake *f, const struct fake_request *r))
 {
@@ -722,14 +786,16 @@ check_given_up(void (*what)(struct fake *f, const struct fake_request *r))
 
 	CHECK_OR_RETURN(f != NULL);
 	for (i = 0; i < 4; i++)
-		submit(f, &buf[i], 256 * i, data + i * MAXPHYS, i == 3 ? MAXPHYS : PAGE_SIZE, B_READ);
+		submit(
+		    f, &buf[i], 256 * i, data + i * MAXPHYS, i == 3 ? MAXPHYS : PAGE_SIZE, B_READ);
 	CHECK_OR_RETURN(fake_take(f, &r));
 	what(f, &r);
 	for (i = 0; i < 4; i++) {
 		CHECK(is_done(&buf[i]));
 		CHECK_EQ(biowait(&buf[i], "tvirtio"), EIO);
 	}
-	CHECK(f->vq == NULL);				/* reset before the buffers went back to their owners */
+	/* It was reset before the buffers went back to their owners. */
+	CHECK(f->vq == NULL);
 	CHECK_EQ(f->status, VIRTIO_FAILED);
 	submit(f, &later, 0, data, DEV_BSIZE, B_READ);
 	CHECK_EQ(biowait(&later, "tvirtio"), EIO);
@@ -770,6 +836,8 @@ too_many_completions(struct fake *f, const struct fake_request *r)
 
 	used->idx += 1000;
 	fake_interrupt(f);
+	/* Not one of them was believed. */
+	CHECK_EQ(virtio_blk_stats(fake_disk(f))->complaints, 0);
 }
 
 static void
