@@ -79,8 +79,8 @@ disk_register(struct disk *dk)
 {
 	KASSERT(dk->dk_maxsize >= MAXPHYS, "disk %s takes only %u bytes at once", dk->dk_name,
 	    dk->dk_maxsize);
-	KASSERT(
-	    dk->dk_sectorsize >= DEV_BSIZE && (dk->dk_sectorsize & (dk->dk_sectorsize - 1)) == 0,
+	KASSERT(dk->dk_sectorsize >= DEV_BSIZE &&
+	    (dk->dk_sectorsize & (dk->dk_sectorsize - 1)) == 0,
 	    "disk %s has sectors of %u bytes", dk->dk_name, dk->dk_sectorsize);
 	spin_lock(&disk_list_lock);
 	if (strchr(dk->dk_name, '?') != NULL)
@@ -137,8 +137,8 @@ count_max(uint64_t *mark, uint64_t value)
 	uint64_t old = __atomic_load_n(mark, __ATOMIC_RELAXED);
 
 	while (old < value &&
-	    !__atomic_compare_exchange_n(
-		mark, &old, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+	    !__atomic_compare_exchange_n(mark, &old, value, false, __ATOMIC_RELAXED,
+	    __ATOMIC_RELAXED))
 		;
 }
 

@@ -326,9 +326,7 @@ pci_msix_disable(struct pci_dev *pd)
 	pci_write16(pd, pd->msix_cap + MSIX_CONTROL, control & ~MSIX_CONTROL_ENABLE);
 }
 
-/*
- * One of the devices on a shared line wants something: go round until a whole round finds nothing.
- */
+/* Some device on a shared line wants something: go round until a whole round finds nothing. */
 static void
 intx_interrupt(void *arg)
 {
@@ -342,9 +340,7 @@ intx_interrupt(void *arg)
 	} while (found);
 }
 
-/*
- * Put a handler on the chain of the device's INTx line (PCI 3.0, 2.2.6; the line's number: 6.2.4).
- */
+/* Put a handler on the chain of the device's line (PCI 3.0, 2.2.6; the line's number: 6.2.4). */
 int
 pci_intx_route(struct pci_dev *pd, bool (*fn)(void *arg), void *arg)
 {
@@ -437,8 +433,7 @@ pci_init(void)
 	TAILQ_FOREACH(pd, &devices, link)
 		found++;
 	if (found == 0)
-		printf("pci: no devices: this machine has no PCI, or none behind ports 0xcf8 and "
-		       "0xcfc\n");
+		printf("pci: no devices answer behind ports 0xcf8 and 0xcfc\n");
 	TAILQ_FOREACH(pd, &devices, link)
 		dev_attach(pd);
 }

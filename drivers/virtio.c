@@ -61,10 +61,7 @@ virtio_reset(struct virtio_dev *vd)
 	vd->ops->stop(vd);
 }
 
-/*
- * Reset, then leave FAILED in the status (virtio 1.2, 2.1.1: the driver has given up on the
- * device).
- */
+/* Reset, then leave FAILED in the status: the driver has given up (virtio 1.2, 2.1). */
 void
 virtio_give_up(struct virtio_dev *vd)
 {
@@ -132,7 +129,7 @@ ring_size(unsigned offered)
 int
 virtq_init(struct virtq *vq, struct virtio_dev *vd, unsigned index)
 {
-	size_t avail_off, used_off;
+	size_t avail_off, used_off, end;
 	uint8_t *ring;
 	unsigned i;
 	int error;
@@ -147,10 +144,10 @@ virtq_init(struct virtq *vq, struct virtio_dev *vd, unsigned index)
 	}
 	vq->indirect = (vd->features & VIRTIO_F_INDIRECT_DESC) != 0;
 	avail_off = vq->size * sizeof(struct vring_desc);
-	used_off =
-	    roundup(avail_off + sizeof(struct vring_avail) + vq->size * sizeof(uint16_t), 4ul);
-	vq->bytes = round_page(
-	    used_off + sizeof(struct vring_used) + vq->size * sizeof(struct vring_used_elem));
+	end = avail_off + sizeof(struct vring_avail) + vq->size * sizeof(uint16_t);
+	used_off = roundup(end, 4ul);
+	end = used_off + sizeof(struct vring_used) + vq->size * sizeof(struct vring_used_elem);
+	vq->bytes = round_page(end);
 	ring = kmem_alloc_contig(vq->bytes, &vq->desc_pa);
 	if (ring == NULL) {
 		printf("%s: no %zu bytes of contiguous memory for queue %u\n", vd->name, vq->bytes,
@@ -231,8 +228,8 @@ virtq_add(struct virtq *vq, const struct phys_seg *seg, unsigned nread, unsigned
 		for (i = 0; i < nsegs; i++) {
 			if (i > 0)
 				last = vq->next[last];
-			desc_set(
-			    &vq->desc[last], &seg[i], i >= nread, i == nsegs - 1, vq->next[last]);
+			desc_set(&vq->desc[last], &seg[i], i >= nread, i == nsegs - 1,
+			    vq->next[last]);
 		}
 		vq->count[head] = nsegs;
 	}
@@ -247,10 +244,7 @@ virtq_add(struct virtq *vq, const struct phys_seg *seg, unsigned nread, unsigned
 	return (true);
 }
 
-/*
- * Tell the device about new chains unless it asked not to be told (virtio 1.2, 2.7.10 and
- * 2.7.13.4).
- */
+/* Tell the device about new chains, unless it asked not to be told (virtio 1.2, 2.7.13.4). */
 void
 virtq_kick(struct virtq *vq)
 {
@@ -278,10 +272,7 @@ chain_free(struct virtq *vq, unsigned head)
 	vq->inflight--;
 }
 
-/*
- * Take one finished chain from the used ring (virtio 1.2, 2.7.8 and 2.7.14), believing nothing in
- * it.
- */
+/* Take one finished chain from the used ring (virtio 1.2, 2.7.14), believing nothing in it. */
 enum virtq_result
 virtq_next(struct virtq *vq, void **cookie, uint32_t *len)
 {

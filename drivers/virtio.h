@@ -9,7 +9,7 @@
  *	virtio_pci.c	a transport: where the registers are and how interrupts come
  *
  * A transport is a `struct virtio_ops`.  The self-tests have a second one, whose device is a few
- * lines of C that misbehave on demand (tests/kernel/t_virtio.c).
+ * lines of C that misbehave on demand (tests/kernel/fake_virtio.c).
  *
  * "virtio 1.2, N" in comments is section N of "Virtual I/O Device (VIRTIO) Version 1.2" (OASIS).
  */

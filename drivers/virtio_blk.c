@@ -133,21 +133,25 @@ static MALLOC_DEFINE(M_VBLK, "virtio-blk");
 
 /* ---- messages ---- */
 
+static const char *
+request_word(const struct buf *bp)
+{
+	if (bp->b_flags & B_FLUSH)
+		return ("flush");
+	return ((bp->b_flags & B_READ) ? "read" : "write");
+}
+
 /* Say what is wrong with the device's answer to a request, if not said too often already. */
 static void
 complain(struct vblk *sc, const struct request *req, const char *what, unsigned a, unsigned b)
 {
-	const struct buf *bp = req->job->bp;
 	char text[80];
 
 	if (sc->stats.complaints++ >= COMPLAINTS_MAX)
 		return;
 	snprintf(text, sizeof(text), what, a, b);
 	printf("%s: %s of %u bytes at sector %lu: %s%s\n", sc->disk.dk_name,
-	    (bp->b_flags & B_FLUSH)      ? "flush"
-		: (bp->b_flags & B_READ) ? "read"
-					 : "write",
-	    req->len, req->dma->header.sector, text,
+	    request_word(req->job->bp), req->len, req->dma->header.sector, text,
 	    sc->stats.complaints == COMPLAINTS_MAX ? " (the last one shown)" : "");
 }
 
@@ -222,7 +226,7 @@ gather(struct vblk *sc, const struct buf *bp, size_t from, struct phys_seg *out,
 		}
 		for (off = from; off < sc->pages[i].len && n < sc->stats.max_segs; off += piece) {
 			piece = MIN(sc->pages[i].len - off, sc->size_max);
-			out[n++] = (struct phys_seg){.addr = sc->pages[i].addr + off, .len = piece};
+			out[n++] = (struct phys_seg){ sc->pages[i].addr + off, piece };
 			total += piece;
 		}
 		from = 0;
@@ -351,8 +355,8 @@ answer_error(struct vblk *sc, const struct request *req, uint32_t written)
 	case STATUS_OK:
 		if (!in || written == room)
 			return (0);
-		complain(
-		    sc, req, "the device wrote %u bytes of %u and calls it done", written, room);
+		complain(sc, req, "the device wrote %u bytes of %u and calls it done", written,
+		    room);
 		return (EIO);
 	case STATUS_IOERR:
 		complain(sc, req, "I/O error", 0, 0);
@@ -453,10 +457,7 @@ vblk_strategy(struct disk *dk, struct buf *bp)
 	} else {
 		TAILQ_INSERT_TAIL(&sc->queue, bp, b_link);
 		start(sc, &done);
-		/*
-		 * Whoever is not through by now waits for a completion; the newest is the last of
-		 * all.
-		 */
+		/* Who is not through by now waits for a completion; the newest is the last. */
 		if (!TAILQ_EMPTY(&sc->queue) || (sc->current != NULL && sc->current->bp == bp))
 			sc->stats.waited++;
 	}
@@ -591,12 +592,11 @@ queue_create(struct vblk *sc)
 static int
 requests_create(struct vblk *sc)
 {
-	unsigned want =
-		     MIN((unsigned)REQUESTS_MAX, sc->vq.indirect ? sc->vq.size : sc->vq.size / 3u),
-		 n, i;
+	unsigned want = sc->vq.indirect ? sc->vq.size : sc->vq.size / 3u, n, i;
 	struct request_dma *dma = NULL;
 	vm_paddr_t pa = 0;
 
+	want = MIN(want, (unsigned)REQUESTS_MAX);
 	for (n = 0; n < want; n++) {
 		if (n % DMA_PER_PAGE == 0) {
 			dma = kmem_alloc_contig(PAGE_SIZE, &pa);
@@ -636,18 +636,17 @@ static void
 announce(const struct vblk *sc)
 {
 	const struct disk *dk = &sc->disk;
+	const char *cache = sc->flush_works ? "flush" : "no flush";
 	char limit[32] = "";
 
+	if (sc->write_through)
+		cache = "write-through";
 	if (sc->size_max < MAXPHYS)
 		snprintf(limit, sizeof(limit), " of %u bytes", sc->size_max);
-	printf("%s: virtio-blk at %s, %lu MiB in sectors of %u%s; %u requests of %u pieces%s%s, "
-	       "%s, %s\n",
-	    dk->dk_name, sc->vd->name, dk->dk_nsectors >> 11, dk->dk_sectorsize,
-	    dk->dk_readonly ? ", read-only" : "", sc->stats.max_requests, sc->stats.max_segs, limit,
-	    sc->vq.indirect ? " (indirect)" : "",
-	    sc->flush_works         ? "flush"
-		: sc->write_through ? "write-through"
-				    : "no flush",
+	printf("%s: virtio-blk at %s, %lu KiB in sectors of %u%s; ", dk->dk_name, sc->vd->name,
+	    dk->dk_nsectors / 2, dk->dk_sectorsize, dk->dk_readonly ? ", read-only" : "");
+	printf("%u requests of %u pieces%s%s, %s, %s\n", sc->stats.max_requests,
+	    sc->stats.max_segs, limit, sc->vq.indirect ? " (indirect)" : "", cache,
 	    sc->vd->intr_kind);
 }
 

@@ -68,8 +68,7 @@ struct common_regs {
 	uint32_t	queue_driver_low, queue_driver_high;
 	uint32_t	queue_device_low, queue_device_high;
 };
-_Static_assert(
-    sizeof(struct common_regs) == 56, "virtio 1.2, 4.1.4.3: layout of the common registers");
+_Static_assert(sizeof(struct common_regs) == 56, "virtio 1.2, 4.1.4.3: common registers");
 
 /* A group of registers in the address space. */
 struct group {
@@ -230,9 +229,7 @@ vp_queue_setup(struct virtio_dev *vd, struct virtq *vq)
 	regs->queue_device_low = (uint32_t)vq->used_pa;
 	regs->queue_device_high = (uint32_t)(vq->used_pa >> 32);
 	regs->queue_enable = 1;
-	/*
-	 * A reset forgets the vectors; every user of the device comes through here after its reset.
-	 */
+	/* A reset forgets the vectors, and every user of the device comes here after its reset. */
 	regs->config_msix_vector = vp->config_vector;
 	return (0);
 }
@@ -334,8 +331,8 @@ static bool
 group_map(struct pci_dev *pd, unsigned cap, uint32_t need, struct group *group)
 {
 	unsigned bar = pci_read8(pd, cap + CAP_BAR);
-	uint32_t offset = pci_read32(pd, cap + CAP_OFFSET),
-		 length = pci_read32(pd, cap + CAP_LENGTH);
+	uint32_t offset = pci_read32(pd, cap + CAP_OFFSET);
+	uint32_t length = pci_read32(pd, cap + CAP_LENGTH);
 	uint8_t *base;
 
 	if (bar >= PCI_BARS || length < need || (uint64_t)offset + length > pd->bar[bar].len)
@@ -353,10 +350,8 @@ static bool
 find_groups(struct virtio_pci *vp)
 {
 	static const uint32_t need[GROUPS] = {
-	    [GROUP_COMMON] = sizeof(struct common_regs),
-	    [GROUP_NOTIFY] = 2,
-	    [GROUP_ISR] = 1,
-	    [GROUP_DEVICE] = 1,
+		[GROUP_COMMON] = sizeof(struct common_regs), [GROUP_NOTIFY] = 2,
+		[GROUP_ISR] = 1, [GROUP_DEVICE] = 1,
 	};
 	struct group group[GROUPS] = { 0 };
 	struct pci_dev *pd = vp->pd;
@@ -395,8 +390,7 @@ static int
 vp_attach(struct pci_dev *pd)
 {
 	struct virtio_pci *vp;
-	unsigned type =
-	    pd->device >= DEVICE_MODERN ? (unsigned)pd->device - DEVICE_MODERN : pd->subsystem;
+	unsigned type = pd->device < DEVICE_MODERN ? pd->subsystem : pd->device - DEVICE_MODERN;
 	int error;
 
 	if (type != VIRTIO_TYPE_BLK) {
@@ -411,10 +405,8 @@ vp_attach(struct pci_dev *pd)
 	vp->vd.type = type;
 	pci_enable(pd);
 	if (!find_groups(vp)) {
-		printf("virtio %s: not a usable virtio 1 device: legacy devices (QEMU's "
-		       "disable-modern=on) are not "
-		       "supported\n",
-		    pd->name);
+		printf("virtio %s: this is no virtio 1 device, and legacy ones (as with QEMU's "
+		    "disable-modern=on) are not supported\n", pd->name);
 		pci_stop_dma(pd);
 		kfree(vp, &M_VIRTIO);
 		return (ENODEV);

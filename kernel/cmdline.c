@@ -35,7 +35,8 @@ static const struct word {
 	{ "monitor",	 VALUE_NONE,	 "",	  "end in the monitor's prompt" },
 	{ "interactive", VALUE_NONE,	 "",	  "somebody sits at the console" },
 	{ "trace",	 VALUE_OPTIONAL, "WHAT",  "record events from the start" },
-	{ "ioerr",	 VALUE_TEXT,	 "RULES", "disk errors that the tests may expect" },
+	{ "ioerr",	 VALUE_NONE,	 "",	  "vda fails as tests/host/mkimage.py arranged it: the ioerr tests apply" },
+	{ "damage",	 VALUE_TEXT,	 "WHAT",  "vda is damaged; what the damage tests shall find: refuse, errors, readonly, any, none" },
 	{ "help",	 VALUE_NONE,	 "",	  "print this table" },
 };
 

@@ -88,6 +88,7 @@ main_thread(void *arg)
 	int error;
 
 	console_init_irq();
+	trace_serial_init();
 	vm_object_init();
 	vm_map_init();
 	vm_pager_init();

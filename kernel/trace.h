@@ -43,6 +43,7 @@ struct trace_event {
 extern bool trace_on;
 
 void trace_init(void);		/* the word `trace` on the command line switches it on */
+void trace_serial_init(void);	/* with `trace` and a second serial port: a thread that writes the events there */
 void trace_record(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
 
 #define TRACE(type, a, b, c, d) do {						\

@@ -670,7 +670,6 @@ vm_fault_trap(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, struct fa
 	uint64_t start = trace_on ? clock_ns() : 0;
 	int kr;
 
-	curthread->faults++;
 	TRACE(TR_FAULT_ENTER, addr, type, &vm->map, pf_error);
 	kr = vm_fault(&vm->map, addr, type, 0, NULL);
 	TRACE(TR_FAULT_RETURN, addr, kr, clock_ns() - start, 0);

@@ -293,8 +293,8 @@ KTEST(disk, scatter_over_shuffled_pages)
 
 /* One read of `len` bytes to `off` bytes into a page, with the bytes on either side watched. */
 static void
-read_at_offset(
-    struct disk *dk, uint64_t first, const uint8_t *whole, size_t len, size_t off, uint8_t *memory)
+read_at_offset(struct disk *dk, uint64_t first, const uint8_t *whole, size_t len, size_t off,
+    uint8_t *memory)
 {
 	size_t total = MAXPHYS + 2 * PAGE_SIZE, i, damaged = 0;
 
@@ -325,8 +325,8 @@ KTEST(disk, odd_lengths_and_offsets)
 	memory = mem_alloc(MAXPHYS + 2 * PAGE_SIZE);
 	CHECK_EQ(disk_rw(dk, first, whole, MAXPHYS, B_READ), 0);
 	for (i = 0; i < nitems(sectors); i++) {
-		len = MIN(
-		    roundup(sectors[i] * DEV_BSIZE, (size_t)dk->dk_sectorsize), (size_t)MAXPHYS);
+		len = roundup(sectors[i] * DEV_BSIZE, (size_t)dk->dk_sectorsize);
+		len = MIN(len, (size_t)MAXPHYS);
 		for (j = 0; j < nitems(offsets); j++)
 			read_at_offset(dk, first, whole, len, offsets[j], memory);
 	}

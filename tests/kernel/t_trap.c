@@ -191,6 +191,50 @@ KTEST(trap, registers_survive_interrupts_and_switches)
 	CHECK(curcpu->switches - switches >= 6);
 }
 
+/* A voluntary switch keeps what a C function keeps. */
+#define SAVED_REGISTERS(OP, k)								\
+	OP("rbx", "0x" k "b0b0b0b") OP("rbp", "0x" k "1717171") OP("r12", "0x" k "2121212")	\
+	OP("r13", "0x" k "3131313") OP("r14", "0x" k "4141414") OP("r15", "0x" k "5151515")
+#define UNSET_RAX(reg, value)	"subq $" value ", %%" reg "\n\t orq %%" reg ", %%rax\n\t"
+
+
+/* The other side of the switch: it destroys all of them and switches back. */
+uint64_t t_trap_here, t_trap_there;
+void t_trap_other_side(void);
+__asm__(
+    ".text\n"
+    "t_trap_other_side:\n\t"
+    "xorl %ebx, %ebx\n\t xorl %ebp, %ebp\n\t xorl %r12d, %r12d\n\t"
+    "xorl %r13d, %r13d\n\t xorl %r14d, %r14d\n\t xorl %r15d, %r15d\n\t"
+    "movq $t_trap_there, %rdi\n\t"
+    "movq t_trap_here, %rsi\n\t"
+    "call cpu_switch\n\t"
+    "ud2\n");
+
+KTEST(trap, switch_keeps_callee_saved_registers)
+{
+	static struct switch_frame stack[8] __aligned(16);
+	uint64_t bad = 1;
+
+	stack[6].rflags = 0x2;
+	stack[6].rip = (uint64_t)t_trap_other_side;
+	t_trap_there = (uint64_t)&stack[6];
+	intr_disable();				/* nobody may find us on that stack */
+	__asm__ volatile(
+	    "pushq %%rbp\n\t"
+	    "movq $t_trap_here, %%rdi\n\t"
+	    "movq t_trap_there, %%rsi\n\t"
+	    SAVED_REGISTERS(SET, "1")
+	    "call cpu_switch\n\t"
+	    "xorl %%eax, %%eax\n\t"
+	    SAVED_REGISTERS(UNSET_RAX, "1")
+	    "popq %%rbp"
+	    : "=a"(bad) : : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+	    "r14", "r15", "cc", "memory");
+	intr_enable();
+	CHECK_EQ(bad, 0);
+}
+
 KTEST(trap, timer_interrupts_are_counted)
 {
 	struct intr_stat stat;

@@ -1,303 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * virtio and virtio-blk against a device that is a few lines of C.
- *
- * The fake is a second transport (struct virtio_ops).  It does nothing by itself: a test looks at
- * the requests that the driver put into the ring, in the order of the ring, and answers them when,
- * and how badly, it likes:
- *
- *	driver --> ring --> fake_take(): header, data pieces, status byte
- *	driver <-- ring <-- fake_give(): status, length, id            then fake_interrupt()
- *
- * So completions can come late, reordered, wrong or never, without any luck.
+ * virtio and virtio-blk against the fake device of fake_virtio.h: negotiation, rings, splitting,
+ * wrong answers, flush.  What the real device does is t_disk.c's business.
  */
-#include "drivers/disk.h"
-#include "drivers/virtio.h"
 #include "kernel/lib/errno.h"
 #include "kernel/malloc.h"
+#include "tests/kernel/fake_virtio.h"
 #include "tests/kernel/ktest.h"
-#include "vm/pmap.h"
-#include "vm/vm.h"
 #include "vm/vm_kern.h"
 
-#define F_SIZE_MAX	(1ul << 1)
-#define F_SEG_MAX	(1ul << 2)
-#define F_RO		(1ul << 5)
-#define F_BLK_SIZE	(1ul << 6)
-#define F_FLUSH		(1ul << 9)
-#define F_CONFIG_WCE	(1ul << 11)
-
-#define CAPACITY	4096		/* sectors */
-#define PIECES_MAX	64
-#define CANARY		0xc9
-
-/* The type's configuration, as in virtio 1.2, 5.2.4. */
-struct fake_config {
-	uint64_t	capacity;
-	uint32_t	size_max, seg_max;
-	uint32_t	geometry;
-	uint32_t	blk_size;
-	uint64_t	topology;
-	uint8_t		writeback;
-};
-
-struct fake {
-	struct virtio_dev vd;
-	uint64_t	offered;	/* features */
-	struct fake_config config;
-	uint16_t	ring;		/* entries */
-	bool		refuses_features, ignores_reset, writeback_sticks;
-	uint8_t		status;
-	bool		stopped;	/* the driver took memory away from us */
-	unsigned	notified;
-	struct virtq	*vq;		/* NULL until set up, and after a reset */
-	uint16_t	taken;		/* from the available ring */
-	uint16_t	given;		/* to the used ring */
-};
-
-/* One request as the device sees it. */
-struct fake_request {
-	uint16_t	head;
-	uint32_t	type;
-	uint64_t	sector;
-	unsigned	npieces;
-	struct { uint8_t *at; uint32_t len; bool write; } piece[PIECES_MAX];	/* data only */
-	uint32_t	len;		/* bytes of data */
-	uint8_t		*status;
-};
-
-static struct fake *
-fake_of(struct virtio_dev *vd)
-{
-	return (container_of(vd, struct fake, vd));
-}
-
-/* ---- the transport ---- */
-
-static uint8_t
-fake_get_status(struct virtio_dev *vd)
-{
-	return (fake_of(vd)->status);
-}
-
-static void
-fake_set_status(struct virtio_dev *vd, uint8_t status)
-{
-	struct fake *f = fake_of(vd);
-
-	if (status == 0 && f->ignores_reset)
-		return;
-	if (status == 0)
-		f->vq = NULL;
-	if (f->refuses_features)
-		status &= ~VIRTIO_FEATURES_OK;
-	f->status = status;
-}
-
-static uint64_t
-fake_get_features(struct virtio_dev *vd)
-{
-	return (fake_of(vd)->offered);
-}
-
-static void
-fake_set_features(struct virtio_dev *vd, uint64_t features)
-{
-	CHECK_EQ(features & ~fake_of(vd)->offered, 0);
-}
-
-static bool
-fake_config_read(struct virtio_dev *vd, size_t off, void *data, size_t len)
-{
-	memcpy(data, (uint8_t *)&fake_of(vd)->config + off, len);
-	return (true);
-}
-
-static bool
-fake_config_write(struct virtio_dev *vd, size_t off, uint8_t value)
-{
-	CHECK_EQ(off, offsetof(struct fake_config, writeback));
-	if (!fake_of(vd)->writeback_sticks)
-		fake_of(vd)->config.writeback = value;
-	return (true);
-}
-
-static uint16_t
-fake_queue_size(struct virtio_dev *vd, unsigned index)
-{
-	return (index == 0 ? fake_of(vd)->ring : 0);
-}
-
-static int
-fake_queue_setup(struct virtio_dev *vd, struct virtq *vq)
-{
-	fake_of(vd)->vq = vq;
-	CHECK_EQ(vq->desc_pa & 15, 0);
-	CHECK_EQ(vq->avail_pa & 1, 0);
-	CHECK_EQ(vq->used_pa & 3, 0);
-	return (0);
-}
-
-static void
-fake_notify(struct virtio_dev *vd, struct virtq *vq)
-{
-	fake_of(vd)->notified++;
-}
-
-static void
-fake_stop(struct virtio_dev *vd)
-{
-	fake_of(vd)->stopped = true;
-}
-
-static const struct virtio_ops fake_ops = {
-	.get_status = fake_get_status, .set_status = fake_set_status,
-	.get_features = fake_get_features, .set_features = fake_set_features,
-	.config_read = fake_config_read, .config_write = fake_config_write,
-	.queue_size = fake_queue_size, .queue_setup = fake_queue_setup,
-	.notify = fake_notify, .stop = fake_stop,
-};
-
-/* ---- the device's side of the ring ---- */
-
-/* Next offered request, taken apart; false: the driver has offered nothing more. */
-static bool
-fake_take(struct fake *f, struct fake_request *r)
-{
-	const struct vring_desc *table = f->vq->desc, *d;
-	unsigned next, i, n = 0;
-
-	if (f->taken == f->vq->avail->idx)
-		return (false);
-	memset(r, 0, sizeof(*r));
-	r->head = f->vq->avail->ring[f->taken++ % f->vq->size];
-	next = r->head;
-	if (table[next].flags & VRING_DESC_INDIRECT) {
-		CHECK_EQ(table[next].len % sizeof(*d), 0);
-		table = PHYS_TO_DMAP(table[next].addr);
-		next = 0;
-	}
-	for (;;) {
-		d = &table[next];
-		CHECK(n == 0 || r->status == NULL);
-		if (n == 0) {
-			const uint64_t *header = PHYS_TO_DMAP(d->addr);
-
-			CHECK_EQ(d->len, 16);
-			CHECK_EQ(d->flags & VRING_DESC_WRITE, 0);
-			r->type = (uint32_t)header[0];
-			r->sector = header[1];
-		} else if ((d->flags & VRING_DESC_NEXT) == 0) {
-			CHECK_EQ(d->len, 1);
-			CHECK_EQ(d->flags, VRING_DESC_WRITE);
-			r->status = PHYS_TO_DMAP(d->addr);
-			break;
-		} else if (CHECK(r->npieces < PIECES_MAX)) {
-			i = r->npieces++;
-			r->piece[i].at = PHYS_TO_DMAP(d->addr);
-			r->piece[i].len = d->len;
-			CHECK_EQ((d->flags & VRING_DESC_WRITE) != 0, r->type == 0);
-			r->len += d->len;
-		}
-		if (!CHECK(n++ < PIECES_MAX))
-			break;
-		next = d->next;
-	}
-	return (true);
-}
-
-/* The byte at `pos` of the fake disk, a position in bytes. */
-static uint8_t
-fake_byte(uint64_t pos)
-{
-	return ((uint8_t)((pos >> 9) * 31 + pos * 7 + 1));
-}
-
-/* Do what a good device does with the data of a read. */
-static void
-fake_fill(const struct fake_request *r)
-{
-	uint64_t pos = r->sector * DEV_BSIZE;
-	unsigned i;
-	uint32_t j;
-
-	for (i = 0; i < r->npieces; i++)
-		for (j = 0; j < r->piece[i].len; j++)
-			r->piece[i].at[j] = fake_byte(pos++);
-}
-
-/* Put anything into the used ring. */
-static void
-fake_give_raw(struct fake *f, uint32_t id, uint32_t len)
-{
-	struct vring_used *used = (struct vring_used *)(uintptr_t)f->vq->used;
-
-	used->ring[f->given % f->vq->size].id = id;
-	used->ring[f->given % f->vq->size].len = len;
-	f->given++;
-	__atomic_store_n(&used->idx, f->given, __ATOMIC_RELEASE);
-}
-
-static void
-fake_give(struct fake *f, const struct fake_request *r, uint8_t status)
-{
-	if (r->type == 0 && status == 0)
-		fake_fill(r);
-	*r->status = status;
-	fake_give_raw(f, r->head, r->type == 0 ? r->len + 1 : 1);
-}
-
-static void
-fake_interrupt(struct fake *f)
-{
-	f->vd.queue_intr(f->vd.driver);
-}
-
-/* ---- rig ---- */
-
-static MALLOC_DEFINE(M_FAKE, "fake virtio");
-
-static struct fake *
-fake_create(uint64_t features, uint16_t ring)
-{
-	struct fake *f = kmalloc(sizeof(*f), &M_FAKE, M_WAITOK | M_ZERO);
-
-	f->vd.name = "fake";
-	f->vd.ops = &fake_ops;
-	f->vd.type = VIRTIO_TYPE_BLK;
-	f->vd.intr_kind = "by hand";
-	f->offered = features | VIRTIO_F_VERSION_1;
-	f->ring = ring;
-	f->config.capacity = CAPACITY;
-	f->config.blk_size = DEV_BSIZE;
-	return (f);
-}
-
-static void
-fake_destroy(struct fake *f)
-{
-	if (f->vd.driver != NULL)
-		virtio_blk_detach(&f->vd);
-	kfree(f, &M_FAKE);
-}
-
-/* A device in service; NULL, the test failed, when the driver did not want it. */
-static struct fake *
-fake_attach(uint64_t features, uint16_t ring)
-{
-	struct fake *f = fake_create(features, ring);
-
-	if (CHECK_EQ(virtio_blk_attach(&f->vd), 0))
-		return (f);
-	fake_destroy(f);
-	return (NULL);
-}
-
-static struct disk *
-fake_disk(struct fake *f)
-{
-	return (virtio_blk_disk(&f->vd));
-}
+#define CANARY		0xc9	/* what fresh memory holds, so that a stray byte shows */
 
 static uint8_t *
 mem_alloc(size_t len)
@@ -418,11 +130,10 @@ KTEST(virtio, takes_only_what_it_knows)
 	struct fake *f = fake_attach(~0ul & ~F_RO & ~F_SIZE_MAX & ~F_SEG_MAX, 64);
 
 	CHECK_OR_RETURN(f != NULL);
-	CHECK_EQ(f->vd.features,
-	    VIRTIO_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM | VIRTIO_F_INDIRECT_DESC | F_BLK_SIZE |
-		F_FLUSH | F_CONFIG_WCE);
-	CHECK_EQ(
-	    f->status, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+	CHECK_EQ(f->vd.features, VIRTIO_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM |
+	    VIRTIO_F_INDIRECT_DESC | F_BLK_SIZE | F_FLUSH | F_CONFIG_WCE);
+	CHECK_EQ(f->status, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK |
+	    VIRTIO_DRIVER_OK);
 	fake_destroy(f);
 }
 
@@ -665,9 +376,7 @@ check_split(uint64_t features, uint16_t ring, uint32_t seg_max, uint32_t size_ma
 	CHECK(all_bytes(data, CANARY, offset) &&
 	    all_bytes(data + offset + MAXPHYS, CANARY, PAGE_SIZE - offset));
 
-	/*
-	 * The same with an error in it: the whole buffer fails, and what did not arrive is counted.
-	 */
+	/* With an error in it, the whole buffer fails, and what did not arrive is counted. */
 	submit(f, &buf, 24, data + offset, MAXPHYS, B_READ);
 	serve_all(f, 24 + 130, &bad_len);
 	CHECK(is_done(&buf));
@@ -711,19 +420,10 @@ KTEST(virtio, impossible_limits_give_an_error)
 
 KTEST(virtio, status_becomes_errno)
 {
-	static const struct { uint8_t status; uint32_t written; int error;
-	} answer[] = {
-	    {0, 513, 0},
-	    {1, 513, EIO},
-	    {2, 513, EOPNOTSUPP},
-	    {3, 513, EIO},
-	    {0xff, 513, EIO},
-	    {0, 512, EIO},
-	    {0, 0, EIO},
-	    {0, 514, EIO},
-	    {0, UINT32_MAX, EIO},
-	    {1, 1, EIO},
-	    {0, 513, 0},
+	static const struct { uint8_t status; uint32_t written; int error; } answer[] = {
+		{ 0, 513, 0 }, { 1, 513, EIO }, { 2, 513, EOPNOTSUPP }, { 3, 513, EIO },
+		{ 0xff, 513, EIO }, { 0, 512, EIO }, { 0, 0, EIO }, { 0, 514, EIO },
+		{ 0, UINT32_MAX, EIO }, { 1, 1, EIO }, { 0, 513, 0 },
 	};
 	struct fake *f = fake_attach(0, 16);
 	size_t resid;
@@ -731,8 +431,8 @@ KTEST(virtio, status_becomes_errno)
 
 	CHECK_OR_RETURN(f != NULL);
 	for (i = 0; i < nitems(answer); i++) {
-		CHECK_EQ(
-		    read_answered(f, answer[i].status, answer[i].written, &resid), answer[i].error);
+		CHECK_EQ(read_answered(f, answer[i].status, answer[i].written, &resid),
+		    answer[i].error);
 		CHECK_EQ(resid, answer[i].error == 0 ? 0 : DEV_BSIZE);
 	}
 	CHECK_EQ(fake_disk(f)->dk_stats.errors, nitems(answer) - 2);
@@ -747,10 +447,9 @@ KTEST(virtio, status_becomes_errno)
  */
 KTEST(virtio, write_that_wrote_too_much)
 {
-	static const struct {
-		uint32_t written;
-		int error;
-	} answer[] = {{1, 0}, {2, EIO}, {513, EIO}};
+	static const struct { uint32_t written; int error; } answer[] = {
+		{ 1, 0 }, { 2, EIO }, { 513, EIO },
+	};
 	struct fake *f = fake_attach(0, 16);
 	uint8_t *data = mem_alloc(PAGE_SIZE);
 	struct fake_request r;
@@ -786,8 +485,8 @@ check_given_up(void (*what)(struct fake *f, const struct fake_request *r))
 
 	CHECK_OR_RETURN(f != NULL);
 	for (i = 0; i < 4; i++)
-		submit(
-		    f, &buf[i], 256 * i, data + i * MAXPHYS, i == 3 ? MAXPHYS : PAGE_SIZE, B_READ);
+		submit(f, &buf[i], 256 * i, data + i * MAXPHYS, i == 3 ? MAXPHYS : PAGE_SIZE,
+		    B_READ);
 	CHECK_OR_RETURN(fake_take(f, &r));
 	what(f, &r);
 	for (i = 0; i < 4; i++) {

@@ -7,8 +7,8 @@
  * reason to refuse is a sentence.  Nothing in this file does I/O or takes a lock.
  *
  * What is checked, in this order, since each check relies on the ones before it: magic and revision;
- * block size; features; inode size; groups (size against what one bitmap block can describe, number,
- * inodes in all of them together); size against the device; and then, per group, that its bitmaps and
+ * block size; features; inode size; size against the device; groups (size against what one bitmap block
+ * can describe, number, inodes in all of them together); and then, per group, that its bitmaps and
  * inode table lie in the group itself and do not overlap each other or the copies at its front.
  * (flex_bg would allow them elsewhere; it is an incompatible feature, and refused.)
  *
@@ -133,22 +133,39 @@ super_check_features(const struct ext2_super *es, struct ext2_mount *em, char *w
 	return (0);
 }
 
-/* Blocks, groups and inodes. */
+/* The volume's size: against itself and against the device. */
 static int
-super_check_groups(const struct ext2_super *es, struct ext2_mount *em, char *why, size_t size)
+super_check_size(const struct ext2_super *es, uint64_t dev_bytes, struct ext2_mount *em, char *why,
+    size_t size)
 {
-	uint64_t bits = (uint64_t)em->em_bsize * 8, data;
-
 	em->em_first_data = es->s_first_data_block;
 	em->em_blocks = es->s_blocks_count;
-	em->em_inodes = es->s_inodes_count;
-	em->em_blocks_per_group = es->s_blocks_per_group;
-	em->em_inodes_per_group = es->s_inodes_per_group;
 	if (em->em_first_data != (em->em_bsize == 1024)) {
 		snprintf(why, size, "first data block is %lu with blocks of %u bytes",
 		    em->em_first_data, em->em_bsize);
 		return (EUCLEAN);
 	}
+	if (em->em_blocks <= em->em_first_data) {
+		snprintf(why, size, "volume has %lu blocks", em->em_blocks);
+		return (EUCLEAN);
+	}
+	if (em->em_blocks > dev_bytes >> em->em_bshift) {
+		snprintf(why, size, "volume has %lu blocks of %u bytes, the device only %lu",
+		    em->em_blocks, em->em_bsize, dev_bytes >> em->em_bshift);
+		return (EUCLEAN);
+	}
+	return (0);
+}
+
+/* Groups and inodes. */
+static int
+super_check_groups(const struct ext2_super *es, struct ext2_mount *em, char *why, size_t size)
+{
+	uint64_t bits = (uint64_t)em->em_bsize * 8;
+
+	em->em_inodes = es->s_inodes_count;
+	em->em_blocks_per_group = es->s_blocks_per_group;
+	em->em_inodes_per_group = es->s_inodes_per_group;
 	if (em->em_blocks_per_group == 0 || em->em_blocks_per_group > bits) {
 		snprintf(why, size, "%u blocks per group; a bitmap block has %lu bits",
 		    em->em_blocks_per_group, bits);
@@ -159,12 +176,7 @@ super_check_groups(const struct ext2_super *es, struct ext2_mount *em, char *why
 		    em->em_inodes_per_group, bits);
 		return (EUCLEAN);
 	}
-	if (em->em_blocks <= em->em_first_data) {
-		snprintf(why, size, "volume has %lu blocks", em->em_blocks);
-		return (EUCLEAN);
-	}
-	data = em->em_blocks - em->em_first_data;
-	em->em_ngroups = (uint32_t)howmany(data, em->em_blocks_per_group);
+	em->em_ngroups = (uint32_t)howmany(em->em_blocks - em->em_first_data, em->em_blocks_per_group);
 	if (em->em_ngroups > GROUPS_MAX) {
 		snprintf(why, size, "%u groups; this kernel has room for %lu", em->em_ngroups, GROUPS_MAX);
 		return (EOPNOTSUPP);
@@ -205,16 +217,10 @@ super_derive(const struct ext2_super *es, struct ext2_mount *em, char *why, size
 	return (0);
 }
 
-/* Against the device, and the counts of what is free. */
+/* The counts of what is free. */
 static int
-super_check_size(const struct ext2_super *es, uint64_t dev_bytes, struct ext2_mount *em, char *why,
-    size_t size)
+super_check_free(const struct ext2_super *es, const struct ext2_mount *em, char *why, size_t size)
 {
-	if (em->em_blocks > dev_bytes >> em->em_bshift) {
-		snprintf(why, size, "volume has %lu blocks of %u bytes, the device only %lu",
-		    em->em_blocks, em->em_bsize, dev_bytes >> em->em_bshift);
-		return (EUCLEAN);
-	}
 	if (es->s_free_blocks_count > em->em_blocks || es->s_r_blocks_count > em->em_blocks) {
 		snprintf(why, size, "%u blocks free and %u reserved of %lu", es->s_free_blocks_count,
 		    es->s_r_blocks_count, em->em_blocks);
@@ -238,11 +244,13 @@ ext2_super_check(const struct ext2_super *es, uint64_t dev_bytes, uint32_t secto
 	if (error == 0)
 		error = super_check_features(es, em, why, size);
 	if (error == 0)
+		error = super_check_size(es, dev_bytes, em, why, size);
+	if (error == 0)
 		error = super_check_groups(es, em, why, size);
 	if (error == 0)
 		error = super_derive(es, em, why, size);
 	if (error == 0)
-		error = super_check_size(es, dev_bytes, em, why, size);
+		error = super_check_free(es, em, why, size);
 	return (error);
 }
 
