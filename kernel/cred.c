@@ -2,12 +2,13 @@
 /*
  * Credentials, shared by reference.
  *
- * A credential never changes once it is made, so readers need no lock: whoever wants another identity makes another one.
- * The only thing that moves is the count of references, atomically.  An object of the VM holds the credential of the one who
- * made it, a pbuf holds its object's for as long as the request lasts, and so on; the last to let go frees it.
+ * A credential never changes once it is made, so readers need no lock: whoever wants another
+ * identity makes another one. The only thing that moves is the count of references, atomically.  An
+ * object of the VM holds the credential of the one who made it, a pbuf holds its object's for as
+ * long as the request lasts, and so on; the last to let go frees it.
  *
- * The kernel's own credential is static.  It is counted like any other, so that nobody needs a special case, and starts with
- * one reference that nobody gives back.
+ * The kernel's own credential is static.  It is counted like any other, so that nobody needs a
+ * special case, and starts with one reference that nobody gives back.
  */
 #include "kernel/cred.h"
 #include "kernel/kassert.h"

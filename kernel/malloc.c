@@ -5,11 +5,12 @@
  *	size				from
  *	1 .. KMALLOC_SLAB_MAX		the slab cache of the next larger class
  *	.. PAGE_SIZE			one page, through the direct map
- *	larger				kmem_alloc(): pages at consecutive kernel addresses, an unmapped one behind
+ *	larger				kmem_alloc(): consecutive addresses, an unmapped page behind
  *
- * kfree() tells them apart by the address alone: an object of a slab is never page-aligned, whole pages always are, and the
- * direct map and the KVA are different regions.  The size of whole pages is kept in the first page's vm_page.pindex, which pages
- * without object do not use, together with the type (all types lie in the image, so half its address is enough):
+ * kfree() tells them apart by the address alone: an object of a slab is never page-aligned, whole
+ * pages always are, and the direct map and the KVA are different regions.  The size of whole pages
+ * is kept in the first page's vm_page.pindex, which pages without object do not use, together with
+ * the type (all types lie in the image, so half its address is enough):
  *
  *	pindex of the first page    |  low half of the type's address  |  size, bytes  |
  *
@@ -40,7 +41,8 @@ static uint8_t class_of[KMALLOC_SLAB_MAX / 16 + 1];	/* by (size + 15) / 16 */
 static struct malloc_type *types;		/* all seen; grows at its head, never shrinks */
 static struct spinlock types_lock = SPINLOCK_INITIALIZER("malloc types", RANK_KMEM);
 
-static struct kmem_cache cache_cache;		/* of struct kmem_cache; they live for ever, so nobody can leak them */
+/* of struct kmem_cache; they live for ever, so nobody can leak them */
+static struct kmem_cache cache_cache;
 
 void
 kmalloc_init(void)
@@ -53,10 +55,12 @@ kmalloc_init(void)
 		class_of[i] = (uint8_t)c;
 	}
 	for (c = 0; c < CLASSES; c++) {
-		uint32_t natural = class_size[c] & -class_size[c];	/* the largest power of two that divides it */
+		/* the largest power of two that divides it */
+		uint32_t natural = class_size[c] & -class_size[c];
 
 		snprintf(class_name[c], sizeof(class_name[c]), "kmalloc %u", class_size[c]);
-		slab_cache_init(&class_cache[c], class_name[c], class_size[c], MIN(natural, CLASS_ALIGN_MAX), true);
+		slab_cache_init(&class_cache[c], class_name[c], class_size[c], MIN(natural,
+		    CLASS_ALIGN_MAX), true);
 	}
 	slab_cache_init(&cache_cache, "kmem cache", sizeof(struct kmem_cache), 0, true);
 }
@@ -159,7 +163,8 @@ large_page(const void *p)
 	if (!(e & PG_V) || (uintptr_t)p < DMAP_BASE || (uintptr_t)p >= KVA_BASE + KVA_SIZE)
 		return (NULL);
 	m = PHYS_TO_VM_PAGE(pmap_kextract((vm_offset_t)p));
-	return (m != NULL && m->object == NULL && m->wire_count > 0 && m->pindex >> 32 != 0 ? m : NULL);
+	return (m != NULL && m->object == NULL && m->wire_count > 0 &&
+	    m->pindex >> 32 != 0 ? m : NULL);
 }
 
 static void
@@ -178,7 +183,6 @@ large_free(void *p, struct malloc_type *type, const void *caller)
 	if (FAULTLINE_DEBUG && !kmem_filled((char *)p + size, KMEM_ZONE, round_page(size) - size))
 		kmem_violation("overflow", type->name, p, size, NULL, caller);
 	type_count_out(type, round_page(size));
-	m->pindex = 0;
 	if (size <= PAGE_SIZE)
 		vm_page_free(m);
 	else
@@ -194,7 +198,8 @@ kmalloc(size_t size, struct malloc_type *type, int flags)
 	struct kmem_cache *c;
 	void *p;
 
-	KASSERT(!(flags & M_WAITOK) != !(flags & M_NOWAIT), "kmalloc for %s: M_WAITOK or M_NOWAIT?", type->name);
+	KASSERT(!(flags & M_WAITOK) != !(flags & M_NOWAIT), "kmalloc for %s: M_WAITOK or M_NOWAIT?",
+	    type->name);
 	if (flags & M_WAITOK)
 		assert_can_sleep("kmalloc");
 	if (size > KMALLOC_SLAB_MAX) {
@@ -253,10 +258,12 @@ kmalloc_diff(void)
 {
 	for (struct malloc_type *t = types; t != NULL; t = t->next)
 		if (t->inuse != t->snapshot)
-			printf("  %-16s %+ld objects, %lu in use\n", t->name, (int64_t)(t->inuse - t->snapshot), t->inuse);
+			printf("  %-16s %+ld objects, %lu in use\n", t->name,
+			    (int64_t)(t->inuse - t->snapshot), t->inuse);
 	for (struct kmem_cache *c = kmem_caches; c != NULL; c = c->next)
 		if (!c->is_class && c->inuse != c->snapshot)
-			printf("  %-16s %+ld objects, %lu in use\n", c->name, (int64_t)(c->inuse - c->snapshot), c->inuse);
+			printf("  %-16s %+ld objects, %lu in use\n", c->name,
+			    (int64_t)(c->inuse - c->snapshot), c->inuse);
 }
 
 void

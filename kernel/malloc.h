@@ -41,6 +41,9 @@ struct kmem_cache;
 struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align);
 void *kmem_cache_alloc(struct kmem_cache *cache, int flags);
 void  kmem_cache_free(struct kmem_cache *cache, void *p);
+/* Several objects for one hold of the lock.  => never sleeps; returns how many there were (p[0] and on). */
+size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, void **p, size_t n);
+void  kmem_cache_free_bulk(struct kmem_cache *cache, void **p, size_t n);
 
 void  kmalloc_init(void);
 /* Sum over types and caches of objects in use: the leak law compares it before and after a test. */

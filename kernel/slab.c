@@ -2,23 +2,25 @@
 /*
  * Slabs: pages cut into objects of one size.
  *
- * A slab is exactly one page, reached through the direct map, with its header at the start.  So the slab of an object is the
- * object's address without its low bits; no object is ever page-aligned; and no allocation needs physically contiguous
- * pages, which a busy machine may not have.
+ * A slab is exactly one page, reached through the direct map, with its header at the start.  So the
+ * slab of an object is the object's address without its low bits; no object is ever page-aligned;
+ * and no allocation needs physically contiguous pages, which a busy machine may not have.
  *
  *	| header, bitmap of free objects | object | object | ... | object | rest |
  *
- *	debug builds, one object:  | head: who, where, size, state | guard | object ........ zone |
- *	                                                                   ^ p      ^ p + size asked for
+ *	one object, debug:  | head: who, where, size, state | guard | object ........ zone |
+ *	                                                            ^ p      ^ p + size asked for
  *
- * The bitmap lies apart from the objects, so a free object is poison from end to end, and freeing twice is seen even in release
- * builds.  Debug builds look at the guard and the zone at each free, at the poison at each allocation, and at
- * everything in kmalloc_check().
+ * The bitmap lies apart from the objects, so a free object is poison from end to end, and freeing
+ * twice is seen even in release builds.  Debug builds look at the guard and the zone at each free,
+ * at the poison at each allocation, and at everything in kmalloc_check().
  *
- * The page's vm_page.pindex holds the address of its slab, which is how a wild pointer is told from an object.
+ * The page's vm_page.pindex holds the address of its slab, which is how a wild pointer is told from
+ * an object.
  *
- * A cache keeps one empty slab; others go back at once.  Getting a new slab may sleep (M_WAITOK), so it is done without the
- * cache's lock.  Nothing here enters the pmap: pv entries come from here under the pmap's lock.
+ * A cache keeps one empty slab; others go back at once.  Getting a new slab may sleep (M_WAITOK),
+ * so it is done without the cache's lock.  Nothing here enters the pmap: pv entries come from here
+ * under the pmap's lock.
  *
  * Lock order: the cache's lock (RANK_KMEM) is a leaf.
  */
@@ -31,7 +33,7 @@
 #include "vm/vm_page.h"
 
 #define SLAB_MAGIC	0x51ab51abu
-#define SLAB_WORDS	4		/* 256 objects of 16 bytes would not leave room for a header */
+#define SLAB_WORDS	4	/* 256 objects of 16 bytes would not leave room for a header */
 
 struct slab {
 	struct kmem_cache *cache;	/* (constant) */
@@ -63,7 +65,8 @@ void (*kmem_violation_hook)(const char *what, const char *type, const void *p);
 
 /* Tell that a rule was broken: to the self-tests' hook, or by a panic. */
 void
-kmem_violation(const char *what, const char *type, const void *p, size_t size, const void *allocated_by,
+kmem_violation(const char *what, const char *type, const void *p, size_t size,
+    const void *allocated_by,
     const void *caller)
 {
 	uint64_t off1 = 0, off2 = 0;
@@ -75,7 +78,8 @@ kmem_violation(const char *what, const char *type, const void *p, size_t size, c
 	}
 	name1 = ksym_lookup((uint64_t)allocated_by, &off1);
 	name2 = ksym_lookup((uint64_t)caller, &off2);
-	panic("kmem: %s: object %p of type %s, %lu bytes, last allocated or freed by %s+0x%lx, seen by %s+0x%lx", what,
+	panic("kmem: %s: object %p of type %s, %lu bytes, last allocated or freed by %s+0x%lx, "
+	    "seen by %s+0x%lx", what,
 	    p, type, size, name1 == NULL ? "?" : name1, off1, name2 == NULL ? "?" : name2, off2);
 }
 
@@ -139,10 +143,13 @@ check_poison(const struct kmem_cache *c, void *p, const void *caller)
 }
 
 static void
-note_allocated(const struct kmem_cache *c, void *p, const char *type, size_t size, const void *caller)
+note_allocated(const struct kmem_cache *c, void *p, const char *type, size_t size,
+    const void *caller)
 {
 	check_poison(c, p, caller);
-	*head_of(p) = (struct obj_head){ .type = type, .caller = caller, .size = (uint32_t)size, .state = OBJ_LIVE };
+	*head_of(p) = (struct obj_head){
+		.type = type, .caller = caller, .size = (uint32_t)size, .state = OBJ_LIVE
+	};
 	memset(&head_of(p)->guard, KMEM_ZONE, sizeof(uint64_t));
 	memset(p, KMEM_FRESH, size);
 	memset((char *)p + size, KMEM_ZONE, zone_len(c, size));
@@ -191,12 +198,11 @@ slab_new(struct kmem_cache *c, int flags)
 	memset(s, 0, sizeof(*s));
 	s->cache = c;
 	s->magic = SLAB_MAGIC;
-	for (uint32_t i = 0; i < c->per_slab; i++) {
-		s->free[i / 64] |= 1ul << i % 64;
-		if (FAULTLINE_DEBUG) {
-			*head_of(object(c, s, i)) = (struct obj_head){ .type = c->name, .state = OBJ_FREE };
-			memset(object(c, s, i), KMEM_FREED, c->size);
-		}
+	for (uint32_t i = 0; i < c->per_slab; i += 64)
+		s->free[i / 64] = ~0ul >> (64 - MIN(c->per_slab - i, 64u));
+	for (uint32_t i = 0; FAULTLINE_DEBUG && i < c->per_slab; i++) {
+		*head_of(object(c, s, i)) = (struct obj_head){ .type = c->name, .state = OBJ_FREE };
+		memset(object(c, s, i), KMEM_FREED, c->size);
 	}
 	return (s);
 }
@@ -250,31 +256,52 @@ slab_put(struct kmem_cache *c, struct slab *s, uint32_t i)
 	return (NULL);
 }
 
-void *
-slab_alloc(struct kmem_cache *c, const char *type, size_t size, int flags, const void *caller)
+/* A slab with room, made if there is none.  => cache locked, on return, too; NULL: no memory. */
+static struct slab *
+slab_with_room(struct kmem_cache *c, int flags)
 {
 	struct slab *s;
-	void *p;
 
-	spin_lock(&c->lock);
 	while ((s = TAILQ_FIRST(&c->partial)) == NULL) {
 		spin_unlock(&c->lock);
 		s = slab_new(c, flags);
+		spin_lock(&c->lock);
 		if (s == NULL)
 			return (NULL);
-		spin_lock(&c->lock);
-		/* re-check: others may have freed objects or brought slabs; one more does no harm. */
+		/* re-check: others may have brought slabs meanwhile; one more does no harm. */
 		TAILQ_INSERT_TAIL(&c->partial, s, link);
 		c->nempty++;
 		c->nslabs++;
 	}
-	p = slab_take(c, s);
-	if (FAULTLINE_DEBUG)
-		note_allocated(c, p, type, size, caller);
+	return (s);
+}
+
+void *
+slab_alloc(struct kmem_cache *c, const char *type, size_t size, int flags, const void *caller)
+{
+	struct slab *s;
+	void *p = NULL;
+
+	spin_lock(&c->lock);
+	s = slab_with_room(c, flags);
+	if (s != NULL) {
+		p = slab_take(c, s);
+		if (FAULTLINE_DEBUG)
+			note_allocated(c, p, type, size, caller);
+	}
 	spin_unlock(&c->lock);
-	if (flags & M_ZERO)
+	if (p != NULL && (flags & M_ZERO))
 		memset(p, 0, size);
 	return (p);
+}
+
+/* Does the page's vm_page say so?  Then its first bytes may be looked at. */
+static bool
+page_is_slab(const struct slab *s)
+{
+	const struct vm_page *m = PHYS_TO_VM_PAGE(DMAP_TO_PHYS(s));
+
+	return (m != NULL && m->pindex == (uintptr_t)s);
 }
 
 /* The slab that p is an object of, and which; NULL when it is none. */
@@ -283,26 +310,54 @@ slab_of(const void *p, uint32_t *index)
 {
 	struct slab *s = (struct slab *)trunc_page(p);
 	uint64_t off = (uintptr_t)p & PAGE_MASK;
-	struct vm_page *m;
 
 	if ((uintptr_t)p < DMAP_BASE || (uintptr_t)p >= DMAP_BASE + DMAP_SIZE)
 		return (NULL);
-	m = PHYS_TO_VM_PAGE(DMAP_TO_PHYS(s));
-	if (m == NULL || m->pindex != (uintptr_t)s || s->magic != SLAB_MAGIC)
+	if (FAULTLINE_DEBUG && !page_is_slab(s))
+		return (NULL);
+	if (s->magic != SLAB_MAGIC)
 		return (NULL);
 	*index = ((uint32_t)off - s->cache->first) / s->cache->stride;
-	if (off < s->cache->first || *index >= s->cache->per_slab || object(s->cache, s, *index) != p)
+	if (off < s->cache->first || *index >= s->cache->per_slab || object(s->cache, s,
+	    *index) != p)
 		return (NULL);
 	return (s);
+}
+
+/*
+ * Check object i of s as well as this build can, and put it back.  => cache locked.
+ *    false: it was free already.  *gone: a slab to be destroyed without the lock, or NULL.
+ */
+static bool
+free_locked(struct kmem_cache *c, struct slab *s, uint32_t i, const char *type, const void *caller,
+    struct slab **gone)
+{
+	void *p = object(c, s, i);
+
+	*gone = NULL;
+	if (object_is_free(s, i)) {
+		kmem_violation("double free", type, p, c->size,
+		    FAULTLINE_DEBUG ? head_of(p)->caller : NULL, caller);
+		return (false);
+	}
+	if (FAULTLINE_DEBUG) {
+		struct obj_head *h = head_of(p);
+
+		if (!streq(h->type, type))
+			kmem_violation("wrong type", h->type, p, h->size, h->caller, caller);
+		note_freed(c, p, caller);
+	}
+	*gone = slab_put(c, s, i);
+	return (true);
 }
 
 bool
 slab_free(void *p, const char *type, const void *caller, struct kmem_cache **cache)
 {
-	struct slab *s, *gone = NULL;
+	struct slab *s, *gone;
 	struct kmem_cache *c;
 	uint32_t i = 0;
-	bool live;
+	bool freed;
 
 	s = slab_of(p, &i);
 	if (s == NULL) {
@@ -311,21 +366,11 @@ slab_free(void *p, const char *type, const void *caller, struct kmem_cache **cac
 	}
 	c = *cache = s->cache;
 	spin_lock(&c->lock);
-	live = !object_is_free(s, i);
-	if (!live)
-		kmem_violation("double free", type, p, c->size, FAULTLINE_DEBUG ? head_of(p)->caller : NULL, caller);
-	if (live && FAULTLINE_DEBUG) {
-		if (!streq(head_of(p)->type, type))
-			kmem_violation("wrong type", head_of(p)->type, p, head_of(p)->size, head_of(p)->caller,
-			    caller);
-		note_freed(c, p, caller);
-	}
-	if (live)
-		gone = slab_put(c, s, i);
+	freed = free_locked(c, s, i, type, caller, &gone);
 	spin_unlock(&c->lock);
 	if (gone != NULL)
 		slab_destroy(gone);
-	return (live);
+	return (freed);
 }
 
 /* ---- caches ---- */
@@ -365,7 +410,51 @@ kmem_cache_free(struct kmem_cache *c, void *p)
 	struct kmem_cache *found;
 
 	if (slab_free(p, c->name, __builtin_return_address(0), &found))
-		KASSERT(found == c, "object %p of cache %s freed to cache %s", p, found->name, c->name);
+		KASSERT(found == c, "object %p of cache %s freed to cache %s", p, found->name,
+		    c->name);
+}
+
+size_t
+kmem_cache_alloc_bulk(struct kmem_cache *c, void **p, size_t n)
+{
+	const void *caller = __builtin_return_address(0);
+	struct slab *s;
+	size_t got = 0;
+
+	spin_lock(&c->lock);
+	while (got < n && (s = slab_with_room(c, M_NOWAIT)) != NULL) {
+		p[got] = slab_take(c, s);
+		if (FAULTLINE_DEBUG)
+			note_allocated(c, p[got], c->name, c->size, caller);
+		got++;
+	}
+	spin_unlock(&c->lock);
+	return (got);
+}
+
+void
+kmem_cache_free_bulk(struct kmem_cache *c, void **p, size_t n)
+{
+	const void *caller = __builtin_return_address(0);
+	struct slab *s, *gone, *all_gone = NULL;
+	uint32_t index = 0;
+
+	spin_lock(&c->lock);
+	for (size_t i = 0; i < n; i++) {
+		s = slab_of(p[i], &index);
+		if (s == NULL || s->cache != c)
+			panic("object %p freed to cache %s, which is not of it", p[i], c->name);
+		(void)free_locked(c, s, index, c->name, caller, &gone);
+		if (gone != NULL) {
+			gone->link.next = all_gone;
+			all_gone = gone;
+		}
+	}
+	spin_unlock(&c->lock);
+	while ((s = all_gone) != NULL) {
+		all_gone = s->link.next;
+		slab_destroy(s);
+	}
 }
 
 /* Check one list of slabs of c.  => cache locked. */
@@ -378,7 +467,8 @@ check_list(struct kmem_cache *c, struct slab_list *list)
 	TAILQ_FOREACH(s, list, link) {
 		uint32_t live = 0;
 
-		KASSERT(s->magic == SLAB_MAGIC && s->cache == c, "cache %s: slab %p is damaged", c->name, s);
+		KASSERT(s->magic == SLAB_MAGIC && s->cache == c, "cache %s: slab %p is damaged",
+		    c->name, s);
 		for (uint32_t i = 0; i < c->per_slab; i++) {
 			void *p = object(c, s, i);
 
@@ -391,7 +481,8 @@ check_list(struct kmem_cache *c, struct slab_list *list)
 			if (FAULTLINE_DEBUG)
 				check_zones(c, p, (void *)(uintptr_t)kmalloc_check);
 		}
-		KASSERT(live == s->inuse, "cache %s: slab %p counts %u objects, bitmap says %u", c->name, s, s->inuse, live);
+		KASSERT(live == s->inuse, "cache %s: slab %p counts %u objects, bitmap says %u",
+		    c->name, s, s->inuse, live);
 		inuse += live;
 	}
 	return (inuse);
@@ -405,7 +496,8 @@ slab_check(struct kmem_cache *c)
 	spin_lock(&c->lock);
 	inuse = check_list(c, &c->partial);
 	inuse += check_list(c, &c->full);
-	KASSERT(inuse == c->inuse, "cache %s counts %lu objects, its slabs hold %lu", c->name, c->inuse, inuse);
+	KASSERT(inuse == c->inuse, "cache %s counts %lu objects, its slabs hold %lu", c->name,
+	    c->inuse, inuse);
 	spin_unlock(&c->lock);
 }
 

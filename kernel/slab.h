@@ -15,9 +15,9 @@ struct kmem_cache {
 	const char	*name;		/* (constant) */
 	uint32_t	 size;		/* (constant) of an object, bytes */
 	uint32_t	 stride;	/* (constant) from one object to the next, bytes */
-	uint32_t	 first;		/* (constant) offset of the first object in its slab, bytes */
+	uint32_t	 first;		/* (constant) offset of the first object, bytes */
 	uint32_t	 per_slab;	/* (constant) objects */
-	bool		 is_class;	/* (constant) of the allocator itself: kmalloc_inuse() does not count its objects */
+	bool		 is_class;	/* (constant) the allocator's own: kmalloc_inuse() skips it */
 	struct slab_list partial;	/* (lock) with room, empty ones at the end */
 	struct slab_list full;		/* (lock) */
 	uint32_t	 nempty;	/* (lock) slabs without objects */
@@ -27,11 +27,14 @@ struct kmem_cache {
 	struct kmem_cache *next;	/* (constant) next in the list of all */
 };
 
-extern struct kmem_cache *kmem_caches;	/* all; grows at its head, never shrinks: walked without a lock */
+/* All of them.  The list grows at its head and never shrinks, so it is walked without a lock. */
+extern struct kmem_cache *kmem_caches;
 
-void slab_cache_init(struct kmem_cache *cache, const char *name, size_t size, size_t align, bool is_class);
+void slab_cache_init(struct kmem_cache *cache, const char *name, size_t size, size_t align,
+    bool is_class);
 /* type: the name that a violation is to be told with; size: bytes asked for; caller: who asked. */
-void *slab_alloc(struct kmem_cache *cache, const char *type, size_t size, int flags, const void *caller);
+void *slab_alloc(struct kmem_cache *cache, const char *type, size_t size, int flags,
+    const void *caller);
 /* The cache that p came from.  false: p was not freed, because something was wrong with it. */
 bool slab_free(void *p, const char *type, const void *caller, struct kmem_cache **cache);
 void slab_check(struct kmem_cache *cache);
@@ -41,7 +44,8 @@ void slab_check(struct kmem_cache *cache);
 #define KMEM_FRESH	0xa5		/* fills allocated objects that need not be zero */
 /* Is every byte of [p, p + len) `byte`? */
 bool kmem_filled(const void *p, uint8_t byte, size_t len);
-void kmem_violation(const char *what, const char *type, const void *p, size_t size, const void *allocated_by,
+void kmem_violation(const char *what, const char *type, const void *p, size_t size,
+    const void *allocated_by,
     const void *caller);
 
 #endif

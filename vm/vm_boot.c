@@ -2,10 +2,10 @@
 /*
  * The boot allocator: the little memory that must be found before vm_page_array describes it.
  *
- * It serves page tables of the kernel and vm_page_array itself.  Nothing is ever given back, so all it needs is a list
- * of ranges that are in use; the rest of usable RAM is free.  It works downwards from the highest address, because
- * each page taken next to the one before only makes the last range longer, and because low memory is what devices
- * with short addresses may want later.
+ * It serves page tables of the kernel and vm_page_array itself.  Nothing is ever given back, so all
+ * it needs is a list of ranges that are in use; the rest of usable RAM is free.  It works downwards
+ * from the highest address, because each page taken next to the one before only makes the last
+ * range longer, and because low memory is what devices with short addresses may want later.
  *
  *	usable RAM   |......image..............modules........<--- taken |
  *	                     avoided            avoided
@@ -30,7 +30,7 @@ static const struct boot_info *boot_map;
 static vm_paddr_t boot_limit = 4 * GiB;
 static struct range taken[TAKEN_MAX];		/* by boot_page_alloc() */
 static int ntaken;
-static struct range avoid[AVOID_MAX];		/* image, modules, page 0: usable or not, never ours */
+static struct range avoid[AVOID_MAX];	/* image, modules, page 0: usable or not, never ours */
 static int navoid;
 
 static void
@@ -108,7 +108,8 @@ boot_page_alloc(size_t npages)
 
 		if (m->type != BOOT_MEM_USABLE)
 			continue;
-		pa = place_in(round_page(m->base), trunc_page(MIN(m->base + m->len, boot_limit)), len);
+		pa = place_in(round_page(m->base), trunc_page(MIN(m->base + m->len, boot_limit)),
+		    len);
 		if (pa == 0)
 			continue;
 		note_taken(pa, pa + len);

@@ -9,7 +9,10 @@ struct boot_info;
 
 /* => bi checked by boot_info_check(), and alive until the last boot_page_alloc(). */
 void boot_alloc_init(const struct boot_info *bi);
-/* Only memory below `limit` is handed out.  Begins as 4 GiB, what start.S maps; pmap_bootstrap() raises it. */
+/*
+ * Only memory below `limit` is handed out.  Begins as 4 GiB, what start.S maps; pmap_bootstrap()
+ * raises it.
+ */
 void boot_alloc_set_limit(vm_paddr_t limit);
 /*
  * Contiguous zeroed pages, never given back: the highest that fit.

@@ -6,17 +6,20 @@
  *	|  stacks: fixed slots  |  arena: extents, first fit from below                 |
  *	   [guard|stack][guard|stack]...
  *
- * The arena's free extents are a red-black tree by address; each node also knows the longest extent below it, so the
- * lowest one that fits is found in O(log n), and freed neighbours are found and joined in the same time.
+ * The arena's free extents are a red-black tree by address; each node also knows the longest extent
+ * below it, so the lowest one that fits is found in O(log n), and freed neighbours are found and
+ * joined in the same time.
  *
- * A node for an extent comes from a pool that must never run dry in kva_free().  There can be at most one free extent more
- * than there are allocations (they lie between them), so kva_alloc() sees to it that the pool holds that many nodes, and fails
- * while it still may.  The pool grows by whole pages through the direct map, not by kmalloc, which is built on this file.
+ * A node for an extent comes from a pool that must never run dry in kva_free().  There can be at
+ * most one free extent more than there are allocations (they lie between them), so kva_alloc() sees
+ * to it that the pool holds that many nodes, and fails while it still may.  The pool grows by whole
+ * pages through the direct map, not by kmalloc, which is built on this file.
  *
- * Page tables for a range are made when it is first handed out and stay: they are at most 1/512 of what was ever in use at once.
+ * Page tables for a range are made when it is first handed out and stay: they are at most 1/512 of
+ * what was ever in use at once.
  *
- * Stacks have slots of their own, with one unmapped page below each, so that "is this a guard page?" is arithmetic and can
- * be asked in the middle of a double fault.
+ * Stacks have slots of their own, with one unmapped page below each, so that "is this a guard
+ * page?" is arithmetic and can be asked in the middle of a double fault.
  *
  * Lock order: kva, then free list.  Pages are allocated for kmem_alloc() with no lock held.
  */
@@ -173,10 +176,12 @@ static void
 extent_give_back(vm_offset_t start, vm_size_t len)
 {
 	struct extent *below = extent_below(start);
-	struct extent *above = to_extent(below == NULL ? rb_first(&extents) : rb_next(&below->node));
+	struct rb_node *next = below == NULL ? rb_first(&extents) : rb_next(&below->node);
+	struct extent *above = to_extent(next);
 
 	KASSERT((below == NULL || below->start + below->len <= start) &&
-	    (above == NULL || start + len <= above->start), "kernel addresses [0x%lx, +0x%lx) freed twice", start, len);
+	    (above == NULL || start + len <= above->start),
+	    "kernel addresses [0x%lx, +0x%lx) freed twice", start, len);
 	if (above != NULL && start + len == above->start) {
 		len += above->len;
 		extent_remove(above);
@@ -243,7 +248,8 @@ kva_alloc(vm_size_t len)
 void
 kva_free(vm_offset_t va, vm_size_t len)
 {
-	KASSERT(va >= ARENA_BASE && va + len <= ARENA_BASE + ARENA_SIZE && ((va | len) & PAGE_MASK) == 0,
+	KASSERT(va >= ARENA_BASE && va + len <= ARENA_BASE + ARENA_SIZE &&
+	    ((va | len) & PAGE_MASK) == 0,
 	    "kva_free of [0x%lx, +0x%lx)", va, len);
 	spin_lock(&kva_lock);
 	extent_give_back(va, len);
@@ -334,7 +340,8 @@ kmem_alloc(vm_size_t len, int flags)
 	while ((error = kva_take(len + PAGE_SIZE, &va)) == ENOMEM && (flags & M_WAITOK))
 		vm_wait();
 	if (error == ENOSPC && (flags & M_WAITOK))
-		panic("kernel addresses exhausted: 0x%lx bytes wanted, 0x%lx in use", len, kva_inuse());
+		panic("kernel addresses exhausted: 0x%lx bytes wanted, 0x%lx in use", len,
+		    kva_inuse());
 	if (error != 0)
 		return (0);
 	if (pages_fill(va, len, flags))
@@ -418,7 +425,8 @@ kstack_slot_give(vm_offset_t guard)
 	uint64_t slot = (guard - KVA_BASE) / KSTACK_STRIDE;
 
 	spin_lock(&kva_lock);
-	KASSERT(kstack_used[slot / 64] & (1ul << slot % 64), "kernel stack at 0x%lx freed twice", guard);
+	KASSERT(kstack_used[slot / 64] & (1ul << slot % 64), "kernel stack at 0x%lx freed twice",
+	    guard);
 	kstack_used[slot / 64] &= ~(1ul << slot % 64);
 	kstack_hint = MIN(kstack_hint, (unsigned)(slot / 64));
 	spin_unlock(&kva_lock);

@@ -41,7 +41,9 @@ check_arguments(vm_offset_t addr, vm_size_t len, int flags, struct vnode *vp, vm
 		return (EINVAL);
 	if (((flags & MAP_ANONYMOUS) != 0) != (vp == NULL))
 		return (EINVAL);
-	if (round_page(len) < len || off + (vm_ooffset_t)round_page(len) < off)
+	if (len > VM_USER_MAX)
+		return (ENOMEM);
+	if ((uint64_t)off + round_page(len) > INT64_MAX)
 		return (EOVERFLOW);
 	return (0);
 }
@@ -59,7 +61,7 @@ vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, in
 	if (error != 0)
 		return (error);
 	len = round_page(len);
-	if (len > VM_USER_MAX || at > VM_USER_MAX - len || at < VM_USER_MIN)
+	if (at > VM_USER_MAX - len || at < VM_USER_MIN)
 		return (ENOMEM);
 	if (vp != NULL && shared && (vp->v_mount == NULL || (vp->v_mount->mnt_flag & MNT_RDONLY)))
 		max &= ~VM_PROT_WRITE;

@@ -20,8 +20,9 @@ struct vnode;
  * place from there on.  MAP_FIXED replaces what is there.
  *
  * => vnode referenced, unlocked; sleeps.
- * => 0 and *addr; EINVAL: length 0, unaligned offset or fixed address, neither or both of SHARED and PRIVATE; ENOMEM: no room, or outside
- *    the address space; ENODEV: not a regular file; EACCES: writable shared mapping of a file on a read-only volume; EIO, EUCLEAN.
+ * => 0 and *addr; EINVAL: length 0, unaligned offset or fixed address, neither or both of SHARED and PRIVATE, or of a vnode and
+ *    ANONYMOUS; ENOMEM: no room, or outside the address space; EOVERFLOW: offset plus length has no off_t; ENODEV: not a regular file;
+ *    EACCES: writable shared mapping of a file on a read-only volume; EIO, EUCLEAN.
  */
 int  vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, int flags, struct vnode *vp,
 	    vm_ooffset_t off);

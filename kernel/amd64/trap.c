@@ -230,7 +230,8 @@ trap_page_fault(struct trapframe *f)
 	if (extable_fixup(f))
 		return;
 	check_stack_guard(f, va);
-	page_fault_panic(f, va, "kernel memory is always mapped, so the pointer is wrong");
+	page_fault_panic(f, va, (f->error & PF_PRESENT) ? "the kernel may not do that to its own memory" :
+	    "kernel memory is always mapped, so the pointer is wrong");
 }
 
 /* Any other exception. */

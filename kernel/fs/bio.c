@@ -2,8 +2,8 @@
 /*
  * Buffers: waiting for a request to a disk, and the cache of metadata blocks.
  *
- * Only metadata lives here: inodes, pointer blocks, directories, descriptors.  A file's data lives in
- * its object's pages (DESIGN 6), so no block is ever in both places and nothing needs to be kept
+ * Only metadata lives here: inodes, pointer blocks, directories, descriptors.  A file's data lives
+ * in its object's pages (DESIGN 6), so no block is ever in both places and nothing needs to be kept
  * coherent.
  *
  *	            bread, absent                 read succeeded
@@ -14,21 +14,21 @@
  *
  * The cache is a tree ordered by (device vnode, block) and a list of idle buffers, oldest first.  A
  * busy buffer stays in the tree, so whoever asks for the same block meanwhile finds it, sleeps, and
- * then has the block without another read.  A failed read is forgotten: sleepers find the tree empty
- * and read for themselves.  There is no sleeping on a freed buffer: sleepers use its address only as a
- * channel and look the block up again.
+ * then has the block without another read.  A failed read is forgotten: sleepers find the tree
+ * empty and read for themselves.  There is no sleeping on a freed buffer: sleepers use its address
+ * only as a channel and look the block up again.
  *
- * Bounded: the bytes of all cached buffers stay under a limit.  When every buffer is busy and the limit
- * is reached, a reader sleeps, except that one may go beyond: the reserve.  Our readers hold at most one
- * buffer at a time, so the owners that a sleeper waits for always finish; the reserve covers a reader
- * that must hold one and read another, one at a time.
+ * Bounded: the bytes of all cached buffers stay under a limit.  When every buffer is busy and the
+ * limit is reached, a reader sleeps, except that one may go beyond: the reserve.  Our readers hold
+ * at most one buffer at a time, so the owners that a sleeper waits for always finish; the reserve
+ * covers a reader that must hold one and read another, one at a time.
  *
- * Locks: bio_lock (spin) guards the tree, the list, the accounts and B_BUSY, and is the interlock of
- * completion, so it is taken in interrupts.  A driver calls biodone() with none of its own locks held.
- * Memory is allocated and freed with no lock held.
+ * Locks: bio_lock (spin) guards the tree, the list, the accounts and b_idle, and is the interlock
+ * of completion, so it is taken in interrupts.  A driver calls biodone() with none of its own locks
+ * held. Memory is allocated and freed with no lock held.
  *
- * Why not one hash chain per block, as 4.4BSD does: a tree needs no sizing for 8 MiB or for 16 GiB, and
- * finds all blocks of one device, for binval(), in order.
+ * Why not one hash chain per block, as 4.4BSD does: a tree needs no sizing for 8 MiB or for 16 GiB,
+ * and finds all blocks of one device, for binval(), in order.
  */
 #include "kernel/fs/buf.h"
 #include "kernel/fs/vnode.h"
@@ -193,7 +193,7 @@ bio_insert(struct buf *bp)
 static void
 bio_forget(struct buf *bp)
 {
-	KASSERT((bp->b_flags & B_BUSY) != 0, "forgetting buf %p, which is not busy", bp);
+	KASSERT(!bp->b_idle, "forgetting buf %p, which is not ours", bp);
 	rb_remove(&bio.tree, &bp->b_node, NULL);
 	bio.stats.bytes -= bp->b_bufsize;
 	bio.stats.count--;
@@ -210,6 +210,7 @@ static void
 bio_take(struct buf *bp)
 {
 	TAILQ_REMOVE(&bio.lru, bp, b_link);
+	bp->b_idle = false;
 	bp->b_flags |= B_BUSY;
 	bio.stats.busy++;
 }
@@ -318,7 +319,7 @@ getblk(struct vnode *devvp, daddr_t blkno, size_t size)
 	spin_lock(&bio_lock);
 	for (;;) {
 		bp = bio_find(devvp, blkno);
-		if (bp != NULL && (bp->b_flags & B_BUSY) != 0) {
+		if (bp != NULL && !bp->b_idle) {
 			bp->b_wanted = true;
 			tsleep(bp, &bio_lock.lk, "getblk", 0);
 			/* re-check: the buffer may have been freed; look the block up again. */
@@ -393,6 +394,7 @@ brelse(struct buf *bp)
 	spin_lock(&bio_lock);
 	if (keep) {
 		bp->b_flags &= ~B_BUSY;
+		bp->b_idle = true;
 		bio.stats.busy--;
 		TAILQ_INSERT_TAIL(&bio.lru, bp, b_link);
 		if (bp->b_wanted)
@@ -414,7 +416,7 @@ binval(struct vnode *devvp)
 
 	spin_lock(&bio_lock);
 	while ((bp = bio_first(devvp)) != NULL) {
-		if ((bp->b_flags & B_BUSY) != 0) {
+		if (!bp->b_idle) {
 			bp->b_wanted = true;
 			tsleep(bp, &bio_lock.lk, "binval", 0);
 			/* re-check: everything; start with the device's first block again. */

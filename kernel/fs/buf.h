@@ -34,7 +34,7 @@ struct disk;
 #define B_READ		0x0001u		/* from disk to memory; without it, a write */
 #define B_DONE		0x0002u		/* (a) finished; set once by biodone */
 #define B_ERROR		0x0004u		/* b_error says why */
-#define B_BUSY		0x0008u		/* (b) owned */
+#define B_BUSY		0x0008u		/* owned: set by whoever takes it, cleared on release */
 #define B_CALL		0x0020u		/* call b_iodone at completion */
 #define B_CACHE		0x0040u		/* the contents are those of the disk */
 #define B_INVAL		0x0080u		/* contents worthless: forget the block on release */
@@ -46,7 +46,8 @@ struct buf {
 	TAILQ_ENTRY(buf) b_link;	/* (b) LRU or free list; (o) driver's queue while in flight */
 	struct rb_node	 b_node;	/* (b) place in the cache, by (b_vp, b_blkno) */
 	uint32_t	 b_flags;	/* (o) unless marked above */
-	bool		 b_wanted;	/* (b) somebody sleeps on bp for B_BUSY; apart, for b_flags is not ours then */
+	bool		 b_idle;	/* (b) cached and nobody's; apart from B_BUSY, for b_flags is the owner's to change */
+	bool		 b_wanted;	/* (b) somebody sleeps on bp until it is idle */
 	int		 b_error;	/* (o) errno when B_ERROR */
 	struct vnode	*b_vp;		/* (o) the device's vnode (VBLK), referenced for cached buffers */
 	daddr_t		 b_blkno;	/* (o) on the device, in 512-byte units */

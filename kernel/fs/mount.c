@@ -5,15 +5,16 @@
  *	types:   ext2, ...              registered once, at boot
  *	mounts:  rootfs -> ...          each: operations, device vnode, its vnodes, the directory that it covers
  *
- * A mount that covers no directory is private: its owner reaches it through VFS_ROOT().  The tests mount
- * their volumes so.
+ * A mount that covers no directory is private: its owner reaches it through VFS_ROOT().  The tests
+ * mount their volumes so.
  *
- * Unmounting must not wait for the object cache to forget files by itself: it empties the cache of this
- * volume first (vnode_pager_umount), then recycles all idle vnodes, and only what is then still in use is
- * a user.  A thread that is on its way into a mount, but holds no vnode of it yet, is counted in mnt_busy.
+ * Unmounting must not wait for the object cache to forget files by itself: it empties the cache of
+ * this volume first (vnode_pager_umount), then recycles all idle vnodes, and only what is then
+ * still in use is a user.  A thread that is on its way into a mount, but holds no vnode of it yet,
+ * is counted in mnt_busy.
  *
- * Locks: mount_lock (sleeps, outermost) guards both lists and serialises mounting and unmounting; what
- * path lookup needs (v_mountedhere, mnt_covered, mnt_busy) is under vnode_list_lock.
+ * Locks: mount_lock (sleeps, outermost) guards both lists and serialises mounting and unmounting;
+ * what path lookup needs (v_mountedhere, mnt_covered, mnt_busy) is under vnode_list_lock.
  */
 #include "drivers/disk.h"
 #include "kernel/cmdline.h"

@@ -4,16 +4,17 @@
  *
  *	hash(dvp, name) -> chain of entries -> vnode, or NULL: known to be absent
  *
- * An entry holds no reference: a cached name keeps no file busy.  Instead each entry hangs on two lists,
- * of its directory (v_cache_src) and of its vnode (v_cache_dst), and cache_purge() takes both apart when
- * a vnode is recycled.  So an entry never points to freed memory; v_id is compared on each hit all the
- * same, for a vnode that changed its identity in place.
+ * An entry holds no reference: a cached name keeps no file busy.  Instead each entry hangs on two
+ * lists, of its directory (v_cache_src) and of its vnode (v_cache_dst), and cache_purge() takes
+ * both apart when a vnode is recycled.  So an entry never points to freed memory; v_id is compared
+ * on each hit all the same, for a vnode that changed its identity in place.
  *
- * The filesystem decides what may be cached, by calling cache_enter() from its lookup with the directory
- * locked; whoever changes a directory calls cache_enter() or cache_purge() with it locked exclusively.
+ * The filesystem decides what may be cached, by calling cache_enter() from its lookup with the
+ * directory locked; whoever changes a directory calls cache_enter() or cache_purge() with it locked
+ * exclusively.
  *
- * The number of entries is bounded by memory; the one used longest ago makes room.  A name that cannot
- * be remembered for want of memory is simply not remembered.
+ * The number of entries is bounded by memory; the one used longest ago makes room.  A name that
+ * cannot be remembered for want of memory is simply not remembered.
  *
  * Lock: cache_lock (spin) guards everything here; vnode_list_lock is taken inside it.
  */
@@ -175,8 +176,9 @@ cache_new(struct vnode *dvp, struct vnode *vp, const char *name, size_t len)
 /*
  * Put an entry on all lists, in place of an older one or of the one used longest ago.
  *
- * => cache_lock held.  The directory is locked, so it stays what it is.  The vnode is only referenced:
- *    if vgone() has begun with it, cache_purge() may be over already, and the entry must not appear.
+ * => cache_lock held.  The directory is locked, so it stays what it is.  The vnode is only
+ *    referenced: if vgone() has begun with it, cache_purge() may be over already, and the entry
+ *    must not appear.
  */
 static void
 cache_link(struct namecache *ncp, struct nc_list *doomed)

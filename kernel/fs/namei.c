@@ -8,8 +8,9 @@
  *
  * One step takes one component: "." stays, ".." goes up (also out of a mounted filesystem, to the
  * directory that it covers), a name goes through VOP_LOOKUP and then down into whatever is mounted
- * there.  A symbolic link that must be followed is put in front of the rest of the text, and the walk
- * goes on, from the link's directory or from the root: no recursion, and at most SYMLINKS_MAX links.
+ * there.  A symbolic link that must be followed is put in front of the rest of the text, and the
+ * walk goes on, from the link's directory or from the root: no recursion, and at most SYMLINKS_MAX
+ * links.
  *
  * A slash at the end says that the name must be a directory, and follows a final link.
  *
@@ -49,22 +50,28 @@ namei_move(struct nameidata *nd, struct vnode *vp)
 	nd->dvp = vp;
 }
 
-/* Go up until we are not at the root of a mounted filesystem. */
-static void
+/*
+ * Go up until we are not at the root of a filesystem that covers a directory.
+ *
+ * => true: we are at a root all the same, one that covers nothing: there is no way up.
+ */
+static bool
 namei_leave_mounts(struct nameidata *nd)
 {
 	struct vnode *covered;
+	bool root;
 
 	for (;;) {
 		spin_lock(&vnode_list_lock);
+		root = (nd->dvp->v_flag & VROOT) != 0;
 		covered = NULL;
-		if ((nd->dvp->v_flag & VROOT) != 0 && nd->dvp->v_mount != NULL)
+		if (root && nd->dvp->v_mount != NULL)
 			covered = nd->dvp->v_mount->mnt_covered;
 		if (covered != NULL && !vget_locked(covered))
 			covered = NULL;
 		spin_unlock(&vnode_list_lock);
 		if (covered == NULL)
-			return;
+			return (root);
 		namei_move(nd, covered);
 	}
 }
@@ -92,18 +99,13 @@ namei_enter_mounts(struct vnode **vpp)
 static int
 namei_lookup(struct nameidata *nd, const char *name, size_t len, struct vnode **vpp)
 {
-	bool dotdot = len == 2 && name[0] == '.' && name[1] == '.';
+	bool stay = len == 1 && name[0] == '.';
 	int error;
 
-	if (dotdot)
-		namei_leave_mounts(nd);
-	if (len == 1 && name[0] == '.') {
+	if (len == 2 && name[0] == '.' && name[1] == '.')
+		stay = namei_leave_mounts(nd);
+	if (stay) {
 		vref(nd->dvp);
-		*vpp = nd->dvp;
-		return (0);
-	}
-	if (dotdot && (nd->dvp->v_flag & VROOT) != 0) {
-		vref(nd->dvp);		/* the parent of the root is the root */
 		*vpp = nd->dvp;
 		return (0);
 	}

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * pbufs: the pagers' buffers, a header and a window of kernel addresses each, in three bounded pools.
+ * pbufs: the pagers' buffers, a header and a window of kernel addresses each, in three bounded
+ * pools.
  *
  *	PBUF_IN		page-in		\
  *	PBUF_OUT	files' page-out	 >  none can take another's: a flood of dirty pages cannot keep a
  *	PBUF_SWAP	swap		/   fault from reading, nor files keep swap from writing
  *
  * A pager fills the window with pmap_qenter(), starts the request, waits, empties the window with
- * pmap_qremove() and gives the pbuf back.  The windows are allocated once, at boot, and never mapped
- * while the pbuf is free: a stale pointer into one faults.
+ * pmap_qremove() and gives the pbuf back.  The windows are allocated once, at boot, and never
+ * mapped while the pbuf is free: a stale pointer into one faults.
  *
- * A holder waits for nothing but its own request, so every wait here ends: who holds a pbuf asks for no
- * other, for no memory and for no lock that a sleeper in getpbuf() may hold.
+ * A holder waits for nothing but its own request, so every wait here ends: who holds a pbuf asks
+ * for no other, for no memory and for no lock that a sleeper in getpbuf() may hold.
  *
- * The number of pbufs bounds how many requests the pagers keep in flight; it grows with memory, for on
- * a small machine 128 KiB in flight is a good part of all pages there are.
+ * The number of pbufs bounds how many requests the pagers keep in flight; it grows with memory, for
+ * on a small machine 128 KiB in flight is a good part of all pages there are.
  *
  * Lock: pbuf_lock (spin) guards the free lists and counts.
  */

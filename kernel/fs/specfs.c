@@ -2,15 +2,17 @@
 /*
  * Disks as vnodes.
  *
- * A mounted filesystem, the metadata cache and the pagers reach a disk through its vnode: VOP_STRATEGY
- * of it hands a buf to the disk layer, and (vnode, block) names a block in the cache.  There is one vnode
- * per disk, found through dk_vnode and made when first asked for.
+ * A mounted filesystem, the metadata cache and the pagers reach a disk through its vnode:
+ * VOP_STRATEGY of it hands a buf to the disk layer, and (vnode, block) names a block in the cache.
+ * There is one vnode per disk, found through dk_vnode and made when first asked for.
  *
  * Reading a disk as a file goes straight to the disk through a buffer of its own, not through the
- * metadata cache: that cache belongs to the filesystem mounted there, which alone knows in which block
- * size it reads, and it promises no coherence to anybody else (DESIGN 6).  Nobody maps a disk.
+ * metadata cache: that cache belongs to the filesystem mounted there, which alone knows in which
+ * block size it reads, and it promises no coherence to anybody else (DESIGN 6).  Nobody maps a
+ * disk.
  *
- * Lock: vnode_list_lock guards dk_vnode, with the same protocol as any filesystem's table of vnodes.
+ * Lock: vnode_list_lock guards dk_vnode, with the same protocol as any filesystem's table of
+ * vnodes.
  */
 #include "drivers/disk.h"
 #include "kernel/fs/vnode.h"

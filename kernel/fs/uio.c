@@ -6,10 +6,11 @@
  *	uio_offset				moves forward with it
  *	uio_resid				what is still wanted
  *
- * One loop serves both directions and both kinds of memory; what differs is one copy function.  UIO_NOCOPY moves nothing: the
- * pager's pages are the data, and only the accounts advance.
+ * One loop serves both directions and both kinds of memory; what differs is one copy function.
+ * UIO_NOCOPY moves nothing: the pager's pages are the data, and only the accounts advance.
  *
- * A copy to user memory may fault, and the fault may need any vnode and any page, so callers hold neither (DESIGN 6).
+ * A copy to user memory may fault, and the fault may need any vnode and any page, so callers hold
+ * neither (DESIGN 6).
  */
 #include "kernel/fs/uio.h"
 #include "kernel/amd64/cpu.h"

@@ -9,22 +9,23 @@
  *	               |                                                   v
  *	               +--- vgone ---> dead, in use --- vrele ---> VOP_RECLAIM, memory freed
  *
- * An idle vnode keeps its identity: the filesystem's inode table and the name cache still find it.  It
- * is recycled when there are more vnodes than memory warrants, or when memory is short; then VXLOCK
- * keeps everybody away while VOP_RECLAIM takes it out of the filesystem's table and cache_purge() out
- * of the name cache.  After that nobody can reach it, and its memory goes.
+ * An idle vnode keeps its identity: the filesystem's inode table and the name cache still find it.
+ * It is recycled when there are more vnodes than memory warrants, or when memory is short; then
+ * VXLOCK keeps everybody away while VOP_RECLAIM takes it out of the filesystem's table and
+ * cache_purge() out of the name cache.  After that nobody can reach it, and its memory goes.
  *
- * A vnode whose object still exists is never idle, for an object holds a reference, also in the object
- * cache.  So recycling never meets pages.
+ * A vnode whose object still exists is never idle, for an object holds a reference, also in the
+ * object cache.  So recycling never meets pages.
  *
- * VOP_INACTIVE runs once for each period of use: VUSED is set with every reference taken and cleared
- * before the operation runs, so a user who comes and goes while it runs causes another run.
+ * VOP_INACTIVE runs once for each period of use: VUSED is set with every reference taken and
+ * cleared before the operation runs, so a user who comes and goes while it runs causes another run.
  *
- * Locks: vnode_list_lock (spin) guards counts, flags and lists and is never held across a sleep.  v_lock
- * is taken before it.  A vnode that is being recycled has no users, so nobody waits for its v_lock.
+ * Locks: vnode_list_lock (spin) guards counts, flags and lists and is never held across a sleep.
+ * v_lock is taken before it.  A vnode that is being recycled has no users, so nobody waits for its
+ * v_lock.
  *
- * Why memory is really freed, where BSD kept vnodes for ever: with 8 MiB a burst of lookups must not
- * cost memory for good.  The price is the rule at vget(): hold what keeps the vnode alive.
+ * Why memory is really freed, where BSD kept vnodes for ever: with 8 MiB a burst of lookups must
+ * not cost memory for good.  The price is the rule at vget(): hold what keeps the vnode alive.
  */
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
@@ -265,10 +266,10 @@ vput(struct vnode *vp)
  * => VXLOCK set by us, so nobody else does it; unlocked.  Sleeps for v_lock if it is in use.
  */
 static void
-vnode_detach(struct vnode *vp)
+vnode_detach(struct vnode *vp, bool in_use)
 {
 	VOP_LOCK(vp, LK_EXCLUSIVE);
-	if (vp->v_usecount > 0 && vp->v_op->inactive != NULL)
+	if (in_use && vp->v_op->inactive != NULL)
 		VOP_INACTIVE(vp);
 	cache_purge(vp);
 	if (vp->v_op->reclaim != NULL)
@@ -304,7 +305,7 @@ vgone(struct vnode *vp)
 	}
 	vp->v_flag |= VXLOCK;
 	spin_unlock(&vnode_list_lock);
-	vnode_detach(vp);
+	vnode_detach(vp, true);
 }
 
 /*
@@ -324,7 +325,7 @@ vnode_recycle(struct vnode *vp)
 	vp->v_flag = (vp->v_flag & ~VONFREE) | VXLOCK;
 	vnodes.count--;
 	spin_unlock(&vnode_list_lock);
-	vnode_detach(vp);
+	vnode_detach(vp, false);
 	kfree(vp, &M_VNODE);
 	return (true);
 }

@@ -2,16 +2,17 @@
 /*
  * printf.
  *
- * vformat() reads one conversion at a time into a `struct spec` and hands it to the function for its kind; each
- * ends in emit_field(), the only place that knows about padding:
+ * vformat() reads one conversion at a time into a `struct spec` and hands it to the function for
+ * its kind; each ends in emit_field(), the only place that knows about padding:
  *
  *	|<-------- width -------->|
- *	[spaces] prefix zeros digits		right-adjusted; with '0' the spaces are zeros after the prefix
+ *	[spaces] prefix zeros digits	right-adjusted; '0': zeros after the prefix instead
  *	prefix zeros digits [spaces]		with '-'
  *
- * Output to the console is gathered in a small buffer on the stack and written in pieces, so that the console's
- * lock is taken once per line and not once per character.  Nothing here allocates or sleeps, so printf works
- * in interrupts and in a panic.  An unknown conversion is printed as it stands.
+ * Output to the console is gathered in a small buffer on the stack and written in pieces, so that
+ * the console's lock is taken once per line and not once per character.  Nothing here allocates or
+ * sleeps, so printf works in interrupts and in a panic.  An unknown conversion is printed as it
+ * stands.
  */
 #include "kernel/lib/printf.h"
 
@@ -48,7 +49,8 @@ emit_repeated(struct sink *out, char c, int n)
 }
 
 static void
-emit_field(struct sink *out, const struct spec *sp, const char *prefix, int zeros, const char *text, int len)
+emit_field(struct sink *out, const struct spec *sp, const char *prefix, int zeros, const char *text,
+    int len)
 {
 	int prefix_len = (int)strlen(prefix);
 	int pad = sp->width - prefix_len - zeros - len;
@@ -208,7 +210,10 @@ parse_length(const char *fmt, struct spec *sp)
 	}
 }
 
-/* Parse what follows a '%' up to and with the conversion letter; returns the first character behind it. */
+/*
+ * Parse what follows a '%' up to and with the conversion letter; returns the first character behind
+ * it.
+ */
 static const char *
 parse_spec(const char *fmt, struct spec *sp, struct args *args)
 {
@@ -292,7 +297,7 @@ vformat(void (*put)(void *arg, char c), void *arg, const char *fmt, va_list ap)
 /* ---- into a string ---- */
 
 struct string_sink {
-	char	*next, *last;		/* last: where the NUL must go at the latest; NULL: no room at all */
+	char	*next, *last; /* last: where the NUL must go at the latest; NULL: no room at all */
 };
 
 static void

@@ -7,8 +7,9 @@
  *	if (ratelimit_pass(&rl, clock_ns(), &missed))
  *		printf("...");
  *
- * Up to `burst` messages pass in each period of `seconds`; the first one of a later period is told how many were held back.
- * Two CPUs at once may let one message more or less through: good enough for messages, and no lock is needed.
+ * Up to `burst` messages pass in each period of `seconds`; the first one of a later period is told
+ * how many were held back. Two CPUs at once may let one message more or less through: good enough
+ * for messages, and no lock is needed.
  */
 #ifndef KERNEL_LIB_RATELIMIT_H
 #define KERNEL_LIB_RATELIMIT_H

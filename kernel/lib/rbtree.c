@@ -2,17 +2,22 @@
 /*
  * Red-black trees.
  *
- * The rules: a red node has black children; every way from a node down to a missing child passes the same number
- * of black nodes; the root is black.  So no way down is more than twice as long as another.
+ * The rules: a red node has black children; every way from a node down to a missing child passes
+ * the same number of black nodes; the root is black.  So no way down is more than twice as long as
+ * another.
  *
- * Left and right are child[0] and child[1], and each mirrored pair of cases is one case with a `side`.  Missing
- * children are NULL and count as black.
+ * Left and right are child[0] and child[1], and each mirrored pair of cases is one case with a
+ * `side`.  Missing children are NULL and count as black.
  *
  *	       p                    c
- *	     /   \   rotate(p, 0)  / \		rotate(p, side) moves p down to `side` and lifts its child
- *	    A     c  ---------->  p   C		on the other side, here c; the order A p B c C stays, so a
- *	         / \             / \		summary of the whole subtree stays, too: only p and c have
- *	        B   C           A   B		to be augmented anew.
+ *	     /   \   rotate(p, 0)  / \
+ *	    A     c  ---------->  p   C
+ *	         / \             / \
+ *	        B   C           A   B
+ *
+ * rotate(p, side) moves p down to `side` and lifts its child on the other side, here c.  The order
+ * A p B c C stays, so a summary of the whole subtree stays, too: only p and c have to be augmented
+ * anew.
  *
  * Locking is the caller's.
  */
@@ -51,7 +56,8 @@ side_of(const struct rb_node *n, const struct rb_node *parent)
 
 /* Let whatever pointed to `old` (its parent or the root) point to `new`. */
 static void
-replace_child(struct rb_tree *tree, struct rb_node *parent, struct rb_node *old, struct rb_node *new)
+replace_child(struct rb_tree *tree, struct rb_node *parent, struct rb_node *old,
+    struct rb_node *new)
 {
 	if (parent == NULL)
 		tree->root = new;
@@ -86,11 +92,13 @@ rb_augment_path(struct rb_node *node, rb_augment_t augment)
 }
 
 /*
- * The new node is red: only "a red node has black children" may be broken, between it and its parent.  A red
- * uncle is recoloured, which moves the trouble two levels up; a black uncle ends it with one or two rotations.
+ * The new node is red: only "a red node has black children" may be broken, between it and its
+ * parent.  A red uncle is recoloured, which moves the trouble two levels up; a black uncle ends it
+ * with one or two rotations.
  */
 void
-rb_insert(struct rb_tree *tree, struct rb_node *parent, int side, struct rb_node *node, rb_augment_t augment)
+rb_insert(struct rb_tree *tree, struct rb_node *parent, int side, struct rb_node *node,
+    rb_augment_t augment)
 {
 	node->child[0] = node->child[1] = NULL;
 	node->parent_color = (uintptr_t)parent | 1;
@@ -101,7 +109,7 @@ rb_insert(struct rb_tree *tree, struct rb_node *parent, int side, struct rb_node
 	rb_augment_path(node, augment);
 
 	while (is_red(parent = rb_parent(node))) {
-		struct rb_node *grand = rb_parent(parent);	/* exists: the root is never red here */
+		struct rb_node *grand = rb_parent(parent); /* exists: the root is never red here */
 		int pside = side_of(parent, grand);
 		struct rb_node *uncle = grand->child[!pside];
 
@@ -125,15 +133,17 @@ rb_insert(struct rb_tree *tree, struct rb_node *parent, int side, struct rb_node
 }
 
 /*
- * A black node has gone from the ways below parent->child[side] (which may be NULL): find a red node to blacken
- * in its place, or move the shortage one level up.
+ * A black node has gone from the ways below parent->child[side] (which may be NULL): find a red
+ * node to blacken in its place, or move the shortage one level up.
  */
 static void
-refill_black(struct rb_tree *tree, struct rb_node *node, struct rb_node *parent, rb_augment_t augment)
+refill_black(struct rb_tree *tree, struct rb_node *node, struct rb_node *parent,
+    rb_augment_t augment)
 {
 	while (parent != NULL && !is_red(node)) {
 		int side = side_of(node, parent);
-		struct rb_node *sib = parent->child[!side];	/* exists: its side has a black node more */
+		/* exists: its side has a black node more */
+		struct rb_node *sib = parent->child[!side];
 
 		if (is_red(sib)) {
 			set_black(sib);
@@ -168,8 +178,8 @@ refill_black(struct rb_tree *tree, struct rb_node *node, struct rb_node *parent,
 }
 
 /*
- * A node with two children first gives its place (and colour) to its successor, which has no smaller child; so
- * what really goes is a place with at most one child.
+ * A node with two children first gives its place (and colour) to its successor, which has no
+ * smaller child; so what really goes is a place with at most one child.
  */
 void
 rb_remove(struct rb_tree *tree, struct rb_node *node, rb_augment_t augment)
@@ -234,7 +244,10 @@ rb_last(const struct rb_tree *tree)
 	return (outermost(tree, 1));
 }
 
-/* The neighbour in order: the near end of the subtree on that side, or the first ancestor that we are before. */
+/*
+ * The neighbour in order: the near end of the subtree on that side, or the first ancestor that we
+ * are before.
+ */
 static struct rb_node *
 neighbour(const struct rb_node *node, int side)
 {

@@ -2,14 +2,14 @@
 /*
  * Strings and memory.
  *
- * The compiler emits calls to memcpy, memmove, memset and memcmp by itself, so they must exist even though the
- * kernel is freestanding; and it recognises the loops below as what they are, so a naive memset would be
- * compiled into a call of memset.  The big ones are therefore written with string instructions, and the small
- * loops carry an empty asm (OPAQUE) that hides the pattern.
+ * The compiler emits calls to memcpy, memmove, memset and memcmp by itself, so they must exist even
+ * though the kernel is freestanding; and it recognises the loops below as what they are, so a naive
+ * memset would be compiled into a call of memset.  The big ones are therefore written with string
+ * instructions, and the small loops carry an empty asm (OPAQUE) that hides the pattern.
  *
- * Why string instructions: on real CPUs `rep movsq` moves whole cache lines in microcode; under emulation each
- * iteration counts as one instruction, where a loop would count a load, a store and its own arithmetic.  Both
- * agree on 64-bit units, so bytes are only used for the last few.
+ * Why string instructions: on real CPUs `rep movsq` moves whole cache lines in microcode; under
+ * emulation each iteration counts as one instruction, where a loop would count a load, a store and
+ * its own arithmetic.  Both agree on 64-bit units, so bytes are only used for the last few.
  *
  * No SSE: the kernel does not save those registers.
  */
@@ -54,7 +54,8 @@ memcpy(void *restrict dst, const void *restrict src, size_t len)
 /*
  * Copy between areas that may overlap.
  *
- * Copying upwards is right unless dst lies inside [src, src + len); the unsigned difference tests just that.
+ * Copying upwards is right unless dst lies inside [src, src + len); the unsigned difference tests
+ * just that.
  */
 void *
 memmove(void *dst, const void *src, size_t len)
@@ -244,7 +245,8 @@ strtou64(const char *s, const char **end, int base)
 	uint64_t value = 0;
 	bool any = false;
 
-	if ((base == 0 || base == 16) && p[0] == '0' && (p[1] | 0x20) == 'x' && digit_value(p[2]) < 16) {
+	if ((base == 0 || base == 16) && p[0] == '0' && (p[1] | 0x20) == 'x' &&
+	    digit_value(p[2]) < 16) {
 		p += 2;
 		base = 16;
 	} else if (base == 0) {
@@ -267,8 +269,9 @@ strtou64(const char *s, const char **end, int base)
 }
 
 /*
- * Shell-style match without recursion: on a mismatch, let the last star swallow one character more.  Earlier
- * stars need no second thought, since whatever a later one can match does not depend on them.
+ * Shell-style match without recursion: on a mismatch, let the last star swallow one character more.
+ * Earlier stars need no second thought, since whatever a later one can match does not depend on
+ * them.
  */
 bool
 glob_match(const char *pattern, const char *s)

@@ -320,6 +320,8 @@ def build_bench(out):
         host = os.path.join(scratch, "root")
         os.makedirs(os.path.join(host, "b"))
         write_sparse(os.path.join(host, "b", "small"), "/b/small", 64 * KIB, [(0, 64 * KIB)])
+        write_sparse(os.path.join(host, "b", "mib"), "/b/mib", MIB, [(0, MIB)])
+        write_sparse(os.path.join(host, "b", "sparse"), "/b/sparse", 6 * GIB, [(0, 64 * KIB), (6 * GIB - MIB, MIB)])
         contig, frag = os.path.join(scratch, "contig"), os.path.join(scratch, "frag")
         write_sparse(contig, "/b/contig", size, [(0, size)])
         write_sparse(frag, "/b/frag", size, [(0, size)])

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Buffers, the metadata cache and the pbuf pools, over a disk made of nothing: its blocks hold their own
- * numbers, and its completions come when the test says so.
+ * Buffers, the metadata cache and the pbuf pools, over a disk made of nothing: its blocks hold
+ * their own numbers, and its completions come when the test says so.
  */
 #include "drivers/disk.h"
 #include "kernel/fs/buf.h"
@@ -13,7 +13,8 @@
 
 static MALLOC_DEFINE(M_TBIO, "bio tests");
 
-#define BLOCK		(64 * KiB)
+#define BLOCK		(4 * KiB)	/* small, for the largest block ever seen sets the cache's least size */
+#define BLOCKS_MANY	8192ul		/* no test takes so many */
 #define SECTORS		(BLOCK / DEV_BSIZE)
 #define FAKE_BLOCKS	65536ul
 
@@ -240,7 +241,7 @@ KTEST(bio, cache_stays_within_its_bound_and_keeps_what_is_used)
 	bio_get_stats(&st);
 	blocks = st.bytes_max / BLOCK;
 	CHECK(blocks >= 16);
-	if (blocks > 1024) {
+	if (blocks > BLOCKS_MANY) {
 		fake_close(vp);
 		ktest_skip("the cache may hold %lu MiB here", st.bytes_max / MiB);
 		return;
@@ -278,7 +279,7 @@ KTEST(bio, one_reader_gets_through_when_all_buffers_are_busy)
 	read_block(vp, 0);
 	bio_get_stats(&st);
 	blocks = st.bytes_max / BLOCK;
-	if (blocks > 256) {
+	if (blocks > BLOCKS_MANY) {
 		fake_close(vp);
 		ktest_skip("the cache may hold %lu MiB here", st.bytes_max / MiB);
 		return;
@@ -336,13 +337,13 @@ KTEST(bio, one_vnode_per_disk)
 
 KTEST(bio, segments_cover_the_data_once)
 {
-	struct phys_seg segs[BLOCK / PAGE_SIZE + 1];
-	char *data = kmalloc(BLOCK, &M_TBIO, M_WAITOK);
-	size_t off = 12, sum = 0;
+	struct phys_seg segs[17];
+	size_t size = 16 * PAGE_SIZE, off = 12, sum = 0;
+	char *data = kmalloc(size, &M_TBIO, M_WAITOK);
 	struct buf b;
 	int n;
 
-	buf_init(&b, NULL, 0, data + off, BLOCK - 2 * off, B_READ);
+	buf_init(&b, NULL, 0, data + off, size - 2 * off, B_READ);
 	n = buf_segments(&b, segs, nitems(segs));
 	CHECK(n > 0);
 	for (int i = 0; i < n; i++) {

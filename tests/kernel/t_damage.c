@@ -2,11 +2,11 @@
 /*
  * Damaged volumes.
  *
- * Suite `damage` has two halves.  The first feeds the validators superblocks, descriptors, inodes and
- * directory entries that are wrong in one place each, in memory.  The second walks whatever volume the
- * first disk holds: every directory, every name, every block, every file, as far as the walk's own bounds
- * allow.  It must end, whatever is there; the host makes the damaged volumes (tests/host/damage.py) and
- * says on the command line, as damage=WORD, what it expects:
+ * Suite `damage` has two halves.  The first feeds the validators superblocks, descriptors, inodes
+ * and directory entries that are wrong in one place each, in memory.  The second walks whatever
+ * volume the first disk holds: every directory, every name, every block, every file, as far as the
+ * walk's own bounds allow.  It must end, whatever is there; the host makes the damaged volumes
+ * (tests/host/damage.py) and says on the command line, as damage=WORD, what it expects:
  *
  *	refuse	mounting fails			errors	mounting fails, or the walk meets an error
  *	none, readonly	no error at all		any	the kernel survives
@@ -283,6 +283,12 @@ KTEST(damage, directory_entries_are_checked)
 	try_entry(em, 0, ENTRY(12, 16, 5), "he/lo", "slash");
 	try_entry(em, 0, ENTRY(12, 16, 6), "hello", "NUL");
 	try_entry(em, 1020, ENTRY(12, 16, 5), NULL, "does not fit");
+	em->em_bsize = 65536;			/* whose length does not fit into 16 bits */
+	try_entry(em, 0, ENTRY(0, 0, 0), NULL, NULL);
+	try_entry(em, 0, ENTRY(12, 0xffff, 5), "hello", NULL);
+	try_entry(em, 4, ENTRY(12, 0xffff, 5), "hello", "longer than the rest");
+	try_entry(em, 4, ENTRY(12, 0xfffc, 5), "hello", NULL);
+	em->em_bsize = 1024;
 	em->em_incompat = 0;
 	try_entry(em, 0, ENTRY(12, 16, 5), "hello", "name of impossible length");	/* file_type is a length here */
 	free_mount(em);

@@ -25,10 +25,12 @@ fmt(const char *format, ...)
 KTEST(lib, printf_integers)
 {
 	CHECK_STR(fmt("%d %i %u", -5, 0, 4000000000u), "-5 0 4000000000");
-	CHECK_STR(fmt("%ld %lu", INT64_MIN, UINT64_MAX), "-9223372036854775808 18446744073709551615");
+	CHECK_STR(fmt("%ld %lu", INT64_MIN, UINT64_MAX),
+	    "-9223372036854775808 18446744073709551615");
 	CHECK_STR(fmt("%x %X %o", 0xbeef, 0xbeef, 8), "beef BEEF 10");
 	CHECK_STR(fmt("%hhd %hd %hhu", -1, -1, 255), "-1 -1 255");
-	CHECK_STR(fmt("%lld %zu %td %jx", -1ll, (size_t)7, (ptrdiff_t)-2, (uintmax_t)255), "-1 7 -2 ff");
+	CHECK_STR(fmt("%lld %zu %td %jx", -1ll, (size_t)7, (ptrdiff_t)-2, (uintmax_t)255),
+	    "-1 7 -2 ff");
 	CHECK_STR(fmt("%#x %#o %#x", 255, 8, 0), "0xff 010 0");
 	CHECK_STR(fmt("%p", (void *)0x1000), "0x1000");
 }
@@ -46,7 +48,8 @@ KTEST(lib, printf_width_precision_flags)
 
 KTEST(lib, printf_strings)
 {
-	static const char open_end[3] = { 'a', 'b', 'c' };		/* no NUL: precision must stop the scan */
+	/* no NUL: precision must stop the scan */
+	static const char open_end[3] = { 'a', 'b', 'c' };
 
 	CHECK_STR(fmt("%s|%5s|%-5s|%c|%%", "ab", "ab", "ab", 'z'), "ab|   ab|ab   |z|%");
 	CHECK_STR(fmt("%.3s", open_end), "abc");
@@ -68,32 +71,60 @@ KTEST(lib, snprintf_cuts_and_counts)
 
 /* ---- strings and memory ---- */
 
-KTEST(lib, memory_functions_at_every_alignment)
+#define AREA	96
+
+static void
+pattern(uint8_t *buf, unsigned salt)
 {
-	uint8_t buf[96], ref[96];
+	for (unsigned i = 0; i < AREA; i++)
+		buf[i] = (uint8_t)(i * 7 + salt);
+}
+
+/* What memmove() must do, byte by byte and through a copy. */
+static void
+slow_move(uint8_t *buf, unsigned to, unsigned from, unsigned len)
+{
+	uint8_t copy[AREA];
+
+	for (unsigned i = 0; i < len; i++)
+		copy[i] = buf[from + i];
+	for (unsigned i = 0; i < len; i++)
+		buf[to + i] = copy[i];
+}
+
+KTEST(lib, memset_at_every_alignment)
+{
+	uint8_t buf[AREA], want[AREA];
 
 	for (unsigned off = 0; off < 16; off++)
 		for (unsigned len = 0; len < 40; len++) {
-			for (unsigned i = 0; i < sizeof(buf); i++)
-				buf[i] = ref[i] = (uint8_t)(i * 7 + len);
-			memset(buf + off, 0x5a, len);
+			pattern(buf, len);
+			pattern(want, len);
+			memset(buf + off, 0x15a, len);
 			for (unsigned i = 0; i < len; i++)
-				ref[off + i] = 0x5a;
-			memmove(buf + 20, buf + off, len);
-			for (unsigned i = len; off < 20 && i-- > 0; )
-				ref[20 + i] = ref[off + i];
-			if (!CHECK(memcmp(buf, ref, sizeof(buf)) == 0))
+				want[off + i] = 0x5a;
+			if (!CHECK_EQ(memcmp(buf, want, AREA), 0))
 				return;
-			memmove(buf + off, buf + 20, len);
-			for (unsigned i = 0; i < len; i++)
-				ref[off + i] = ref[20 + i];
-			memcpy(buf + 60 - off, buf + off, MIN(len, 36u));
-			for (unsigned i = 0; i < MIN(len, 36u) && off < 12; i++)
-				ref[60 - off + i] = ref[off + i];
-			for (unsigned i = 0; off < 12 && i < sizeof(buf); i++)
-				if (!CHECK_EQ(buf[i], ref[i]))
-					return;
 		}
+}
+
+KTEST(lib, memmove_and_memcpy_at_every_alignment_and_overlap)
+{
+	uint8_t buf[AREA], want[AREA];
+
+	for (unsigned from = 0; from < 48; from++)
+		for (unsigned to = 0; to < 48; to += 1 + from % 3)
+			for (unsigned len = 0; len <= 48; len += 1 + to % 5) {
+				pattern(buf, len);
+				pattern(want, len);
+				slow_move(want, to, from, len);
+				if (from + len <= to || to + len <= from)
+					memcpy(buf + to, buf + from, len);
+				else
+					memmove(buf + to, buf + from, len);
+				if (!CHECK_EQ(memcmp(buf, want, AREA), 0))
+					return;
+			}
 }
 
 KTEST(lib, memcmp_orders_by_first_difference)
@@ -158,14 +189,15 @@ KTEST(lib, glob)
 		{ "*", "", true }, { "", "", true }, { "", "a", false }, { "a", "", false },
 		{ "pager.*", "pager.one", true }, { "pager.*", "pmap.one", false },
 		{ "a*b*c", "aXbbYc", true }, { "a*b*c", "aXbbY", false }, { "*ab", "aab", true },
-		{ "?", "x", true }, { "?", "", false }, { "a?c", "abc", true }, { "**x", "x", true },
+		{ "?", "x", true }, { "?", "", false }, { "a?c", "abc", true },
+		{ "**x", "x", true },
 		{ "*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaa", false },
 	};
 
 	for (size_t i = 0; i < nitems(cases); i++)
 		if (glob_match(cases[i].pattern, cases[i].s) != cases[i].match)
-			ktest_fail(__FILE__, __LINE__, "glob_match(\"%s\", \"%s\") is not %d", cases[i].pattern,
-			    cases[i].s, cases[i].match);
+			ktest_fail(__FILE__, __LINE__, "glob_match(\"%s\", \"%s\") is not %d",
+			    cases[i].pattern, cases[i].s, cases[i].match);
 }
 
 KTEST(lib, errno_names)
@@ -254,7 +286,8 @@ tree_equals(const struct rb_tree *tree, struct item *items)
 		last = node;
 		node = rb_next(node);
 	}
-	return (node == NULL && rb_last(tree) == last && rb_check(tree) == n && summaries_right(tree->root));
+	return (node == NULL && rb_last(tree) == last && rb_check(tree) == n &&
+	    summaries_right(tree->root));
 }
 
 KTEST(lib, rbtree_10000_random_operations)
@@ -312,7 +345,7 @@ KTEST(lib, rbtree_check_sees_damage)
 	for (unsigned i = 0; i < 3; i++)
 		item_insert(&tree, &items[i]);
 	CHECK_EQ(rb_check(&tree), 3);
-	items[0].node.parent_color &= ~1ul;			/* one leaf black: unequal black heights */
+	items[0].node.parent_color &= ~1ul;	/* one leaf black: unequal black heights */
 	CHECK_EQ(rb_check(&tree), -1);
 	items[0].node.parent_color |= 1;
 	items[2].node.parent_color = 1;				/* wrong parent */

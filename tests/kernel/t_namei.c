@@ -113,6 +113,32 @@ KTEST(namei, symbolic_links)
 	}
 }
 
+/* "/t" and n times "/dirlink/../..", which comes back to /t each time, then "/seq". */
+static void
+many_links(char *path, int n)
+{
+	size_t len = strlcpy(path, "/t", PATH_MAX + 1);
+
+	while (n-- > 0)
+		len += strlcpy(path + len, "/dirlink/../..", PATH_MAX + 1 - len);
+	strlcpy(path + len, "/seq", PATH_MAX + 1 - len);
+}
+
+KTEST(namei, forty_links_are_followed_and_no_more)
+{
+	char *path;
+
+	TESTFILES_OR_SKIP();
+	path = kmalloc(PATH_MAX + 1, &M_TNAMEI, M_WAITOK);
+	many_links(path, 2);
+	CHECK_ERROR(path, 0);
+	many_links(path, 40);
+	CHECK_ERROR(path, 0);
+	many_links(path, 41);
+	CHECK_ERROR(path, ELOOP);
+	kfree(path, &M_TNAMEI);
+}
+
 KTEST(namei, limits)
 {
 	char *path;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The pmap of user address spaces: entering, removing, restricting, the modified and referenced bits as the processor
- * sets them, and nothing left behind.
+ * The pmap of user address spaces: entering, removing, restricting, the modified and referenced
+ * bits as the processor sets them, and nothing left behind.
  *
- * The tests load a pmap of their own (loaded_begin) with interrupts off, so that no switch can hide a stale TLB entry, and touch user
- * addresses through user_copy(), which turns a fault into EFAULT.  Nobody serves these faults: the thread has no vmspace.
+ * The tests load a pmap of their own (loaded_begin) with interrupts off, so that no switch can hide
+ * a stale TLB entry, and touch user addresses through user_copy(), which turns a fault into EFAULT.
+ * Nobody serves these faults: the thread has no vmspace.
  */
 #include "tests/kernel/t_pmap.h"
 
@@ -86,7 +87,8 @@ word_of(struct vm_page *m)
 }
 
 static void
-enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot, vm_prot_t access, int flags)
+enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot, vm_prot_t access,
+    int flags)
 {
 	CHECK_EQ(pmap_enter(pmap, va, m, prot, access, flags), KERN_SUCCESS);
 }
@@ -152,7 +154,7 @@ KTEST(pmap, same_page_changes_rights)
 	CHECK_EQ(poke(VA(0), 3), EFAULT);
 	loaded_end();
 	CHECK_EQ(word_of(m), 2);
-	CHECK(pmap_is_modified(m));			/* the write is not forgotten with the right */
+	CHECK(pmap_is_modified(m));	/* the write is not forgotten with the right */
 	CHECK_EQ(pmap.resident_count, 1);
 	CHECK_EQ(pmap_page_mapping_count(m), 1);
 	enter(&pmap, VA(0), m, VM_PROT_ALL, READ, 0);
@@ -193,9 +195,13 @@ KTEST(pmap, another_page_replaces)
 
 KTEST(pmap, remove_ranges_over_holes_and_tables)
 {
-	/* First and last page of tables, of directories, a hole of a whole gigabyte, the lowest and the highest page. */
+	/*
+	 * First and last page of tables, of directories, a hole of a whole gigabyte, the lowest and
+	 * the highest page.
+	 */
 	static const vm_offset_t va[] = {
-		VM_USER_MIN, 0x1ff000, 0x200000, 0x3ffff000, 0x40000000, 0xc0000000, 0x7fffffe000, 0x7ffffff000,
+		VM_USER_MIN, 0x1ff000, 0x200000, 0x3ffff000, 0x40000000, 0xc0000000, 0x7fffffe000,
+		0x7ffffff000,
 		0x8000000000, VM_USER_MAX - PAGE_SIZE
 	};
 	enum { N = nitems(va) };
@@ -237,14 +243,14 @@ KTEST(pmap, protect_a_range)
 	pmap_protect(&pmap, VA(511), VA(514), READ);
 	for (int i = 0; i < N; i++)
 		CHECK_EQ(poke(VA(510 + i), 7), i >= 1 && i < 4 ? EFAULT : 0);
-	pmap_protect(&pmap, VA(511), VA(512), VM_PROT_ALL);		/* never gives rights back */
+	pmap_protect(&pmap, VA(511), VA(512), VM_PROT_ALL);	/* never gives rights back */
 	CHECK_EQ(poke(VA(511), 7), EFAULT);
 	pmap_protect(&pmap, VA(514), VA(515), VM_PROT_NONE);
 	CHECK_EQ(peek(VA(514), &value), EFAULT);
 	loaded_end();
 	CHECK(pmap_mapped(&pmap, VA(510), &prot) && prot == VM_PROT_ALL);
 	CHECK(pmap_mapped(&pmap, VA(511), &prot) && prot == READ);
-	CHECK(pmap_is_modified(m[1]));					/* protection does not lose the bit */
+	CHECK(pmap_is_modified(m[1]));	/* protection does not lose the bit */
 	CHECK_EQ(pmap.resident_count, N - 1);
 	pmap_remove(&pmap, VA(510), VA(516));
 	for (int i = 0; i < N; i++)
@@ -263,13 +269,15 @@ KTEST(pmap, runs)
 	test_pages(m, N, 0);
 	memcpy(run, m, sizeof(run));
 	CHECK_EQ(pmap_pinit(&pmap), 0);
-	CHECK_EQ(pmap_enter_run(&pmap, VA(508), run, N, READ), 0);	/* no page table: costs nothing, does nothing */
+	/* no page table: costs nothing, does nothing */
+	CHECK_EQ(pmap_enter_run(&pmap, VA(508), run, N, READ), 0);
 	CHECK(!pmap_enter_quick(&pmap, VA(508), m[0], READ));
 	enter(&pmap, VA(510), m[2], READ, READ, 0);
 	run[1] = NULL;
-	CHECK_EQ(pmap_enter_run(&pmap, VA(508), run, N, RW), 2);	/* 0 and 3: 1 is NULL, 2 is there, 4.. has no table */
+	/* 0 and 3: 1 is NULL, 2 is there, 4.. has no table */
+	CHECK_EQ(pmap_enter_run(&pmap, VA(508), run, N, RW), 2);
 	CHECK(pmap_mapped(&pmap, VA(508), &prot) && prot == READ);	/* never writable */
-	CHECK(!(pte_of(&pmap, VA(508)) & PG_A));			/* nobody asked for it yet */
+	CHECK(!(pte_of(&pmap, VA(508)) & PG_A));	/* nobody asked for it yet */
 	enter(&pmap, VA(515), m[7], READ, READ, 0);
 	CHECK_EQ(pmap_enter_run(&pmap, VA(508), run, N, READ), 3);	/* 4, 5, 6 */
 	CHECK(pmap_enter_quick(&pmap, VA(509), m[1], READ));
@@ -302,7 +310,11 @@ KTEST(pmap, wired_mappings_are_counted)
 	CHECK_EQ(pmap.resident_count, 3);
 	pmap_remove_all(m[2]);
 	CHECK_EQ(pmap.wired_count, 0);
+	enter(&pmap, VA(0), m[0], RW, READ, PMAP_WIRED);
+	enter(&pmap, VA(0), m[1], RW, READ, PMAP_WIRED);	/* replaced by another wired one */
+	CHECK_EQ(pmap.wired_count, 1);
 	pmap_remove(&pmap, VA(0), VA(3));
+	CHECK_EQ(pmap.wired_count, 0);
 	pmap_release(&pmap);
 	test_pages_free(m, 3);
 }
@@ -321,7 +333,7 @@ struct crowd {
 static vm_offset_t
 place(int i)
 {
-	return (VA(0) + (vm_offset_t)i * 3 * 512 * PAGE_SIZE);		/* each in a page table of its own */
+	return (VA(0) + (vm_offset_t)i * 3 * 512 * PAGE_SIZE); /* each in a page table of its own */
 }
 
 static void
@@ -489,7 +501,7 @@ KTEST(pmap, empty_tables_are_bounded_and_released)
 	free_wide = vm_free_count();
 	CHECK(pmap.ptp_count >= 60);
 	CHECK(free_before - free_wide >= 60);
-	pmap_remove_all(m);				/* page by page: no caller who could tidy up afterwards */
+	pmap_remove_all(m);	/* page by page: no caller who could tidy up afterwards */
 	CHECK(pmap.ptp_count <= 16);
 	CHECK(vm_free_count() >= free_wide + 44);
 	for (int i = 0; i < 60; i++) {			/* one at a time */
@@ -536,7 +548,8 @@ static struct {
 static vm_offset_t
 model_va(int i)
 {
-	return (VA(480) + (i % 64) * PAGE_SIZE + (vm_offset_t)(i / 64) * GiB);	/* two directories, three tables */
+	/* two directories, three tables */
+	return (VA(480) + (i % 64) * PAGE_SIZE + (vm_offset_t)(i / 64) * GiB);
 }
 
 static bool
@@ -550,7 +563,8 @@ model_agrees(struct pmap *pmap, struct vm_page **m)
 
 			if (!CHECK_EQ(mapped, page >= 0))
 				return (false);
-			if (mapped && (!CHECK_EQ(pmap_extract(&pmap[s], model_va(i)), VM_PAGE_TO_PHYS(m[page])) ||
+			if (mapped && (!CHECK_EQ(pmap_extract(&pmap[s], model_va(i)),
+			    VM_PAGE_TO_PHYS(m[page])) ||
 			    !CHECK_EQ((prot & VM_PROT_WRITE) != 0, model[s][i].writable)))
 				return (false);
 		}
@@ -561,7 +575,8 @@ static void
 model_step(struct pmap *pmap, struct vm_page **m)
 {
 	uint64_t r = ktest_random();
-	int s = r % MODEL_PMAPS, i = (r >> 8) % MODEL_VAS, page = (r >> 16) % MODEL_PAGES, kind = (r >> 24) % 16;
+	int s = r % MODEL_PMAPS, i = (r >> 8) % MODEL_VAS, page = (r >> 16) % MODEL_PAGES,
+	    kind = (r >> 24) % 16;
 	int n = MIN((int)(r >> 32) % 24 + 1, MODEL_VAS - i);
 	bool writable = (r >> 40) & 1;
 
@@ -572,7 +587,7 @@ model_step(struct pmap *pmap, struct vm_page **m)
 		return;
 	}
 	if (i < 64)
-		n = MIN(n, 64 - i);				/* addresses are consecutive only so far */
+		n = MIN(n, 64 - i);	/* addresses are consecutive only so far */
 	for (int j = i; kind < 14 && j < i + n; j++) {
 		if (kind < 12)
 			model[s][j].page = -1;
@@ -633,7 +648,8 @@ KTEST(pmap, no_memory_for_a_table_is_reported_and_harmless)
 	int kr;
 
 	if (vm_page_count > GiB / PAGE_SIZE) {
-		ktest_skip("taking all of %lu MiB would take long", vm_page_count * PAGE_SIZE / MiB);
+		ktest_skip("taking all of %lu MiB would take long",
+		    vm_page_count * PAGE_SIZE / MiB);
 		test_pages_free(&m, 1);
 		return;
 	}

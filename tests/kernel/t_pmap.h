@@ -9,7 +9,10 @@
 #include "vm/pmap.h"
 #include "vm/vm_page.h"
 
-/* Wired pages without object, wholly valid, that begin with the given word (the next one, the next + 1, ...). */
+/*
+ * Wired pages without object, wholly valid, that begin with the given word (the next one, the next
+ * + 1, ...).
+ */
 struct vm_page *test_page(uint64_t first_word);
 void test_pages(struct vm_page **m, int n, uint64_t first_word);
 void test_pages_free(struct vm_page **m, int n);	/* checks that nothing maps them */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel's half: windows (pmap_qenter), the rights of the image and the direct map, and that what the processor
- * would find in the tables is what pmap_walk() says.
+ * The kernel's half: windows (pmap_qenter), the rights of the image and the direct map, and that
+ * what the processor would find in the tables is what pmap_walk() says.
  */
 #include "boot/boot_info.h"
 #include "kernel/lib/errno.h"
@@ -49,7 +49,7 @@ KTEST(pmap, qenter_round_trip)
 	}
 	pmap_qremove(va, N);
 	for (int i = 0; i < N; i++)
-		CHECK(!readable(va + i * PAGE_SIZE));		/* each was in the TLB a moment ago */
+		CHECK(!readable(va + i * PAGE_SIZE));	/* each was in the TLB a moment ago */
 	kva_free(va, N * PAGE_SIZE);
 	test_pages_free(m, N);
 }
@@ -85,7 +85,10 @@ KTEST(pmap, qenter_across_a_page_table)
 
 KTEST(pmap, qenter_across_a_gigabyte)
 {
-	/* Far above whatever kva_alloc() hands out, which begins at the bottom; the tables stay for the next run. */
+	/*
+	 * Far above whatever kva_alloc() hands out, which begins at the bottom; the tables stay for
+	 * the next run.
+	 */
 	vm_offset_t edge = KVA_BASE + KVA_SIZE / 2;
 
 	CHECK_OR_RETURN(kva_inuse() < KVA_SIZE / 4);
@@ -111,7 +114,8 @@ KTEST(pmap, window_reused_without_stale_tlb)
 	CHECK(!readable(va + PAGE_SIZE));
 	pmap_kenter(va, VM_PAGE_TO_PHYS(m[3]), PG_NX);		/* read-only */
 	CHECK_EQ(read_word(va), 73);
-	CHECK_EQ(user_copy((void *)va, &(uint64_t){ 1 }, 8), EFAULT);	/* CR0.WP holds in the kernel */
+	/* CR0.WP holds in the kernel */
+	CHECK_EQ(user_copy((void *)va, &(uint64_t){ 1 }, 8), EFAULT);
 	CHECK_EQ(read_word(va), 73);
 	pmap_kremove(va);
 	CHECK(!readable(va));
@@ -158,7 +162,10 @@ KTEST(pmap, zero_and_copy)
 
 /* ---- what the processor would find ---- */
 
-/* A page-table walk written from the processor's manual, knowing nothing of the pmap: entry and its level. */
+/*
+ * A page-table walk written from the processor's manual, knowing nothing of the pmap: entry and its
+ * level.
+ */
 static uint64_t
 hardware_walk(uint64_t cr3, uint64_t va, int *level)
 {
@@ -195,22 +202,24 @@ check_walked(void *arg, vm_offset_t va, pt_entry_t pte)
 
 	walked_count++;
 	if (hardware_walk(walked->pml4_pa, va, &level) != pte || level != 1)
-		ktest_fail(__FILE__, __LINE__, "pmap_foreach says 0x%lx at 0x%lx, the tables say otherwise", pte, va);
+		ktest_fail(__FILE__, __LINE__,
+		    "pmap_foreach says 0x%lx at 0x%lx, the tables say otherwise", pte, va);
 }
 
 KTEST(pmap, walks_agree_with_the_hardware)
 {
 	static const vm_offset_t fixed[] = {
-		0, PAGE_SIZE, VM_USER_MIN, VM_USER_MAX, DMAP_BASE, DMAP_BASE + PAGE_SIZE, DMAP_BASE + 5 * MiB,
-		DMAP_BASE + DMAP_SIZE - PAGE_SIZE, KVA_BASE, KVA_BASE + PAGE_SIZE, KVA_BASE + KVA_SIZE - 1, KERNBASE,
-		UINT64_MAX
+		0, PAGE_SIZE, VM_USER_MIN, VM_USER_MAX, DMAP_BASE, DMAP_BASE + PAGE_SIZE,
+		DMAP_BASE + 5 * MiB, DMAP_BASE + DMAP_SIZE - PAGE_SIZE, KVA_BASE,
+		KVA_BASE + PAGE_SIZE, KVA_BASE + KVA_SIZE - 1, KERNBASE, UINT64_MAX
 	};
 	struct vm_page *m = test_page(0);
 	struct pmap pmap;
 
 	CHECK_EQ(pmap_pinit(&pmap), 0);
 	for (unsigned i = 0; i < 40; i++)
-		CHECK_EQ(pmap_enter(&pmap, VM_USER_MIN + i * 777 * PAGE_SIZE, m, VM_PROT_READ, VM_PROT_NONE, 0), 0);
+		CHECK_EQ(pmap_enter(&pmap, VM_USER_MIN + i * 777 * PAGE_SIZE, m, VM_PROT_READ,
+		    VM_PROT_NONE, 0), 0);
 	for (size_t i = 0; i < nitems(fixed); i++) {
 		check_walk(&kernel_pmap, fixed[i]);
 		check_walk(&pmap, fixed[i]);
@@ -218,7 +227,8 @@ KTEST(pmap, walks_agree_with_the_hardware)
 	for (unsigned i = 0; i < 40 * 777; i += 37)
 		check_walk(&pmap, VM_USER_MIN + i * PAGE_SIZE);
 	for (int i = 0; i < 200; i++)
-		check_walk(&pmap, KERNBASE + ktest_random() % (uint64_t)(kernel_end - kernel_start));
+		check_walk(&pmap,
+		    KERNBASE + ktest_random() % (uint64_t)(kernel_end - kernel_start));
 	for (int i = 0; i < 200; i++)
 		check_walk(&pmap, DMAP_BASE + ktest_random() % (2 * vm_page_count * PAGE_SIZE));
 	walked = &pmap;
@@ -281,7 +291,8 @@ check_leaves(vm_paddr_t table_pa, int level, unsigned first)
 		}
 		leaves++;
 		if ((e & PG_G) == 0 || ((e & PG_RW) != 0 && (e & PG_NX) == 0))
-			ktest_fail(__FILE__, __LINE__, "kernel mapping 0x%lx at level %d", e, level);
+			ktest_fail(__FILE__, __LINE__, "kernel mapping 0x%lx at level %d", e,
+			    level);
 	}
 }
 
@@ -307,7 +318,7 @@ KTEST(pmap, direct_map_shows_all_ram)
 		CHECK(readable((vm_offset_t)PHYS_TO_DMAP(trunc_page(r->base + r->len - 8))));
 	}
 	CHECK(ranges > 0);
-	CHECK(!readable((vm_offset_t)PHYS_TO_DMAP(0xa0000)));		/* the VGA window is a device */
+	CHECK(!readable((vm_offset_t)PHYS_TO_DMAP(0xa0000)));	/* the VGA window is a device */
 	CHECK(!readable((vm_offset_t)PHYS_TO_DMAP(0xfee00000)));	/* so is the local APIC */
 }
 
@@ -336,11 +347,12 @@ KTEST(pmap, user_pmaps_share_the_kernel_half)
 	pmap_qenter(va, &window, 1);
 	check_walk(&pmap, va);
 	for (unsigned i = 0; i < 30; i++)
-		CHECK_EQ(pmap_enter(&pmap, VM_USER_MIN + i * GiB, m, VM_PROT_ALL, VM_PROT_NONE, 0), 0);
+		CHECK_EQ(pmap_enter(&pmap, VM_USER_MIN + i * GiB, m, VM_PROT_ALL, VM_PROT_NONE, 0),
+		    0);
 	pmap_remove(&pmap, 0, VM_USER_MAX);
 	CHECK_EQ(upper_half_sum(&pmap), before);
 	pmap_release(&pmap);
-	CHECK_EQ(upper_half_sum(&kernel_pmap), before);			/* and its end does the kernel no harm */
+	CHECK_EQ(upper_half_sum(&kernel_pmap), before);	/* and its end does the kernel no harm */
 	CHECK_EQ(read_word(va), 78);
 	CHECK_EQ(kernel_pmap.resident_count, 0);
 	pmap_qremove(va, 1);

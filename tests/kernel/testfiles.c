@@ -5,10 +5,10 @@
  *	# comment
  *	name size kind offset:length offset:length ...
  *
- * The pattern: seed = FNV-1a (32 bits) of the path; sector s of the file begins with
- * v = mix64(seed * 0x9E3779B97F4A7C15 + s * 0xD1B54A32D192ED03), and its little-endian 64-bit word i is
- * v ^ (i * 0x0101010101010101).  So every sector of every file differs from all others, and a byte that
- * came from the wrong place is seen.
+ * The pattern: seed = FNV-1a (32 bits) of the path; sector s of the file begins with v = mix64(seed
+ * * 0x9E3779B97F4A7C15 + s * 0xD1B54A32D192ED03), and its little-endian 64-bit word i is v ^ (i *
+ * 0x0101010101010101).  So every sector of every file differs from all others, and a byte that came
+ * from the wrong place is seen.
  */
 #include "tests/kernel/testfiles.h"
 #include "kernel/fs/vnode.h"

@@ -2,9 +2,10 @@
 /*
  * The files of the test volume, as the kernel's tests know them.
  *
- * tests/host/mkimage.py fills the volume and writes down in /t/manifest, for each file, its size and which of
- * its bytes hold the pattern; all others are zero.  So a test can tell what any byte of any file must be
- * without reading it: testfile_expect().  Paths are absolute ("/t/seq"), as the pattern depends on them.
+ * tests/host/mkimage.py fills the volume and writes down in /t/manifest, for each file, its size
+ * and which of its bytes hold the pattern; all others are zero.  So a test can tell what any byte
+ * of any file must be without reading it: testfile_expect().  Paths are absolute ("/t/seq"), as the
+ * pattern depends on them.
  */
 #ifndef TESTS_KERNEL_TESTFILES_H
 #define TESTS_KERNEL_TESTFILES_H

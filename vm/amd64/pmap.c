@@ -2,28 +2,30 @@
 /*
  * pmap: page tables of address spaces.
  *
- * A pmap is a four-level tree of table pages.  Its upper half (slots 256 to 511 of the root) is the same in all pmaps: three
- * entries, copied at birth, which never change (pmap_kern.c).  The lower half is what this file builds:
+ * A pmap is a four-level tree of table pages.  Its upper half (slots 256 to 511 of the root) is the
+ * same in all pmaps: three entries, copied at birth, which never change (pmap_kern.c).  The lower
+ * half is what this file builds:
  *
  *	PML4 ---> PDPT ---> PD ---> PT ---> page m,  and back: m->pv ---> {pmap, va}
  *	        entry: count of     pte: hardware bits, PG_W (wired)
  *	        the table's entries
  *
- * Every entry that points to a table counts, in bits that the processor ignores, how many entries of that table are in
- * use.  So "is this table empty?" needs neither a scan nor the table's vm_page.  An empty table is kept for a while, since
- * what unmaps a page often maps another one there; when more than PMAP_EMPTY_MAX have gathered, all are freed.
+ * Every entry that points to a table counts, in bits that the processor ignores, how many entries
+ * of that table are in use.  So "is this table empty?" needs neither a scan nor the table's
+ * vm_page.  An empty table is kept for a while, since what unmaps a page often maps another one
+ * there; when more than PMAP_EMPTY_MAX have gathered, all are freed.
  *
  * A mapping goes in this order, which no processor can see through:
  *	1. the entry is swapped for zero	2. all CPUs forget the translation
  *	3. its modified and referenced bits go into the page, its pv entry leaves the page's list
- * Only after step 3 can somebody who looks at the page think it unmapped.  pmap_remove() gathers entries between 1 and 3
- * in a batch, so that other CPUs are interrupted once for many pages.
+ * Only after step 3 can somebody who looks at the page think it unmapped.  pmap_remove() gathers
+ * entries between 1 and 3 in a batch, so that other CPUs are interrupted once for many pages.
  *
- * An entry may keep PG_M after it lost PG_RW (pmap_protect); the page's PG_WRITEABLE stays set then, and whoever wants to
- * know finds the bit.
+ * An entry may keep PG_M after it lost PG_RW (pmap_protect); the page's PG_WRITEABLE stays set
+ * then, and whoever wants to know finds the bit.
  *
- * Lock order: pmap, then pv, then slab and free list.  Nothing here sleeps.  Long ranges are worked on one table at a time,
- * the lock dropped in between, because spin locks keep interrupts off.
+ * Lock order: pmap, then pv, then slab and free list.  Nothing here sleeps.  Long ranges are worked
+ * on one table at a time, the lock dropped in between, because spin locks keep interrupts off.
  */
 #include "kernel/amd64/cpu.h"
 #include "kernel/lib/errno.h"
@@ -31,7 +33,7 @@
 #include "vm/amd64/pmap_priv.h"
 #include "vm/vm_map.h"
 
-#define USER_TABLE	(PG_V | PG_RW | PG_U | PG_A)	/* bits of an entry that points to a table */
+#define USER_TABLE	(PG_V | PG_RW | PG_U | PG_A) /* bits of an entry that points to a table */
 #define RETIRE_MAX	32				/* entries between steps 1 and 3 */
 
 /* ---- tables ---- */
@@ -67,7 +69,10 @@ pmap_free_doomed(struct doomed *doomed)
 	}
 }
 
-/* Unlink the empty tables below the one that *up points to; `level` is that table's own (3: PDPT, 2: PD). */
+/*
+ * Unlink the empty tables below the one that *up points to; `level` is that table's own (3: PDPT,
+ * 2: PD).
+ */
 static void
 trim_table(struct pmap *pmap, pt_entry_t *up, int level, struct doomed *doomed)
 {
@@ -107,7 +112,8 @@ pmap_trim(struct pmap *pmap, struct doomed *doomed)
 
 /*
  * Make the tables that lead to va.  => pmap locked.
- *    Returns the entry that points to its page table, or NULL when memory is short; what was made so far stays.
+ *    Returns the entry that points to its page table, or NULL when memory is short; what was
+ *    made so far stays.
  */
 static __attribute__((noinline)) pt_entry_t *
 make_tables(struct pmap *pmap, vm_offset_t va)
@@ -134,8 +140,8 @@ make_tables(struct pmap *pmap, vm_offset_t va)
 }
 
 /*
- * The first page table at or above *va that has entries: its directory entry; *va moves up to what it spans.
- * NULL: none below `end`.
+ * The first page table at or above *va that has entries: its directory entry; *va moves up to what
+ * it spans. NULL: none below `end`.
  */
 static pt_entry_t *
 next_table(struct pmap *pmap, vm_offset_t *va, vm_offset_t end)
@@ -184,21 +190,23 @@ pmap_release(struct pmap *pmap)
 {
 	struct doomed doomed = { 0 };
 
-	KASSERT(pmap->resident_count == 0, "releasing a pmap that maps %lu pages", pmap->resident_count);
+	KASSERT(pmap->resident_count == 0, "releasing a pmap that maps %lu pages",
+	    pmap->resident_count);
 	KASSERT(pmap->active == 0, "releasing a pmap that CPUs %x have loaded", pmap->active);
 	spin_lock(&pmap->lock);
 	pmap_trim(pmap, &doomed);
 	pv_free_spares(pmap);
 	spin_unlock(&pmap->lock);
 	pmap_free_doomed(&doomed);
-	KASSERT(pmap->ptp_count == 1, "released pmap still has %lu table pages", pmap->ptp_count - 1);
+	KASSERT(pmap->ptp_count == 1, "released pmap still has %lu table pages",
+	    pmap->ptp_count - 1);
 	vm_page_free(PHYS_TO_VM_PAGE(pmap->pml4_pa));
 	pmap->pml4 = NULL;
 }
 
 /*
- * The mask says who must be told of changes: our bit is set before the tables can be read, and cleared after loading
- * others has made this CPU forget.
+ * The mask says who must be told of changes: our bit is set before the tables can be read, and
+ * cleared after loading others has made this CPU forget.
  */
 void
 pmap_activate(struct pmap *pmap)
@@ -237,7 +245,8 @@ make_pte(const struct vm_page *m, vm_prot_t prot)
 
 /* A mapping where none was.  => pmap locked; false: no memory for a pv entry. */
 static inline bool
-enter_new(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pde, pt_entry_t *pte, pt_entry_t new)
+enter_new(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pde, pt_entry_t *pte,
+    pt_entry_t new)
 {
 	struct pv_entry *pv = pv_get(pmap);
 
@@ -264,7 +273,9 @@ enter_same(struct vm_page *m, pt_entry_t *pte, pt_entry_t new)
 		pv_note_writable(m);
 }
 
-/* Another page was there: its mapping goes by the three steps, and its pv entry serves the new one. */
+/*
+ * Another page was there: its mapping goes by the three steps, and its pv entry serves the new one.
+ */
 static void
 enter_replace(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pte, pt_entry_t new)
 {
@@ -278,16 +289,18 @@ enter_replace(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *
 }
 
 int
-pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot, vm_prot_t access, int flags)
+pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot, vm_prot_t access,
+    int flags)
 {
 	pt_entry_t *pde, *pte, old, new = make_pte(m, prot);
 	int kr = KERN_SUCCESS;
 
 	KASSERT(va < VM_USER_MAX && (va & PAGE_MASK) == 0, "pmap_enter at 0x%lx: no user page", va);
-	KASSERT((prot & VM_PROT_READ) && !(access & ~prot), "pmap_enter: access %x of a page entered for %x",
-	    access, prot);
-	KASSERT(m->valid == VM_PAGE_BITS_ALL, "mapping page %u, of which only sectors %02x are valid (P6)",
-	    m->pfn, m->valid);
+	/* This processor cannot map for writing or execution without reading. */
+	KASSERT(prot != VM_PROT_NONE && !(access & ~(prot | VM_PROT_READ)),
+	    "pmap_enter: access %x of a page entered for %x", access, prot);
+	KASSERT(m->valid == VM_PAGE_BITS_ALL,
+	    "mapping page %u, of which only sectors %02x are valid (P6)", m->pfn, m->valid);
 	if (access != VM_PROT_NONE)
 		new |= PG_A;
 	if (access & VM_PROT_WRITE)
@@ -322,30 +335,24 @@ pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot,
 }
 
 int
-pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count, vm_prot_t prot)
+pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count,
+    vm_prot_t prot)
 {
-	pt_entry_t *pde = NULL, *pte = NULL;
+	pt_entry_t *pde = NULL, *pte;
 	int entered = 0;
 
 	prot &= ~VM_PROT_WRITE;
 	spin_lock(&pmap->lock);
-	for (int i = 0; i < count; i++, va += PAGE_SIZE, pte++) {
-		if (pde == NULL || PT_INDEX(va, 1) == 0) {
+	for (int i = 0; i < count; i++, va += PAGE_SIZE) {
+		if (pde == NULL || PT_INDEX(va, 1) == 0)
 			pde = pmap_pde(pmap, va);
-			if (pde == NULL || !(*pde & PG_V)) {
-				/* No table: nothing to do up to the next one's first page. */
-				int skip = (int)(PT_ENTRIES - 1 - PT_INDEX(va, 1));
-
-				i += skip;
-				va += skip * PAGE_SIZE;
-				pde = NULL;
-				continue;
-			}
-			pte = &PT_TABLE(*pde)[PT_INDEX(va, 1)];
-		}
+		if (pde == NULL || !(*pde & PG_V))
+			continue;
+		pte = &PT_TABLE(*pde)[PT_INDEX(va, 1)];
 		if (m[i] == NULL || *pte != 0)
 			continue;
-		KASSERT(m[i]->valid == VM_PAGE_BITS_ALL, "mapping page %u, not wholly valid (P6)", m[i]->pfn);
+		KASSERT(m[i]->valid == VM_PAGE_BITS_ALL, "mapping page %u, not wholly valid (P6)",
+		    m[i]->pfn);
 		if (!enter_new(pmap, va, m[i], pde, pte, make_pte(m[i], prot)))
 			break;
 		entered++;
@@ -427,33 +434,43 @@ pmap_remove(struct pmap *pmap, vm_offset_t start, vm_offset_t end)
 	pmap_free_doomed(&doomed);
 }
 
-/* Take `clear` from and add `set` to all entries of [start, end); what they lose is forgotten by all CPUs. */
+/* Take `clear` from the entries of [va, stop), which lies in one table, and add `set`. */
 static void
-change_range(struct pmap *pmap, vm_offset_t start, vm_offset_t end, pt_entry_t clear, pt_entry_t set)
+change_in_table(struct pmap *pmap, pt_entry_t *pde, vm_offset_t va, vm_offset_t stop,
+    pt_entry_t clear, pt_entry_t set)
+{
+	pt_entry_t *pte = &PT_TABLE(*pde)[PT_INDEX(va, 1)], old;
+	vm_offset_t start = va;
+	bool changed = false;
+
+	for (; va < stop; va += PAGE_SIZE, pte++) {
+		old = *pte;
+		if (old == 0 || ((old & clear) == 0 && (old & set) == set))
+			continue;
+		while (!__atomic_compare_exchange_n(pte, &old, (old & ~clear) | set, false,
+		    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			continue;
+		pmap->wired_count -= (old & clear & PG_W) != 0;
+		changed = true;
+	}
+	/* Only a change that the processor cares about must be forgotten. */
+	if (changed && ((clear | set) & (PG_RW | PG_NX)) != 0)
+		pmap_invalidate_range(pmap, start, stop);
+}
+
+static void
+change_range(struct pmap *pmap, vm_offset_t start, vm_offset_t end, pt_entry_t clear,
+    pt_entry_t set)
 {
 	vm_offset_t va = start, stop;
-	pt_entry_t *pde, *pte, changed;
+	pt_entry_t *pde;
 
 	while (va < end) {
 		spin_lock(&pmap->lock);
 		pde = next_table(pmap, &va, end);
 		stop = MIN(NEXT_ENTRY(va, 2), end);
-		start = va;
-		changed = 0;
-		for (pte = pde == NULL ? NULL : &PT_TABLE(*pde)[PT_INDEX(va, 1)]; pte != NULL && va < stop;
-		    va += PAGE_SIZE, pte++) {
-			pt_entry_t old = *pte;
-
-			if (old == 0 || ((old & clear) == 0 && (old & set) == set))
-				continue;
-			while (!__atomic_compare_exchange_n(pte, &old, (old & ~clear) | set, false,
-			    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-				continue;
-			pmap->wired_count -= (old & clear & PG_W) != 0;
-			changed |= clear | set;
-		}
-		if (changed & (PG_RW | PG_NX))
-			pmap_invalidate_range(pmap, start, stop);
+		if (pde != NULL)
+			change_in_table(pmap, pde, va, stop, clear, set);
 		spin_unlock(&pmap->lock);
 		va = stop;
 	}
@@ -465,7 +482,7 @@ pmap_protect(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_prot_t pr
 	pt_entry_t clear = (prot & VM_PROT_WRITE) ? 0 : PG_RW;
 	pt_entry_t set = (prot & VM_PROT_EXECUTE) ? 0 : PG_NX;
 
-	if (!(prot & VM_PROT_READ))
+	if (prot == VM_PROT_NONE)
 		pmap_remove(pmap, start, end);
 	else if (clear != 0 || set != 0)
 		change_range(pmap, start, end, clear, set);
@@ -505,7 +522,8 @@ pmap_mapped(struct pmap *pmap, vm_offset_t va, vm_prot_t *prot)
 	if (!(e & PG_V))
 		return (false);
 	if (prot != NULL)
-		*prot = VM_PROT_READ | ((e & PG_RW) ? VM_PROT_WRITE : 0) | ((e & PG_NX) ? 0 : VM_PROT_EXECUTE);
+		*prot = VM_PROT_READ | ((e & PG_RW) ? VM_PROT_WRITE : 0) |
+		    ((e & PG_NX) ? 0 : VM_PROT_EXECUTE);
 	return (true);
 }
 

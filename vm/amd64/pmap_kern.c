@@ -3,19 +3,22 @@
  * The kernel's half of every address space.
  *
  *	slot 256  DMAP_BASE	all RAM: 1 GiB and 2 MiB pages, RW, NX, global
- *	slot 384  KVA_BASE	4 KiB pages, changed all the time; tables made by pmap_growkernel(), never freed
+ *	slot 384  KVA_BASE	4 KiB pages, changed all the time; tables made on demand, which stay
  *	slot 511  KERNBASE	the image: text R-X, rodata R--, data RW-
  *
- * The three second-level tables are made at boot and the root's three entries never change, so a new pmap copies them
- * and sees every later change below them.  Kernel mappings have no pv entries: nothing ever takes them away but their owner,
- * so they need no lock, either; two owners never share an address.
+ * The three second-level tables are made at boot and the root's three entries never change, so a
+ * new pmap copies them and sees every later change below them.  Kernel mappings have no pv entries:
+ * nothing ever takes them away but their owner, so they need no lock, either; two owners never
+ * share an address.
  *
- * The direct map is coarse where it can be.  A 2 MiB chunk that holds any RAM is mapped whole: the rest of it is firmware's
- * RAM or nothing (device registers begin far above the end of RAM, and the range registers of real machines keep them
- * uncached in any case).  Two kinds of chunk are mapped page by page: the first, which contains the VGA window and page
- * 0; and those of the image, whose text and read-only data must not be writable through a second address.
+ * The direct map is coarse where it can be.  A 2 MiB chunk that holds any RAM is mapped whole: the
+ * rest of it is firmware's RAM or nothing (device registers begin far above the end of RAM, and the
+ * range registers of real machines keep them uncached in any case).  Two kinds of chunk are mapped
+ * page by page: the first, which contains the VGA window and page 0; and those of the image, whose
+ * text and read-only data must not be writable through a second address.
  *
- * pmap_bootstrap() runs on start.S's tables and replaces them.  After it the identity map is gone and page 0 is mapped nowhere.
+ * pmap_bootstrap() runs on start.S's tables and replaces them.  After it the identity map is gone
+ * and page 0 is mapped nowhere.
  */
 #include "boot/boot_info.h"
 #include "kernel/amd64/cpu.h"
@@ -26,7 +29,7 @@
 
 extern char kernel_start[], text_end[], rodata_start[], rodata_end[], data_start[], kernel_end[];
 
-#define KERNEL_TABLE	(PG_V | PG_RW | PG_A)			/* bits of an entry that points to a table */
+#define KERNEL_TABLE	(PG_V | PG_RW | PG_A)	/* bits of an entry that points to a table */
 #define KERNEL_RO	(PG_V | PG_A | PG_G | PG_NX)
 #define KERNEL_RW	(PG_V | PG_RW | PG_A | PG_M | PG_G | PG_NX)
 #define KERNEL_TEXT	(PG_V | PG_A | PG_G)
@@ -49,7 +52,8 @@ boot_table(pt_entry_t *entry)
 static bool
 is_ram(const struct boot_mem *m)
 {
-	return (m->type == BOOT_MEM_USABLE || m->type == BOOT_MEM_LOADER || m->type == BOOT_MEM_ACPI);
+	return (m->type == BOOT_MEM_USABLE || m->type == BOOT_MEM_LOADER ||
+	    m->type == BOOT_MEM_ACPI);
 }
 
 /* How many bytes of [base, end) are RAM? */
@@ -88,7 +92,8 @@ dmap_pages(const struct boot_info *bi, pt_entry_t *pde, vm_paddr_t base)
 			continue;
 		if (pa >= bi->kernel_phys && pa < readonly_end)
 			table[i] = pa | KERNEL_RO;
-		else if (overlaps_image(bi, pa, pa + PAGE_SIZE) || ram_in(bi, pa, pa + PAGE_SIZE) > 0)
+		else if (overlaps_image(bi, pa, pa + PAGE_SIZE) ||
+		    ram_in(bi, pa, pa + PAGE_SIZE) > 0)
 			table[i] = pa | KERNEL_RW;
 	}
 }
@@ -196,7 +201,8 @@ pmap_bootstrap(struct boot_info *bi)
 bool
 pmap_growkernel(vm_offset_t start, vm_offset_t end)
 {
-	KASSERT(start >= KVA_BASE && end <= KVA_BASE + KVA_SIZE, "growing [0x%lx, 0x%lx): not in the KVA", start, end);
+	KASSERT(start >= KVA_BASE && end <= KVA_BASE + KVA_SIZE,
+	    "growing [0x%lx, 0x%lx): not in the KVA", start, end);
 	for (vm_offset_t va = start; va < end; va = NEXT_ENTRY(va, 2)) {
 		pt_entry_t *table = PT_TABLE(kernel_pmap.pml4[PT_INDEX(va, 4)]);
 
@@ -222,7 +228,8 @@ kernel_pte(vm_offset_t va)
 {
 	pt_entry_t *pte = pmap_pte(&kernel_pmap, va);
 
-	KASSERT(va >= KVA_BASE && pte != NULL, "kernel address 0x%lx has no page table: not from kva_alloc()?", va);
+	KASSERT(va >= KVA_BASE && pte != NULL,
+	    "kernel address 0x%lx has no page table: not from kva_alloc()?", va);
 	return (pte);
 }
 
@@ -259,7 +266,8 @@ pmap_qremove(vm_offset_t va, int count)
 void
 pmap_kenter(vm_offset_t va, vm_paddr_t pa, uint64_t attributes)
 {
-	pt_entry_t old = pte_swap(kernel_pte(va), (pa & PG_FRAME) | attributes | PG_V | PG_A | PG_G);
+	pt_entry_t old = pte_swap(kernel_pte(va),
+	    (pa & PG_FRAME) | attributes | PG_V | PG_A | PG_G);
 
 	if (old & PG_V)
 		pmap_invalidate_page(&kernel_pmap, va);

@@ -16,7 +16,7 @@
  */
 #define PT_ENTRIES	512u
 #define LEVEL_SHIFT(l)	(PAGE_SHIFT + 9 * ((l) - 1))
-#define LEVEL_SIZE(l)	(1ul << LEVEL_SHIFT(l))		/* bytes that one entry of that level spans */
+#define LEVEL_SIZE(l)	(1ul << LEVEL_SHIFT(l))	/* bytes that one entry of that level spans */
 #define PT_INDEX(va, l)	(((va) >> LEVEL_SHIFT(l)) & (PT_ENTRIES - 1))
 /* The first address that the next entry of that level spans. */
 #define NEXT_ENTRY(va, l) (((va) | (LEVEL_SIZE(l) - 1)) + 1)
@@ -24,8 +24,9 @@
 #define PT_TABLE(e)	((pt_entry_t *)PHYS_TO_DMAP((e) & PG_FRAME))
 
 /*
- * The entry that points to the page table of va; NULL when there is not even a directory.  The entry itself may be
- * not present.  => the pmap locked, or the kernel's half, or a pv entry for va held through its page's pv lock.
+ * The entry that points to the page table of va; NULL when there is not even a directory.  The
+ * entry itself may be not present.  => the pmap locked, or the kernel's half, or a pv entry for va
+ * held through its page's pv lock.
  */
 static inline pt_entry_t *
 pmap_pde(struct pmap *pmap, vm_offset_t va)
@@ -68,7 +69,10 @@ pde_count_out(struct pmap *pmap, pt_entry_t *pde)
 		pmap->empty_ptps++;
 }
 
-/* Page-table entries are shared with the processor, which sets PG_A and PG_M by itself: always change them atomically. */
+/*
+ * Page-table entries are shared with the processor, which sets PG_A and PG_M by itself: always
+ * change them atomically.
+ */
 static inline pt_entry_t
 pte_swap(pt_entry_t *pte, pt_entry_t new)
 {
@@ -84,14 +88,18 @@ pte_clear_bits(pt_entry_t *pte, pt_entry_t bits)
 /* pmap_tlb.c */
 void pmap_invalidate_page(struct pmap *pmap, vm_offset_t va);
 void pmap_invalidate_range(struct pmap *pmap, vm_offset_t start, vm_offset_t end);
-void pmap_invalidate_all(struct pmap *pmap);	/* user addresses; also what the CPU remembers of the tables */
+/* user addresses; also what the CPU remembers of the tables */
+void pmap_invalidate_all(struct pmap *pmap);
 
 /* pmap_pv.c.  => pmap locked */
 struct pv_entry *pv_get(struct pmap *pmap);	/* NULL: no memory */
 void pv_put(struct pmap *pmap, struct pv_entry *pv);
 void pv_free_spares(struct pmap *pmap);
 void pv_insert(struct vm_page *m, struct pv_entry *pv, bool writable);
-/* Forget that the pmap maps m at va, and carry the bits of its former entry `old` into m.  Returns the pv entry. */
+/*
+ * Forget that the pmap maps m at va, and carry the bits of its former entry `old` into m.  Returns
+ * the pv entry.
+ */
 struct pv_entry *pv_remove(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t old);
 /* A mapping that is there becomes writable. */
 void pv_note_writable(struct vm_page *m);

@@ -4,31 +4,34 @@
  *
  *	vm_page.pv --> pv {pmap A, va} --> pv {pmap B, va} --> NULL
  *
- * The list is guarded by the page's pv lock, one of an array chosen by page number.  The lock order is pmap, then
- * pv: that is how mappings are made and removed by address.  The functions here start at the page, so they hold the pv lock
- * first and may only *try* the pmap's; when that fails they drop the pv lock and begin anew, for the pmap may vanish as
- * soon as nothing holds its pv entry in place.
+ * The list is guarded by the page's pv lock, one of an array chosen by page number.  The lock order
+ * is pmap, then pv: that is how mappings are made and removed by address.  The functions here start
+ * at the page, so they hold the pv lock first and may only *try* the pmap's; when that fails they
+ * drop the pv lock and begin anew, for the pmap may vanish as soon as nothing holds its pv entry in
+ * place.
  *
  *	          takes             then             on failure
  *	by va     pmap lock         pv lock          waits
  *	by page   pv lock           try pmap lock    drops both, begins anew
  *
- * While somebody holds the pv lock of a page, the tables that lead to the entry of each pv entry stay, because a table is freed only
- * when it is empty, and an entry is taken out of the list under that lock.  So looking, without changing, needs the pv lock only.
+ * While somebody holds the pv lock of a page, the tables that lead to the entry of each pv entry
+ * stay, because a table is freed only when it is empty, and an entry is taken out of the list under
+ * that lock.  So looking, without changing, needs the pv lock only.
  *
- * PG_MAPPED and PG_WRITEABLE let the common cases return without any lock: a page that was never mapped writable cannot be
- * modified through a mapping.  PG_WRITEABLE may be set too long (until write access goes from the whole page), never too short.
+ * PG_MAPPED and PG_WRITEABLE let the common cases return without any lock: a page that was never
+ * mapped writable cannot be modified through a mapping.  PG_WRITEABLE may be set too long (until
+ * write access goes from the whole page), never too short.
  *
- * Memory: pv entries come from a slab cache through a short list in each pmap, so that a fault seldom takes another lock.
- * They are never allocated with M_WAITOK: the pmap's spin lock is held.
+ * Memory: pv entries come from a slab cache through a short list in each pmap, so that a fault
+ * seldom takes another lock.  They are never allocated with M_WAITOK: the pmap's spin lock is held.
  */
 #include "kernel/amd64/cpu.h"
 #include "kernel/malloc.h"
 #include "vm/amd64/pmap_priv.h"
 
 #define PV_LOCKS	64		/* a power of two */
-#define PV_REFILL	8		/* entries fetched at once */
-#define PV_SPARE_MAX	32		/* kept by one pmap */
+#define PV_BATCH	16		/* entries fetched or given back at once */
+#define PV_SPARE_MAX	48		/* kept by one pmap */
 #define TS_REFERENCED_MAX 5		/* mappings that one pmap_ts_referenced() looks at */
 
 static struct kmem_cache *pv_cache;
@@ -51,18 +54,37 @@ pv_lock(const struct vm_page *m)
 
 /* ---- pv entries ---- */
 
+static inline void
+pv_spare_add(struct pmap *pmap, struct pv_entry *pv)
+{
+	pv->next = pmap->pv_spare;
+	pmap->pv_spare = pv;
+	pmap->pv_spares++;
+}
+
 static void
 pv_refill(struct pmap *pmap)
 {
-	while (pmap->pv_spares < PV_REFILL) {
-		struct pv_entry *pv = kmem_cache_alloc(pv_cache, M_NOWAIT);
+	void *pv[PV_BATCH];
+	size_t n = kmem_cache_alloc_bulk(pv_cache, pv, PV_BATCH);
 
-		if (pv == NULL)
-			return;
-		pv->next = pmap->pv_spare;
-		pmap->pv_spare = pv;
-		pmap->pv_spares++;
+	for (size_t i = 0; i < n; i++)
+		pv_spare_add(pmap, pv[i]);
+}
+
+/* Give up to PV_BATCH spare entries back to the cache. */
+static void
+pv_give_back(struct pmap *pmap)
+{
+	void *pv[PV_BATCH];
+	size_t n = 0;
+
+	while (n < PV_BATCH && pmap->pv_spare != NULL) {
+		pv[n++] = pmap->pv_spare;
+		pmap->pv_spare = pmap->pv_spare->next;
+		pmap->pv_spares--;
 	}
+	kmem_cache_free_bulk(pv_cache, pv, n);
 }
 
 struct pv_entry *
@@ -70,15 +92,15 @@ pv_get(struct pmap *pmap)
 {
 	struct pv_entry *pv;
 
-	if (pmap->pv_spare == NULL)
+	if (unlikely(pmap->pv_spare == NULL))
 		pv_refill(pmap);
 	pv = pmap->pv_spare;
-	if (pv == NULL)
+	if (unlikely(pv == NULL))
 		return (NULL);
 	pmap->pv_spare = pv->next;
 	pmap->pv_spares--;
-	__atomic_fetch_add(&pv_inuse, 1, __ATOMIC_RELAXED);
 	pv->pmap = pmap;
+	__atomic_fetch_add(&pv_inuse, 1, __ATOMIC_RELAXED);
 	return (pv);
 }
 
@@ -86,25 +108,16 @@ void
 pv_put(struct pmap *pmap, struct pv_entry *pv)
 {
 	__atomic_fetch_sub(&pv_inuse, 1, __ATOMIC_RELAXED);
-	if (pmap->pv_spares >= PV_SPARE_MAX) {
-		kmem_cache_free(pv_cache, pv);
-		return;
-	}
-	pv->next = pmap->pv_spare;
-	pmap->pv_spare = pv;
-	pmap->pv_spares++;
+	pv_spare_add(pmap, pv);
+	if (unlikely(pmap->pv_spares > PV_SPARE_MAX))
+		pv_give_back(pmap);
 }
 
 void
 pv_free_spares(struct pmap *pmap)
 {
-	struct pv_entry *pv;
-
-	while ((pv = pmap->pv_spare) != NULL) {
-		pmap->pv_spare = pv->next;
-		kmem_cache_free(pv_cache, pv);
-	}
-	pmap->pv_spares = 0;
+	while (pmap->pv_spare != NULL)
+		pv_give_back(pmap);
 }
 
 uint64_t
@@ -186,7 +199,8 @@ pv_remove(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t old)
 
 /*
  * The entry that a pv entry stands for.  => pv lock held.
- *    Without the pmap's lock the entry may already be zero: its remover has yet to take the pv entry out.
+ *    Without the pmap's lock the entry may already be zero: its remover has yet to take the pv
+ *    entry out.
  */
 static pt_entry_t *
 pv_pte(const struct pv_entry *pv)
@@ -213,7 +227,7 @@ typedef bool (*mapping_fn)(struct vm_page *m, struct pv_entry *pv, pt_entry_t *p
 /*
  * One pass over the list: do fn to each mapping, under both locks, until fn returns false.
  *
- * => false: a pmap could not be locked; the pv lock was dropped, and some mappings have been visited.
+ * => false: a pmap could not be locked; the pv lock was dropped, some mappings were visited.
  */
 static bool
 visit_mappings(struct vm_page *m, mapping_fn fn, void *arg)
@@ -354,7 +368,9 @@ pmap_is_modified(struct vm_page *m)
 bool
 pmap_is_referenced(struct vm_page *m)
 {
-	return ((m->flags & PG_REFERENCED) != 0 || ((m->flags & PG_MAPPED) != 0 && any_mapping_has(m, PG_A)));
+	if (m->flags & PG_REFERENCED)
+		return (true);
+	return ((m->flags & PG_MAPPED) != 0 && any_mapping_has(m, PG_A));
 }
 
 struct ts_count {

@@ -2,20 +2,24 @@
 /*
  * Making processors forget.
  *
- * A processor remembers translations (the TLB) and the upper levels of page tables.  Whoever takes a mapping or a
- * permission away must make every processor that may remember it forget, before anybody acts on the change; adding
- * what was absent needs nothing, since absence is not remembered.
+ * A processor remembers translations (the TLB) and the upper levels of page tables.  Whoever takes
+ * a mapping or a permission away must make every processor that may remember it forget, before
+ * anybody acts on the change; adding what was absent needs nothing, since absence is not
+ * remembered.
  *
  * Who may remember:
- *	a user address		the CPUs in pmap->active.  Loading cr3 drops all user translations (they are not global), so a
- *				CPU that has switched away remembers nothing: no other bookkeeping is needed.
- *	a kernel address	every CPU that runs, kernel_cpus: the upper half is shared and global.
+ *	a user address		the CPUs in pmap->active.  Loading cr3 drops all user translations
+ *				(they are not global), so a CPU that has switched away remembers
+ *				nothing: no other bookkeeping is needed.
+ *	a kernel address	every CPU that runs (kernel_cpus): the upper half is shared, global.
  *
- * This CPU uses invlpg, which also drops the remembered upper levels; for a long range, reloading cr3 or toggling
- * CR4.PGE costs less.  Other CPUs are to be told by an interrupt and waited for: shoot_down() is the one place.  Until a
- * second CPU is started, it only asserts that there is nobody to tell.
+ * This CPU uses invlpg, which also drops the remembered upper levels; for a long range, reloading
+ * cr3 or toggling CR4.PGE costs less.  Other CPUs are to be told by an interrupt and waited for:
+ * shoot_down() is the one place.  Until a second CPU is started, it only asserts that there is
+ * nobody to tell.
  *
- * Not used: PCIDs.  They would let a CPU remember several address spaces and need the bookkeeping that the first rule spares.
+ * Not used: PCIDs.  They would let a CPU remember several address spaces and need the bookkeeping
+ * that the first rule spares.
  */
 #include "kernel/amd64/cpu.h"
 #include "vm/amd64/pmap_priv.h"
@@ -44,7 +48,8 @@ invalidate_local(vm_offset_t start, vm_offset_t end)
 static void
 shoot_down(uint32_t others, vm_offset_t start, vm_offset_t end)
 {
-	KASSERT(others == 0, "CPUs %x must forget [0x%lx, 0x%lx), but only one was started", others, start, end);
+	KASSERT(others == 0, "CPUs %x must forget [0x%lx, 0x%lx), but only one was started", others,
+	    start, end);
 }
 
 void

@@ -13,12 +13,12 @@
  *	| copy  | copy        | for more | bitmap | bitmap |             | directories           |
  *	+-------+-------------+----------+--------+--------+-------------+-----------------------+
  *
- * All numbers are little-endian, as is the machine.  The layout follows "The Second Extended Filesystem:
- * Internal Layout" (nongnu.org/ext2-doc) and the ext4 disk-layout pages of Linux's documentation, which
- * also name the feature bits.
+ * All numbers are little-endian, as is the machine.  The layout follows "The Second Extended
+ * Filesystem: Internal Layout" (nongnu.org/ext2-doc) and the ext4 disk-layout pages of Linux's
+ * documentation, which also name the feature bits.
  *
- * In memory: one ext2_mount per volume, one ext2_inode per vnode.  An ext2_inode is decoded and checked
- * once, when it is read; nothing later trusts a number that was not checked.
+ * In memory: one ext2_mount per volume, one ext2_inode per vnode.  An ext2_inode is decoded and
+ * checked once, when it is read; nothing later trusts a number that was not checked.
  *
  * (c) constant while mounted or while the vnode has this identity   (l) vnode_list_lock   (v) the vnode's lock
  */
@@ -250,7 +250,8 @@ extern const struct vnodeops ext2_vnodeops;
 /*
  * Is this a volume that we can read?  Fills em's geometry.
  * => dev_bytes, sector_size: the device's.
- * => 0; EINVAL: not ext2; EOPNOTSUPP: not for us; EUCLEAN: damaged.  `why` says it in words (for 0: remarks, or "").
+ * => 0; EINVAL: not ext2; EOPNOTSUPP: not for us; EUCLEAN: damaged.  `why` says it in words (for 0:
+ *    remarks, or "").
  */
 int  ext2_super_check(const struct ext2_super *es, uint64_t dev_bytes, uint32_t sector_size,
 	struct ext2_mount *em, char *why, size_t size);
@@ -281,7 +282,8 @@ int  ext2_bmap_inode(struct ext2_inode *ip, daddr_t lbn, struct bmap *bm);
 
 /* ext2_dir.c.  => directory locked; they sleep */
 /*
- * Check the entry at `off` in a directory block.  0, or EUCLEAN and *why.  No I/O: tests feed it what they like.
+ * Check the entry at `off` in a directory block.  0, or EUCLEAN and *why.  No I/O: tests feed it
+ * what they like.
  */
 int  ext2_dirent_check(const struct ext2_mount *em, const void *block, uint32_t off,
 	struct ext2_entry *out, const char **why);

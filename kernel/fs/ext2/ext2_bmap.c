@@ -7,14 +7,15 @@
  *	i_block[13] --> [p p ...] --> [p p p ...] ---> data		double
  *	i_block[14] --> [p ...] --> [p ...] --> [p ...] --> data	triple
  *
- * With n pointers in a block, a logical block's path is which of these it hangs under, and its digits in
- * base n: one index for each pointer block on the way down.  The walk is a loop over at most three of
- * them, so even pointer blocks that point at each other end it.  A pointer of zero, at any level, is a
- * hole as wide as what hangs under it.
+ * With n pointers in a block, a logical block's path is which of these it hangs under, and its
+ * digits in base n: one index for each pointer block on the way down.  The walk is a loop over at
+ * most three of them, so even pointer blocks that point at each other end it.  A pointer of zero,
+ * at any level, is a hole as wide as what hangs under it.
  *
- * The run around the block is found by looking at its neighbours in the one pointer block (or in the
- * inode) that names it, as far as a transfer can use.  Runs are not joined across pointer blocks: mke2fs
- * and Linux put the next pointer block on the disk right between the two, so there is nothing to join.
+ * The run around the block is found by looking at its neighbours in the one pointer block (or in
+ * the inode) that names it, as far as a transfer can use.  Runs are not joined across pointer
+ * blocks: mke2fs and Linux put the next pointer block on the disk right between the two, so there
+ * is nothing to join.
  *
  * Every pointer is tested before it is used or reported: inside the volume, and not one of the
  * filesystem's own blocks.  A bad neighbour just ends the run; asked for itself, it is an error.

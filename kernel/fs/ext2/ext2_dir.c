@@ -5,12 +5,13 @@
  *	| inode 12 | rec_len 16 | 5 | "hello" | inode 0 (unused) | rec_len 12 | ... | inode 40 | rec_len: to the end |
  *	|<------------ 16 bytes ------------->|
  *
- * An entry never crosses a block, and the last one of a block reaches to the block's end.  An indexed
- * directory (dir_index) hides its tree in what look like unused entries, so a plain scan reads it, too.
+ * An entry never crosses a block, and the last one of a block reaches to the block's end.  An
+ * indexed directory (dir_index) hides its tree in what look like unused entries, so a plain scan
+ * reads it, too.
  *
- * Directory blocks are metadata: they come through bmap and bread, never through an object's pages, and
- * a directory has no holes.  Each entry is checked before its name is looked at; since every one is at
- * least 8 bytes long and moves the scan forward, a scan ends, whatever the block holds.
+ * Directory blocks are metadata: they come through bmap and bread, never through an object's pages,
+ * and a directory has no holes.  Each entry is checked before its name is looked at; since every
+ * one is at least 8 bytes long and moves the scan forward, a scan ends, whatever the block holds.
  *
  * Sleeps for disk reads with one buffer held at most; the directory's lock is the caller's.
  */

@@ -4,13 +4,14 @@
  *
  * em_vnodes is a tree of the inodes that have a vnode, by number.  An inode enters it complete and
  * checked, so whoever finds one there needs to wait for nothing: two threads that look for the same
- * absent inode both read it (one disk read, the block is in the metadata cache), and the one that comes
- * second throws its own away and takes the other's.  It leaves the tree when its vnode is recycled.
+ * absent inode both read it (one disk read, the block is in the metadata cache), and the one that
+ * comes second throws its own away and takes the other's.  It leaves the tree when its vnode is
+ * recycled.
  *
  * A tree and not a hash table: no size to choose, and with 8 MiB it costs nothing.
  *
- * Lock: vnode_list_lock guards the tree, so that finding an inode and taking a reference on its vnode
- * are one step.
+ * Lock: vnode_list_lock guards the tree, so that finding an inode and taking a reference on its
+ * vnode are one step.
  */
 #include "kernel/clock.h"
 #include "kernel/fs/ext2/ext2.h"

@@ -2,18 +2,18 @@
 /*
  * Is this volume sound, and can we read it?
  *
- * The superblock and the group descriptors say where everything else lies, so they are checked once,
- * when the volume is mounted, and copied; after that the kernel computes with its own copies.  Every
- * reason to refuse is a sentence.  Nothing in this file does I/O or takes a lock.
+ * The superblock and the group descriptors say where everything else lies, so they are checked
+ * once, when the volume is mounted, and copied; after that the kernel computes with its own copies.
+ * Every reason to refuse is a sentence.  Nothing in this file does I/O or takes a lock.
  *
- * What is checked, in this order, since each check relies on the ones before it: magic and revision;
- * block size; features; inode size; size against the device; groups (size against what one bitmap block
- * can describe, number, inodes in all of them together); and then, per group, that its bitmaps and
- * inode table lie in the group itself and do not overlap each other or the copies at its front.
- * (flex_bg would allow them elsewhere; it is an incompatible feature, and refused.)
+ * What is checked, in this order, since each check relies on the ones before it: magic and
+ * revision; block size; features; inode size; size against the device; groups (size against what
+ * one bitmap block can describe, number, inodes in all of them together); and then, per group, that
+ * its bitmaps and inode table lie in the group itself and do not overlap each other or the copies
+ * at its front. (flex_bg would allow them elsewhere; it is an incompatible feature, and refused.)
  *
- * Since each group holds its own metadata, ext2_block_ok() can tell for any block, in constant time,
- * whether a file may own it.  That is what every block pointer is tested with.
+ * Since each group holds its own metadata, ext2_block_ok() can tell for any block, in constant
+ * time, whether a file may own it.  That is what every block pointer is tested with.
  */
 #include "kernel/fs/ext2/ext2.h"
 #include "kernel/lib/printf.h"

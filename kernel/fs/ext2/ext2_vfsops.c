@@ -4,11 +4,12 @@
  *
  *	superblock --check--> geometry --> group descriptors --check--> em_groups --> root inode: a directory?
  *
- * The superblock is read past the metadata cache, since its place and size do not follow the volume's
- * block size, which is only known afterwards.  Everything else goes through bread().
+ * The superblock is read past the metadata cache, since its place and size do not follow the
+ * volume's block size, which is only known afterwards.  Everything else goes through bread().
  *
- * A volume is mounted read-only, always: this kernel does not write ext2.  So there is nothing to do on
- * unmounting but to forget, and a volume that was not unmounted cleanly is read as it is, and said so.
+ * A volume is mounted read-only, always: this kernel does not write ext2.  So there is nothing to
+ * do on unmounting but to forget, and a volume that was not unmounted cleanly is read as it is, and
+ * said so.
  */
 #include "drivers/disk.h"
 #include "kernel/fs/ext2/ext2.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ext2's vnode operations: the thin layer between the vnode's contracts and what the other files know.
+ * ext2's vnode operations: the thin layer between the vnode's contracts and what the other files
+ * know.
  *
  *	lookup    name cache, then ext2_dir.c, then ext2_inode.c
  *	read      files only; from the object's pages (vm/vnode_io.c), which the vnode pager fills through bmap
