@@ -18,6 +18,7 @@
 #: SMP=N          number of CPUs (default 1)
 #: ACCEL=NAME     tcg or kvm (default tcg)
 #: ARGS=WORDS     run, gdb: the kernel's command line
+#: GLOB=GLOB      bench: only the measurements whose name matches
 #: V=1            print each command
 #: CI=1           compiler warnings are errors
 
@@ -171,8 +172,13 @@ gdb: kernel disk ## boot stopped in gdb, the guest's console in build/console.lo
 	gdb -nx -q $(if $(wildcard .gdbinit),-x .gdbinit) build/kernel.elf; \
 	kill $$qemu 2>/dev/null; wait $$qemu 2>/dev/null; true
 
-bench: kernel build/images/bench.img ## print guest instructions for the VM's common operations
-	@$(QEMU) --icount --disk build/images/bench.img,ro -- bench
+# Always a release build and the same machine: the numbers are to be compared.
+BENCH := boot/qemu --icount --kernel build/release-$(notdir $(firstword $(CC)))/kernel.elf --disk build/images/bench.img,ro
+
+bench: build/images/bench.img ## print guest instructions for the VM's common operations
+	@$(MAKE) --no-print-directory DEBUG=0 build/release-$(notdir $(firstword $(CC)))/kernel.elf
+	@$(BENCH) -- bench$(if $(GLOB),='$(GLOB)')
+	@$(if $(GLOB),,$(BENCH) --mem 32M -- bench=small-ram)
 
 build/images/bench.img: tests/host/mkimage.py tests/host/volume.py
 	@$(PYTHON) tests/host/mkimage.py bench $@

@@ -443,7 +443,7 @@ kmem_cache_free_bulk(struct kmem_cache *c, void **p, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		s = slab_of(p[i], &index);
 		if (s == NULL || s->cache != c)
-			panic("object %p freed to cache %s, which is not of it", p[i], c->name);
+			panic("%p freed to cache %s is no object of it", p[i], c->name);
 		(void)free_locked(c, s, index, c->name, caller, &gone);
 		if (gone != NULL) {
 			gone->link.next = all_gone;

@@ -17,7 +17,7 @@ struct kmem_cache {
 	uint32_t	 stride;	/* (constant) from one object to the next, bytes */
 	uint32_t	 first;		/* (constant) offset of the first object, bytes */
 	uint32_t	 per_slab;	/* (constant) objects */
-	bool		 is_class;	/* (constant) the allocator's own: kmalloc_inuse() skips it */
+	bool		 is_class;	/* (constant) the allocator's own: not in kmalloc_inuse() */
 	struct slab_list partial;	/* (lock) with room, empty ones at the end */
 	struct slab_list full;		/* (lock) */
 	uint32_t	 nempty;	/* (lock) slabs without objects */

@@ -400,7 +400,13 @@ vm_object_cache_shrink(size_t pages_wanted, bool wait)
 size_t
 vm_object_cache_trim(void)
 {
-	return (cached_count > cached_max ? vm_object_cache_shrink(cached_count - cached_max, false) : 0);
+	size_t freed = 0, pages = 1;
+
+	while (cached_count > cached_max && pages > 0) {
+		pages = vm_object_cache_shrink(1, false);	/* one object, whatever it holds */
+		freed += pages;
+	}
+	return (freed);
 }
 
 uint32_t

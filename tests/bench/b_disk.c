@@ -120,7 +120,6 @@ seq_file(const char *path, const char *kind)
 	watch_start(&w);
 	meter_start(&m);
 	insn = time_reads(va, f.npages, 1);
-	{ struct intr_stat st; for (int i=0; intr_stat_get(i,&st); i++) printf("%s=%lu ", st.name, st.count); printf(" switches %lu\n", curcpu->switches); }
 	bench_note("%s: %lu ms of virtual time with the waiting in it (this one depends on the host)", kind,
 	    meter_elapsed(&m) / 1000000);
 	watch_stop(&w);

@@ -35,6 +35,7 @@ WORK = os.path.join(TOP, "build", "test")
 TIMEOUT_SECONDS = 300
 DAMAGE_TIMEOUT_SECONDS = 60
 TAIL_LINES = 40
+SCRATCH_BYTES = 64 << 20
 
 # boot, memory, CPU, block size: every value occurs.
 MATRIX = [("pvh", "256M", "max", 4096), ("pvh", "256M", "qemu64", 1024), ("bios", "256M", "max", 2048),
@@ -44,12 +45,16 @@ RESTRICTIONS = ("BOOT", "MEM", "CPU", "BS", "SMP")
 
 
 class Job:
-    """One run.  `image` is copied for it, so that a run may write and leaves evidence behind."""
+    """
+    One run.  `image` is copied for it, so that a run may write and leaves evidence behind; with `companions` a
+    read-only disk and a scratch disk, which tests may overwrite, follow it.
+    """
 
     def __init__(self, name, options=(), words=(), image=None, rules=None, script=None, timeout=TIMEOUT_SECONDS,
-                 matrix=None):
+                 matrix=None, companions=False):
         self.name, self.options, self.words = name, list(options), list(words)
         self.image, self.rules, self.script, self.timeout, self.matrix = image, rules, script, timeout, matrix
+        self.companions = companions
         self.dir = os.path.join(WORK, re.sub(r"[^A-Za-z0-9_.-]", "_", name))
         self.verdict, self.seconds = None, 0.0
         self.serial = self.stderr = ""
@@ -58,14 +63,21 @@ class Job:
         if self.script:
             return [sys.executable, self.script]
         disk = os.path.join(self.dir, "disk.img") + (f",blkdebug={self.rules}" if self.rules else "")
+        more = []
+        if self.companions:
+            more = ["--disk", self.image + ",ro", "--disk", os.path.join(self.dir, "scratch.img")]
         return [os.path.join(TOP, "boot", "qemu"), *self.options, "--timeout", str(self.timeout),
-                "--log", os.path.join(self.dir, "qemu.log"), "--disk", disk, "--", *self.words]
+                "--log", os.path.join(self.dir, "qemu.log"), "--disk", disk, *more, "--", *self.words]
 
     def run(self):
         shutil.rmtree(self.dir, ignore_errors=True)
         os.makedirs(self.dir)
         if self.image:
             subprocess.run(["cp", "--sparse=always", self.image, os.path.join(self.dir, "disk.img")], check=True)
+        if self.companions:
+            with open(os.path.join(self.dir, "scratch.img"), "wb") as f:
+                f.write(b"FAULTLINE SCRATCH")
+                f.truncate(SCRATCH_BYTES)
         started = time.monotonic()
         serial, stderr = os.path.join(self.dir, "serial.log"), os.path.join(self.dir, "stderr.log")
         with open(serial, "wb") as out, open(stderr, "wb") as err:
@@ -79,7 +91,9 @@ class Job:
         self.serial, self.stderr = read_text(serial), read_text(stderr)
         self.verdict = tap.judge(self.serial, status, closing_line=not self.script)
         if self.verdict.good and self.image:
-            os.unlink(os.path.join(self.dir, "disk.img"))
+            for name in ("disk.img", "scratch.img"):
+                if os.path.exists(os.path.join(self.dir, name)):
+                    os.unlink(os.path.join(self.dir, name))
 
     def reproduction(self, name):
         """The shell line that repeats this failure."""
@@ -129,7 +143,7 @@ def suite_job(boot, mem, cpu, bs, test, seed):
             options += ["--" + option, os.environ[option.upper()]]
     word = f"selftest={test}" if test else "selftest"
     return Job(f"{boot} {mem} {cpu} {bs}", options, [word, f"seed={seed}"], image=volume(bs),
-               matrix=(boot, mem, cpu, bs))
+               matrix=(boot, mem, cpu, bs), companions=True)
 
 
 def ioerr_job(bs, test, seed):

@@ -269,7 +269,7 @@ enter_same(struct vm_page *m, pt_entry_t *pte, pt_entry_t new)
 	while (!__atomic_compare_exchange_n(pte, &old, new | (old & (PG_A | PG_M)), false,
 	    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		continue;
-	if (new & PG_RW)
+	if ((new & PG_RW) && !(m->flags & PG_WRITEABLE))
 		pv_note_writable(m);
 }
 

@@ -322,8 +322,9 @@ pmap_page_protect(struct vm_page *m, vm_prot_t prot)
 	if (!(prot & VM_PROT_READ)) {
 		pmap_remove_all(m);
 	} else if (!(prot & VM_PROT_WRITE) && (m->flags & PG_WRITEABLE)) {
-		for_each_mapping(m, make_readonly, NULL);
+		/* First the flag: who makes a mapping writable meanwhile sets it again. */
 		vm_page_flag_clear(m, PG_WRITEABLE);
+		for_each_mapping(m, make_readonly, NULL);
 	}
 }
 

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Run the measurements under -icount and check what must be true of them whatever the machine.
+
+That each row of tests/bench/rows.c gets a value, that two runs agree, that a contiguous file is read in full requests, and that a
+fault costs no more in large surroundings than the logarithm allows.  Instructions and requests are counted; wall time never is.
+FAULTLINE_KERNEL names another kernel to test with, such as build/release-gcc/kernel.elf.
+"""
+
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+import mkimage  # noqa: E402
+import run  # noqa: E402
+
+TOP = mkimage.TOP
+KERNEL = os.environ.get("FAULTLINE_KERNEL", os.path.join(TOP, "build", "kernel.elf"))
+TIMEOUT_SECONDS = 80
+# A run in which RAM holds the files, twice, and one in which it doesn't.
+SMALL = "small-ram"
+FILE_MIB, REQUEST_KIB = 64, 128
+PER_DOUBLING = 0.015        # what a ratio may grow by for each doubling of the surroundings
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+class Run:
+    """One run of the kernel with the word `bench`."""
+
+    def __init__(self, image, scratch, name, *words, mem="256M"):
+        command = [os.path.join(TOP, "boot", "qemu"), "--icount", "--kernel", KERNEL, "--mem", mem, "--disk", image + ",ro",
+                   "--log", os.path.join(scratch, name + ".log"), "--timeout", str(TIMEOUT_SECONDS), "--", *words]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.status, self.text, self.values = None, "", {}
+
+    def finish(self):
+        out, err = self.process.communicate(timeout=TIMEOUT_SECONDS + 30)
+        self.status = self.process.returncode
+        self.text = (out + err).decode(errors="replace").replace("\r", "")
+        for name, value in re.findall(r"^bench: (\S+) ([0-9.]+) \S+$", self.text, re.M):
+            self.values[name] = float(value)
+        return self
+
+
+def declared_rows():
+    """The names of the table, in order, from its source."""
+    with open(os.path.join(TOP, "tests", "bench", "rows.c"), encoding="utf-8") as f:
+        return re.findall(r'^\t\{ "([a-z0-9.-]+)",', f.read(), re.M)
+
+
+def check(condition, sentence):
+    if not condition:
+        raise AssertionError(sentence)
+
+
+def tail(run_):
+    return " | ".join(run_.text.strip().splitlines()[-6:])
+
+
+# ---- the tests ------------------------------------------------------------------------------------
+
+@test
+def ends_well(runs):
+    for name, r in runs.items():
+        check(r.status == 0, f"the {name} run ended with status {r.status}: {tail(r)}")
+        check("FAILED" not in r.text, f"the {name} run says FAILED: {tail(r)}")
+
+
+@test
+def counts_instructions(runs):
+    rate = re.search(r"([0-9.]+) TSC counts an instruction", runs["first"].text)
+    check(rate is not None and abs(float(rate.group(1)) - 1) < 0.002, f"TSC counts an instruction: {rate and rate.group(1)}")
+
+
+@test
+def every_row_has_a_value(runs):
+    rows = declared_rows()
+    check(len(rows) > 30, f"only {len(rows)} rows found in rows.c")
+    small = [n for n in rows if n.startswith(SMALL)]
+    wanted = {"first": set(rows) - set(small), "second": set(rows) - set(small), SMALL: set(small)}
+    for name, r in runs.items():
+        missing, extra = wanted[name] - set(r.values), set(r.values) - wanted[name]
+        check(not missing and not extra, f"{name} run: missing {sorted(missing)}, unexpected {sorted(extra)}")
+        zero = [n for n, v in r.values.items() if v == 0]
+        check(not zero, f"{name} run: the value is 0: {zero}")
+
+
+@test
+def two_runs_agree(runs):
+    one, two = runs["first"].values, runs["second"].values
+    apart = {n: (one[n], two[n]) for n in one if abs(one[n] - two[n]) > 0.01 * max(one[n], two[n])}
+    check(not apart, f"more than 1 % apart: {apart}")
+
+
+@test
+def sequential_read_uses_full_requests(runs):
+    v = runs["first"].values
+    ideal = FILE_MIB * 1024 // REQUEST_KIB
+    check(abs(v["seq.contig-requests"] - ideal) <= 2,
+          f"{v['seq.contig-requests']:.0f} requests for {FILE_MIB} MiB, not {ideal}")
+    check(ideal - 4 <= v["seq.contig-full"] <= ideal, f"{v['seq.contig-full']:.0f} of them have {REQUEST_KIB} KiB")
+
+
+@test
+def no_byte_is_read_twice(runs):
+    v = runs["first"].values
+    for kind in ("contig", "frag"):
+        check(v[f"seq.{kind}-sectors"] == FILE_MIB * 2048, f"{kind}: {v[f'seq.{kind}-sectors']:.0f} sectors for {FILE_MIB} MiB")
+
+
+@test
+def fragments_cost_requests_only(runs):
+    """A fragmented file needs about as many requests as it has fragments, and never one for each page."""
+    v, fragments = runs["first"].values, FILE_MIB * 1024 // 32
+    check(fragments <= v["seq.frag-requests"] <= 1.5 * fragments, f"{v['seq.frag-requests']:.0f} requests, {fragments} fragments")
+
+
+def ratio_within(runs, name, count):
+    got, bound = runs["first"].values[name], 1 + PER_DOUBLING * math.log2(count)
+    check(got <= bound, f"{name} is {got}, the bound is {bound:.3f}")
+
+
+@test
+def resident_pages_cost_their_logarithm(runs):
+    ratio_within(runs, "resident.ratio-100", 100)
+    ratio_within(runs, "resident.ratio-10000", 10000)
+
+
+@test
+def mappings_cost_their_logarithm(runs):
+    ratio_within(runs, "entries.ratio-100", 100)
+    ratio_within(runs, "entries.ratio-10000", 10000)
+
+
+@test
+def file_size_costs_nothing(runs):
+    v = runs["first"].values
+    check(v["size.ratio"] <= 1.01, f"size.ratio is {v['size.ratio']}")
+    check(v["size.cold-ratio"] <= 1.2, f"size.cold-ratio is {v['size.cold-ratio']}")
+
+
+def main():
+    image = run.fresh(os.path.join(run.IMAGES, "bench.img"), mkimage.build_bench, "mkimage.py", "volume.py")
+    with tempfile.TemporaryDirectory(prefix="faultline-bench-") as scratch:
+        runs = {"first": Run(image, scratch, "first", "bench"), "second": Run(image, scratch, "second", "bench")}
+        runs["first"].finish(), runs["second"].finish()
+        runs[SMALL] = Run(image, scratch, SMALL, f"bench={SMALL}", mem="32M").finish()
+    failed = 0
+    print(f"1..{len(TESTS)}")
+    for number, function in enumerate(TESTS, 1):
+        try:
+            function(runs)
+            print(f"ok {number} - bench.{function.__name__}")
+        except (AssertionError, KeyError) as e:
+            failed += 1
+            print(f"not ok {number} - bench.{function.__name__}\n# {e!s}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
