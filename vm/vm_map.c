@@ -375,16 +375,17 @@ entry_unwire(struct vm_map *map, struct vm_map_entry *e)
 	e->wired_count = 0;
 }
 
-/* Nobody else can reach these pages of a private object: give them back now and not when the object dies. */
+/* Nobody else can reach these pages: give them back now and not when the last piece of the object is unmapped. */
 static void
 free_private_pages(const struct vm_map_entry *e)
 {
 	struct vm_object *object = e->object;
 
-	if (object == NULL || object->type != OBJT_DEFAULT || object->ref_count != 1)
+	if (object == NULL || (object->flags & OBJ_ONEMAPPING) == 0)
 		return;
 	vm_object_lock(object);
-	if (object->ref_count == 1 && object->shadow_count == 0)
+	/* re-check: what is left of the mapping may have been forked since. */
+	if ((object->flags & OBJ_ONEMAPPING) && object->shadow_count == 0)
 		vm_object_page_remove(object, OFF_TO_IDX(e->offset), OFF_TO_IDX(e->offset + (e->end - e->start)));
 	vm_object_unlock(object);
 }
@@ -549,6 +550,7 @@ make_object(struct vm_map_entry *e)
 	} else {
 		vm_object_shadow(&e->object, &e->offset, e->end - e->start);
 	}
+	e->object->flags |= OBJ_ONEMAPPING;	/* nobody else knows it yet */
 	e->needs_copy = false;
 }
 
@@ -635,6 +637,9 @@ fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 	copy->wired_count = 0;
 	if (copy->object != NULL) {
 		vm_object_reference(copy->object);
+		vm_object_lock(copy->object);
+		copy->object->flags &= ~OBJ_ONEMAPPING;
+		vm_object_unlock(copy->object);
 		if (e->inheritance == VM_INHERIT_COPY && (e->object->type == OBJT_DEFAULT || e->needs_copy)) {
 			/* Both sides copy on write from now on; what the parent can write must become read-only first (M3). */
 			if (!e->needs_copy)

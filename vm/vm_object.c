@@ -157,7 +157,9 @@ object_free_pages(struct vm_object *object)
 
 	while ((m = vm_page_find_least(object, 0)) != NULL) {
 		m = vm_page_busy_acquire(object, m->pindex, "vmotrm");
-		if (m != NULL)
+		if (m != NULL && m->wire_count > 0)
+			vm_page_disown(m);	/* held for somebody's I/O */
+		else if (m != NULL)
 			vm_page_free(m);
 	}
 	KASSERT(object->resident_page_count == 0, "object %p: %u pages left (O7)", object,

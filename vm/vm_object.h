@@ -51,6 +51,7 @@ enum obj_type {
 #define OBJ_PIPWNT	0x04	/* somebody sleeps until paging_in_progress is 0 */
 #define OBJ_VNODE_GONE	0x08	/* its vnode lost its filesystem: no more paging */
 #define OBJ_CACHED	0x10	/* (l) on the object cache's list */
+#define OBJ_ONEMAPPING	0x20	/* anonymous, and each page lies in one map entry at most: made for one, never forked */
 
 struct vm_object {
 	struct rwlock	 lock;

@@ -207,6 +207,19 @@ vm_page_alloc_contig(size_t npages)
 	return (m);
 }
 
+/* Out of its object.  => object exclusively locked, page exclusive-busy by us. */
+static void
+page_remove(struct vm_page *m)
+{
+	struct vm_object *object = m->object;
+
+	KASSERT(rw_wheld(&object->lock), "removing a page from an object that is not locked");
+	vm_page_assert_xbusied(m);
+	rb_remove(&object->memq, &m->obj_node, NULL);
+	object->resident_page_count--;
+	m->object = NULL;
+}
+
 /* Seam for the self-tests: called instead of panic() when a page is freed twice. */
 void (*vm_page_violation_hook)(const char *what, struct vm_page *m);
 
@@ -244,6 +257,19 @@ vm_page_free(struct vm_page *m)
 	busy_wake(m, old);
 	vm_pageq_free(m);
 	VMCNT_INC(v_tfree);
+}
+
+void
+vm_page_disown(struct vm_page *m)
+{
+	vm_page_assert_xbusied(m);
+	pmap_remove_all(m);
+	/* A wiring of our own, so that of several who let go now exactly one is the last and sees that there is no object. */
+	vm_page_wire(m);
+	page_remove(m);
+	m->dirty = 0;
+	vm_page_xunbusy(m);
+	vm_page_unwire(m, PQ_NONE);
 }
 
 /* ---- an object's pages ---- */
@@ -322,14 +348,8 @@ vm_page_insert(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
 void
 vm_page_remove(struct vm_page *m)
 {
-	struct vm_object *object = m->object;
-
-	KASSERT(rw_wheld(&object->lock), "removing a page from an object that is not locked");
-	vm_page_assert_xbusied(m);
 	KASSERT(m->wire_count == 0, "removing wired page %u from its object", m->pfn);
-	rb_remove(&object->memq, &m->obj_node, NULL);
-	object->resident_page_count--;
-	m->object = NULL;
+	page_remove(m);
 }
 
 void

@@ -129,6 +129,11 @@ struct vm_page *vm_page_alloc_contig(size_t npages);
  * => with object: object exclusively locked, page exclusive-busy by us, not wired (P11); mappings are removed here.
  */
 void vm_page_free(struct vm_page *m);
+/*
+ * Take a wired page out of an object that dies: whoever wired it keeps it, and the last vm_page_unwire() frees it.
+ * => object exclusively locked, page exclusive-busy by us; idle on return.
+ */
+void vm_page_disown(struct vm_page *m);
 /* Sleep in "vmwait" until there are free pages again.  => nothing held. */
 void vm_wait(void);
 bool vm_page_zero_idle(void);		/* for the idle thread: zero one free page; false: nothing to do */
@@ -176,7 +181,7 @@ void vm_page_unqueue(struct vm_page *m);
 void vm_page_requeue(struct vm_page *m);	/* to the young end of its queue */
 void vm_page_reference(struct vm_page *m);
 void vm_page_wire(struct vm_page *m);		/* => page busy by us, or object locked */
-void vm_page_unwire(struct vm_page *m, enum page_queue queue);	/* last: goes to that queue */
+void vm_page_unwire(struct vm_page *m, enum page_queue queue);	/* last: goes to that queue, or free if disowned */
 uint32_t vm_page_queue_len(enum page_queue q);
 uint32_t vm_free_count(void);			/* free and zero queues */
 /* First page of a queue, oldest first; only under vm_pageq_lock(). */

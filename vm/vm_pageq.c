@@ -315,7 +315,11 @@ vm_page_unwire(struct vm_page *m, enum page_queue queue)
 	uint32_t old = __atomic_fetch_sub(&m->wire_count, 1, __ATOMIC_ACQ_REL);
 
 	KASSERT(old > 0, "unwiring page %u that is not wired (P4)", m->pfn);
-	if (old == 1 && queue != PQ_NONE && m->object != NULL)
+	if (old > 1)
+		return;
+	if (m->object == NULL)
+		vm_page_free(m);	/* vm_page_disown() took it out of its object */
+	else if (queue != PQ_NONE)
 		page_enqueue(m, queue);
 }
 

@@ -61,11 +61,11 @@ volock_enter(struct vnode *vp)
 static void
 volock_leave(struct vnode *vp)
 {
-	vp->v_flag &= ~VOLOCK;
-	if (vp->v_flag & VOWANT) {
-		vp->v_flag &= ~VOWANT;
+	bool wanted = (vp->v_flag & VOWANT) != 0;
+
+	vp->v_flag &= ~(VOLOCK | VOWANT);
+	if (wanted)
 		wakeup(&vp->v_object);
-	}
 }
 
 /*
@@ -127,9 +127,8 @@ vnode_pager_dealloc(struct vm_object *object)
 
 	spin_lock(&vnode_list_lock);
 	KASSERT(vp->v_object == object, "vnode %p has another object (O3)", vp);
+	vp->v_flag = (vp->v_flag & ~(VTEXT | VVMIO)) | VAGE;	/* idle from now on: the first to be recycled */
 	vp->v_object = NULL;
-	vp->v_flag &= ~(VTEXT | VVMIO);
-	vp->v_flag |= VAGE;
 	spin_unlock(&vnode_list_lock);
 	crfree(cred);
 	vrele(vp);

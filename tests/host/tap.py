@@ -32,8 +32,13 @@ class Verdict:
 
 
 def judge(text, status, closing_line=True):
+    """
+    closing_line: the log is a kernel's, which ends with one; the kernel prints diagnostics when they happen, so they stand
+    before their `not ok`.  A script prints them behind it.
+    """
     v = Verdict()
-    plan, closing, numbers, names = [], [], [], []
+    plan, closing, numbers, names, pending = [], [], [], [], []
+    last_failed = False
     for line in text.replace("\r", "").split("\n"):
         line = line.rstrip()
         result = RESULT.match(line)
@@ -42,17 +47,20 @@ def judge(text, status, closing_line=True):
             numbers.append(int(number))
             names.append(name)
             if word == "not ok":
-                v.failed.append((name, []))
+                v.failed.append((name, pending))
             elif skip is not None:
                 v.skipped.append(name)
             else:
                 v.passed.append(name)
             last_failed = word == "not ok"
+            pending = []
         elif PLAN.match(line):
             plan.append(int(PLAN.match(line).group(1)))
         elif CLOSING.match(line):
             closing.append(tuple(int(n or 0) for n in CLOSING.match(line).groups()))
-        elif line.startswith("#") and v.failed and numbers and last_failed:
+        elif line.startswith("#") and closing_line:
+            pending.append(line)
+        elif line.startswith("#") and last_failed:
             v.failed[-1][1].append(line)
 
     if status in ABNORMAL:

@@ -22,8 +22,8 @@ static void
 mode_fail(void)
 {
 	printf("1..1\n");
+	printf("# tests/kernel/harness_modes.c: this test always fails\n");
 	printf("not ok 1 - harness.fail\n");
-	printf("  # tests/kernel/harness_modes.c: this test always fails\n");
 	printf("0 passed, 1 failed\n");
 	machine_exit(STATUS_FAILED);
 }

@@ -256,8 +256,8 @@ ktest_run(const char *glob, uint64_t seed)
 
 		run_one(t);
 		if (kt.failures > 0) {
-			printf("not ok %u - %s.%s\n# reproduce: make test TEST='%s.%s' SEED=%lu\n", i + 1, t->suite, t->name,
-			    t->suite, t->name, seed);
+			printf("# reproduce: make test TEST='%s.%s' SEED=%lu\nnot ok %u - %s.%s\n", t->suite, t->name, seed,
+			    i + 1, t->suite, t->name);
 			failed++;
 		} else if (kt.skipped) {
 			printf("ok %u - %s.%s # SKIP %s\n", i + 1, t->suite, t->name, kt.reason);
