@@ -84,6 +84,20 @@ phys_segs_find(const struct boot_info *bi)
 	}
 }
 
+/* Largest first: that is where PHYS_TO_VM_PAGE() finds most pages. */
+static void
+phys_segs_sort(void)
+{
+	for (int i = 1; i < vm_phys_nsegs; i++) {
+		struct vm_phys_seg seg = vm_phys_seg[i];
+		int at = i;
+
+		for (; at > 0 && vm_phys_seg[at - 1].end_pfn - vm_phys_seg[at - 1].first_pfn < seg.end_pfn - seg.first_pfn; at--)
+			vm_phys_seg[at] = vm_phys_seg[at - 1];
+		vm_phys_seg[at] = seg;
+	}
+}
+
 static bool
 page_is_taken(const struct boot_info *bi, vm_paddr_t pa)
 {
@@ -110,6 +124,7 @@ vm_page_init(struct boot_info *bi)
 	uint32_t wired = 0;
 
 	phys_segs_find(bi);
+	phys_segs_sort();
 	pa = boot_page_alloc(howmany(vm_page_count * sizeof(struct vm_page), PAGE_SIZE));
 	vm_page_array = PHYS_TO_DMAP(pa);
 	for (int s = 0; s < vm_phys_nsegs; s++) {
@@ -247,7 +262,7 @@ vm_page_free(struct vm_page *m)
 		pmap_remove_all(m);
 		vm_page_remove(m);
 	}
-		KASSERT(m->pv == NULL, "freeing mapped page %u (P2)", m->pfn);
+	KASSERT(m->pv == NULL, "freeing mapped page %u (P2)", m->pfn);
 	vm_page_unqueue(m);
 	m->wire_count = 0;
 	m->valid = m->dirty = 0;
