@@ -18,6 +18,7 @@
 #: SMP=N          number of CPUs (default 1)
 #: ACCEL=NAME     tcg or kvm (default tcg)
 #: ARGS=WORDS     run, gdb: the kernel's command line
+#: BREAK=WHERE    gdb: where to stop first (default vnode_pager_leaf_getpages; with TEST=NAME, that test)
 #: GLOB=GLOB      bench: only the measurements whose name matches
 #: V=1            print each command
 #: CI=1           compiler warnings are errors
@@ -164,13 +165,9 @@ test: kernel iso disk ## run all tests; the last line says N passed, N failed
 soak: kernel iso disk ## run the self-tests in every combination of boot path, memory, CPU and block size
 	@$(PYTHON) tests/host/run.py --soak
 
-gdb: kernel disk ## boot stopped in gdb, the guest's console in build/console.log
-	@echo "the guest's console: tail -f build/console.log"; \
-	trap '' INT; $(QEMU) --gdb=build/gdb.sock $(if $(ARGS),-- $(ARGS)) </dev/null >build/console.log 2>&1 & qemu=$$!; \
-	for i in {1..50}; do [ -S build/gdb.sock ] && break; sleep 0.1; done; \
-	[ -S build/gdb.sock ] || { cat build/console.log >&2; exit 1; }; \
-	gdb -nx -q $(if $(wildcard .gdbinit),-x .gdbinit) build/kernel.elf; \
-	kill $$qemu 2>/dev/null; wait $$qemu 2>/dev/null; true
+BREAK := $(if $(TEST),ktest_$(subst .,_,$(TEST)),vnode_pager_leaf_getpages)
+gdb: kernel disk $(if $(filter bios,$(BOOT)),iso) ## boot to BREAK in gdb, the guest's console in build/console.log
+	@tests/gdb/run '$(BREAK)' $(wordlist 2,99,$(QEMU)) $(if $(ARGS)$(TEST),-- $(or $(ARGS),selftest='$(TEST)'))
 
 # Always a release build and the same machine: the numbers are to be compared.
 BENCH := boot/qemu --icount --kernel build/release-$(notdir $(firstword $(CC)))/kernel.elf --disk build/images/bench.img,ro

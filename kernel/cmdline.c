@@ -32,7 +32,7 @@ static const struct word {
 	{ "seed",	 VALUE_NUMBER,	 "N",	  "order and random numbers of the self-tests" },
 	{ "bench",	 VALUE_OPTIONAL, "GLOB",  "run the measurements (whose name matches)" },
 	{ "tour",	 VALUE_OPTIONAL, "PATH",  "play the tour (on this file)" },
-	{ "monitor",	 VALUE_NONE,	 "",	  "end in the monitor's prompt" },
+	{ "monitor",	 VALUE_NONE,	 "",	  "the monitor's prompt, without the tour before it" },
 	{ "interactive", VALUE_NONE,	 "",	  "somebody sits at the console" },
 	{ "trace",	 VALUE_OPTIONAL, "WHAT",  "record events from the start" },
 	{ "ioerr",	 VALUE_NONE,	 "",	  "vda fails as tests/host/mkimage.py arranged it: the ioerr tests apply" },

@@ -5,6 +5,10 @@
  *	out	polled, byte by byte; "\n" goes out as "\r\n"
  *	in	interrupt -> ring -> console_getc(), which sleeps in "ttyin"
  *
+ * Nothing that is typed gets lost, not even before the kernel is up or while nobody reads: a byte that finds no room
+ * in the ring stays in the UART with the interrupt off, and a sender that honours that (QEMU does) waits.  The UART's
+ * own FIFOs stay as they are (off, after a reset), for switching them on would empty them.
+ *
  * Output never sleeps and takes only the innermost lock, so anybody may print at any time.  Two contexts take
  * no lock at all: a panic, and a non-maskable interrupt, which may have come while its own CPU holds it.
  */
@@ -20,7 +24,7 @@
 #define SPIN_MAX	1000000		/* a transmitter that never empties is no reason to hang */
 
 enum {
-	UART_DATA = 0, UART_IER = 1, UART_FCR = 2, UART_LCR = 3, UART_MCR = 4, UART_LSR = 5,
+	UART_DATA = 0, UART_IER = 1, UART_LCR = 3, UART_MCR = 4, UART_LSR = 5,
 	LSR_DATA = 0x01, LSR_EMPTY = 0x20,
 	IER_RECEIVE = 0x01
 };
@@ -38,6 +42,7 @@ static struct spinlock console_lock = SPINLOCK_INITIALIZER("console", RANK_CONSO
 static struct spinlock input_lock = SPINLOCK_INITIALIZER("ttyin", RANK_DISK);
 static char ring[RING_SIZE];		/* (input_lock) */
 static unsigned ring_head, ring_tail;	/* (input_lock) bytes ever put in and taken out */
+static bool ring_full;			/* (input_lock) the UART holds back its next byte */
 
 void
 console_init_early(void)
@@ -47,7 +52,6 @@ console_init_early(void)
 	outb(COM1 + UART_DATA, 1);	/* 115200 */
 	outb(COM1 + UART_IER, 0);
 	outb(COM1 + UART_LCR, 0x03);	/* 8 bits, no parity, one stop bit */
-	outb(COM1 + UART_FCR, 0x07);	/* FIFOs on and empty */
 	outb(COM1 + UART_MCR, 0x0b);	/* DTR, RTS, and OUT2, which lets the interrupt out */
 }
 
@@ -101,10 +105,24 @@ console_input(char c)
 	spin_unlock(&input_lock);
 }
 
+/* Is there room for a byte?  If not, the UART is to keep it until console_getc() has made some. */
+static bool
+ring_has_room(void)
+{
+	bool full;
+
+	spin_lock(&input_lock);
+	full = ring_full = ring_head - ring_tail >= RING_SIZE;
+	if (full)
+		outb(COM1 + UART_IER, 0);
+	spin_unlock(&input_lock);
+	return (!full);
+}
+
 static void
 uart_intr(void *arg)
 {
-	while (inb(COM1 + UART_LSR) & LSR_DATA)
+	while ((inb(COM1 + UART_LSR) & LSR_DATA) && ring_has_room())
 		console_input((char)inb(COM1 + UART_DATA));
 }
 
@@ -129,6 +147,10 @@ console_getc(bool nowait)
 		(void)tsleep(&ring_head, &input_lock.lk, "ttyin", 0);
 	if (ring_head != ring_tail)
 		c = (unsigned char)ring[ring_tail++ % RING_SIZE];
+	if (ring_full) {
+		ring_full = false;
+		outb(COM1 + UART_IER, IER_RECEIVE);	/* the byte held back raises the interrupt again */
+	}
 	spin_unlock(&input_lock);
 	return (c);
 }

@@ -76,7 +76,8 @@ run(void)
 		return (ktest_main());
 	if (cmdline_has("bench"))
 		return (bench_main());
-	tour_main();
+	if (cmdline_has("tour") || !cmdline_has("monitor"))
+		tour_main();
 	if (cmdline_has("interactive") || cmdline_has("monitor"))
 		monitor_main();
 	return (0);

@@ -6,6 +6,7 @@
 #include "kernel/lib/types.h"
 
 int  ktest_main(void);		/* `selftest[=GLOB]`; tests/kernel */
+int  ktest_run(const char *glob, uint64_t seed);	/* the same, asked for by the monitor */
 int  bench_main(void);		/* `bench`; tests/bench */
 void tour_main(void);		/* one fault, narrated */
 void monitor_main(void);	/* the prompt */

@@ -56,6 +56,7 @@ panic_story(void)
 void
 panic(const char *fmt, ...)
 {
+	uint64_t rflags = read_rflags();
 	struct thread *td = curthread;
 	va_list ap;
 	bool first;
@@ -66,6 +67,9 @@ panic(const char *fmt, ...)
 	if (!first)
 		machine_exit_panic();
 	panic_end();
+	printf("registers:\n  rip %016lx  rsp %016lx  rbp %016lx  rflags %08lx\n",
+	    (uint64_t)__builtin_return_address(0), (uint64_t)__builtin_frame_address(0) + 16,
+	    *(const uint64_t *)__builtin_frame_address(0), rflags);
 	if (td->frame != NULL) {
 		printf("registers at the last trap:\n");
 		trap_print_frame(td->frame);

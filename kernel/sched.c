@@ -19,6 +19,8 @@
 #include "kernel/sched.h"
 #include "kernel/amd64/machdep.h"
 #include "kernel/kassert.h"
+#include "kernel/lib/string.h"
+#include "kernel/trace.h"
 #include "vm/pmap.h"
 #include "vm/vm_page.h"
 
@@ -79,6 +81,17 @@ choose(struct cpu *cpu)
 	return (cpu->idle);
 }
 
+/* The name goes into the event itself: the thread may be no more when somebody reads it. */
+static void
+trace_switch(const struct thread *to)
+{
+	uint64_t name[3];
+
+	_Static_assert(sizeof(name) == THREAD_NAME_MAX, "a thread's name fills three words of an event");
+	memcpy(name, to->name, sizeof(name));
+	trace_record(TR_SWITCH, to->tid, name[0], name[1], name[2]);
+}
+
 void
 sched_switch(void)
 {
@@ -97,6 +110,8 @@ sched_switch(void)
 		new->slice = SLICE_TICKS;
 	if (new == old)
 		return;
+	if (unlikely(trace_on))
+		trace_switch(new);
 	cpu->switches++;
 	cpu->thread = new;
 	new->cpu = cpu;

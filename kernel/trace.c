@@ -24,7 +24,7 @@ static struct trace_event ring[RING_EVENTS];
 static uint64_t next;			/* (its CPU, interrupts off) */
 
 /* How each word of an event is shown. */
-enum { END, HEX, DEC, SIGNED, TEXT };
+enum { END, HEX, DEC, SIGNED, TEXT, CHARS /* this word and all that follow, as text */ };
 
 static const struct {
 	const char	*name;
@@ -42,6 +42,7 @@ static const struct {
 	[TR_BMAP] = { "bmap", { { HEX, "vnode" }, { DEC, "lblkno" }, { SIGNED, "sector" }, { DEC, "run" } } },
 	[TR_DISK_START] = { "disk-start", { { HEX, "disk" }, { DEC, "sector" }, { DEC, "bytes" }, { HEX, "buf" } } },
 	[TR_SLEEP] = { "sleep", { { HEX, "chan" }, { TEXT, "wmesg" } } },
+	[TR_SWITCH] = { "switch", { { DEC, "tid" }, { CHARS, "name" } } },
 	[TR_DISK_DONE] = { "disk-done", { { HEX, "disk" }, { DEC, "sector" }, { DEC, "error" }, { HEX, "buf" } } },
 	[TR_WAKE] = { "wake", { { HEX, "chan" }, { HEX, "thread" } } },
 	[TR_PAGER_DONE] = { "pager-done", { { HEX, "object" }, { DEC, "first" }, { DEC, "count" }, { SIGNED, "result" } } },
@@ -126,6 +127,9 @@ trace_format(const struct trace_event *ev, char *buf, size_t size)
 			break;
 		case SIGNED:
 			len += snprintf(buf + at, size - at, " %s=%ld", label, (int64_t)v);
+			break;
+		case CHARS:
+			len += snprintf(buf + at, size - at, " %s=%.*s", label, 8 * (4 - i), (const char *)&ev->arg[i]);
 			break;
 		default:
 			len += snprintf(buf + at, size - at, " %s=%s", label, (const char *)v);

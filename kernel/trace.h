@@ -20,6 +20,7 @@ enum trace_type {
 	TR_BMAP,		/* vnode, logical block, device block (512-byte) or -1 for a hole, run ahead in fs blocks */
 	TR_DISK_START,		/* disk, first sector, bytes, buf */
 	TR_SLEEP,		/* chan, wmesg, 0, 0 */
+	TR_SWITCH,		/* tid of the thread that gets the CPU, its name (24 bytes); recorded by the one that leaves */
 	TR_DISK_DONE,		/* disk, first sector, error, buf */
 	TR_WAKE,		/* chan, thread, 0, 0 */
 	TR_PAGER_DONE,		/* object, first pindex, count, VM_PAGER_* */

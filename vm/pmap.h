@@ -87,9 +87,9 @@ int  pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t 
 bool pmap_enter_quick(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot);
 /*
  * The same for a run: m[i] at va + i pages.  Skips what is NULL, already mapped, or without a page table; one hold of the
- * lock and one walk for all.  => as pmap_enter() for each page.  Returns how many were mapped.
+ * lock and one walk for all.  => as pmap_enter() for each page; count <= 64.  Returns a mask: bit i says that m[i] was mapped.
  */
-int  pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count, vm_prot_t prot);
+uint64_t pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count, vm_prot_t prot);
 /* Remove or restrict [start, end).  Bits are carried into the pages; other CPUs have forgotten before it returns. */
 void pmap_remove(struct pmap *pmap, vm_offset_t start, vm_offset_t end);
 void pmap_protect(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_prot_t prot);

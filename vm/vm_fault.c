@@ -52,7 +52,8 @@
 #include "vm/vnode_pager.h"
 
 #define AROUND_PAGES	16	/* resident neighbours mapped along with a fault: an aligned block of this many pages */
-#define CLUSTER_PAGES	16	/* read around a fault without a pattern */
+#define CLUSTER_PAGES	16	/* read around the first fault without a pattern */
+#define CLUSTER_MIN	4	/* and around a random one that follows others */
 #define NOMEM_RETRIES	50	/* times to wait for memory in vain (100 ms each at most) before giving up */
 
 #define FAULT_NOT_SOFT	(-1)	/* internal: the fast path does not apply */
@@ -200,19 +201,20 @@ map_around(struct faultstate *fs)
 	vm_pindex_t first = fs->place.pindex - OFF_TO_IDX(fs->addr - start);
 	vm_pindex_t last = first + OFF_TO_IDX(end - start) - 1;
 	vm_prot_t prot = fs->place.prot & ~VM_PROT_WRITE;
-	struct vm_page *m;
+	struct vm_page *pages[AROUND_PAGES] = { NULL }, *m;
+	uint64_t mapped;
 
 	if (!vm_object_has_pager(fs->first_object) || prot == VM_PROT_NONE)
 		return;
-	for (m = vm_page_find_least(fs->first_object, first); m != NULL && m->pindex <= last; m = vm_page_next(m)) {
-		vm_offset_t va = start + IDX_TO_OFF(m->pindex - first);
+	for (m = vm_page_find_least(fs->first_object, first); m != NULL && m->pindex <= last; m = vm_page_next(m))
+		if (vm_page_all_valid(m) && !vm_page_busied(m))
+			pages[m->pindex - first] = m;
+	mapped = pmap_enter_run(fs->map->pmap, start, pages, (int)OFF_TO_IDX(end - start), prot);
+	for (; mapped != 0; mapped &= mapped - 1) {
+		int i = __builtin_ctzl(mapped);
 
-		if (va == fs->addr || !vm_page_all_valid(m) || vm_page_busied(m))
-			continue;
-		if (pmap_enter_quick(fs->map->pmap, va, m, prot)) {
-			VMCNT_INC(v_prefaulted);
-			TRACE(TR_PAGE_ENTER, va, m->pfn, prot, 1);
-		}
+		VMCNT_INC(v_prefaulted);
+		TRACE(TR_PAGE_ENTER, start + IDX_TO_OFF(i), pages[i]->pfn, prot, 1);
 	}
 }
 
@@ -238,7 +240,8 @@ fault_soft(struct faultstate *fs)
 	kr = pmap_enter(fs->map->pmap, fs->addr, m, fs->place.prot, fs->type, 0);
 	if (kr == KERN_SUCCESS) {
 		TRACE(TR_PAGE_ENTER, fs->addr, m->pfn, fs->place.prot, 0);
-		vm_page_activate(m);
+		if (m->queue == PQ_NONE)
+			vm_page_activate(m);
 		if (fs->flags & VM_FAULT_HOLD) {
 			vm_page_wire(m);
 			*fs->held = m;
@@ -284,13 +287,17 @@ fault_busy_wait(struct faultstate *fs)
 	return (KERN_RESTART);
 }
 
-/* How far to read around the page asked for: what the entry's history says. */
+/*
+ * How far to read around the page asked for: what the entry's history says.  A fault where the last read ended is sequential and reads a
+ * full transfer ahead; one that is elsewhere reads the aligned cluster around it, and each such miss halves the cluster.
+ */
 static void
 read_window(struct faultstate *fs, int *behind, int *ahead)
 {
 	struct vm_map_entry *e = fs->place.entry;
 	vm_pindex_t next = __atomic_load_n(&e->next_read, __ATOMIC_RELAXED);
-	vm_pindex_t in_cluster = fs->pindex % CLUSTER_PAGES;
+	vm_pindex_t cluster = MAX(CLUSTER_PAGES >> MIN(e->read_misses, 8), CLUSTER_MIN);
+	vm_pindex_t in_cluster = fs->pindex % cluster;
 	vm_pindex_t to_end = OFF_TO_IDX(fs->entry_end - fs->addr) - 1, from_start = OFF_TO_IDX(fs->addr - fs->entry_start);
 
 	if (e->advice == VM_ADV_RANDOM) {
@@ -298,9 +305,11 @@ read_window(struct faultstate *fs, int *behind, int *ahead)
 	} else if (e->advice == VM_ADV_SEQUENTIAL || fs->pindex == next) {
 		*behind = 0;
 		*ahead = VM_PAGER_CLUSTER_MAX - 1;
+		e->read_misses = 0;
 	} else {
 		*behind = (int)in_cluster;
-		*ahead = (int)(CLUSTER_PAGES - 1 - in_cluster);
+		*ahead = (int)(cluster - 1 - in_cluster);
+		e->read_misses = (uint8_t)MIN(e->read_misses + 1, 8);
 	}
 	*ahead = (int)MIN((vm_pindex_t)*ahead, to_end);
 	*behind = (int)MIN((vm_pindex_t)*behind, from_start);
@@ -475,6 +484,19 @@ fault_search(struct faultstate *fs)
 	return (kr);
 }
 
+/* Is this page wired on behalf of the entry that we fault in?  Its mark in the page table says so. */
+static bool
+wired_for_entry(struct faultstate *fs, struct vm_page *m)
+{
+	pt_entry_t pte;
+	int level;
+
+	if (!fs->place.wired || !fs->map_locked || (fs->flags & VM_FAULT_WIRE))
+		return (false);
+	pte = pmap_walk(fs->map->pmap, fs->addr, &level);
+	return (level == 1 && (pte & (PG_V | PG_W)) == (PG_V | PG_W) && (pte & PG_FRAME) == VM_PAGE_TO_PHYS(m));
+}
+
 /*
  * The page was found below the top object.  A write gets its own copy in the placeholder; a read maps the page itself, read-only.
  * => object locked, m busy.  On return the top object is locked and fs->m is the page to map, busy.
@@ -484,6 +506,7 @@ fault_resolve(struct faultstate *fs)
 {
 	struct vm_page *from = fs->m, *to = fs->first_m;
 	struct vm_object *below = fs->object;
+	bool wired;
 
 	if ((fs->type & VM_PROT_WRITE) == 0 && !(fs->place.wired && (fs->place.prot & VM_PROT_WRITE))) {
 		fs->place.prot &= ~VM_PROT_WRITE;
@@ -502,9 +525,15 @@ fault_resolve(struct faultstate *fs)
 	 * Whoever else maps the top object may still see the old page through it: from now on it is hidden (O6).  Only our own mapping is
 	 * replaced by pmap_enter.
 	 */
+	wired = wired_for_entry(fs, from);
 	if (fs->first_object->ref_count > 1)
 		pmap_remove_all(from);
-	vm_page_activate(from);
+	if (wired) {
+		vm_page_wire(to);	/* M4: the wiring goes along */
+		vm_page_unwire(from, PQ_ACTIVE);
+	} else {
+		vm_page_activate(from);
+	}
 	vm_page_xunbusy(from);
 	vm_object_pip_wakeup(below);
 	vm_object_unlock(below);
@@ -557,11 +586,24 @@ fault_give_up(struct faultstate *fs)
 	fault_finish(fs, false);
 }
 
+/*
+ * A page that came in by this fault: a file's page begins inactive, and its use shows in the mapping; private memory has nowhere else
+ * to be, and begins active.
+ */
+static void
+page_enqueue_used(struct vm_page *m)
+{
+	if (vm_object_has_pager(m->object))
+		vm_page_deactivate(m);
+	else
+		vm_page_activate(m);
+}
+
 /* => first_object locked, fs->m busy and valid.  Everything but the vnode is released on return. */
 static int
 fault_enter(struct faultstate *fs)
 {
-	bool wire = fs->place.wired || (fs->flags & VM_FAULT_WIRE);
+	bool wire = (fs->flags & VM_FAULT_WIRE) || (fs->place.wired && fs->m->wire_count > 0);
 	int kr;
 
 	if (!fault_map_unchanged(fs)) {
@@ -577,8 +619,8 @@ fault_enter(struct faultstate *fs)
 	TRACE(TR_PAGE_ENTER, fs->addr, fs->m->pfn, fs->place.prot, 0);
 	if (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD))
 		vm_page_wire(fs->m);
-	else
-		vm_page_activate(fs->m);
+	else if (fs->m->queue == PQ_NONE)
+		page_enqueue_used(fs->m);
 	if (fs->flags & VM_FAULT_HOLD)
 		*fs->held = fs->m;
 	if (fs->object == fs->first_object)
@@ -621,6 +663,7 @@ vm_fault(struct vm_map *map, vm_offset_t addr, vm_prot_t type, int flags, struct
 			kr = fault_hard(&fs);
 	} while (kr == KERN_RESTART);
 	vnode_release(&fs);
+	vm_pageout_poll();
 	if (kr != KERN_SUCCESS)
 		VMCNT_INC(v_failed_faults);
 	return (kr);
@@ -682,20 +725,23 @@ vm_fault_trap(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, struct fa
 void
 vm_fault_unwire_page(struct vm_object *object, vm_pindex_t pindex)
 {
-	while (object != NULL) {
-		struct vm_object *next;
-		struct vm_page *m;
+	struct vm_object *next;
 
+	if (object != NULL)
 		vm_object_rlock(object);
-		m = vm_page_lookup(object, pindex);
+	for (; object != NULL; object = next) {
+		struct vm_page *m = vm_page_lookup(object, pindex);
+
 		if (m != NULL && m->wire_count > 0) {
 			vm_page_unwire(m, PQ_ACTIVE);
 			vm_object_unlock(object);
 			return;
 		}
+		/* Hand over hand: a collapse changes the chain only under the lock of the object above. */
 		pindex += OFF_TO_IDX(object->backing_object_offset);
 		next = object->backing_object;
+		if (next != NULL)
+			vm_object_rlock(next);
 		vm_object_unlock(object);
-		object = next;
 	}
 }

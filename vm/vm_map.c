@@ -483,7 +483,7 @@ wire_undo(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t do
 		clip_end(map, e, end);
 		if (e->end > done && e->start < done)
 			clip_end(map, e, done);
-		if (e->start < done)
+		if (e->start < done && e->wired_count > 0)
 			entry_unwire(map, e);
 		e->wired_count = 0;
 	}
@@ -554,6 +554,13 @@ make_object(struct vm_map_entry *e)
 	e->needs_copy = false;
 }
 
+/* Page tables here have no "not readable": any permission implies reading, as on Linux. */
+static vm_prot_t
+with_read(vm_prot_t prot)
+{
+	return (prot != VM_PROT_NONE ? prot | VM_PROT_READ : VM_PROT_NONE);
+}
+
 static int
 lookup_locked(struct vm_map *map, vm_offset_t addr, vm_prot_t type, struct vm_map_place *place)
 {
@@ -562,7 +569,7 @@ lookup_locked(struct vm_map *map, vm_offset_t addr, vm_prot_t type, struct vm_ma
 	place->entry = e;
 	if (e == NULL)
 		return (KERN_INVALID_ADDRESS);
-	if ((type & ~e->protection) != 0)
+	if (e->protection == VM_PROT_NONE || (type & ~with_read(e->protection)) != 0)
 		return (KERN_PROTECTION_FAILURE);
 	return (KERN_SUCCESS);
 }
@@ -603,7 +610,9 @@ vm_map_lookup(struct vm_map *map, vm_offset_t addr, vm_prot_t type, bool try, st
 	}
 	place->object = e->object;
 	place->pindex = OFF_TO_IDX(e->offset + (trunc_page(addr) - e->start));
-	place->prot = e->needs_copy ? e->protection & ~VM_PROT_WRITE : e->protection;
+	place->prot = with_read(e->protection);
+	if (e->needs_copy)
+		place->prot &= ~VM_PROT_WRITE;
 	place->wired = e->wired_count > 0;
 	return (KERN_SUCCESS);
 }

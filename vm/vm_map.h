@@ -43,6 +43,7 @@ struct vm_map_entry {
 	uint8_t		 advice;	/* (m) enum vm_advice */
 	bool		 needs_copy;	/* (m) the object is not ours to write: shadow it first */
 	uint32_t	 wired_count;	/* (m) */
+	volatile uint8_t read_misses;	/* (a) reads in a row that were not sequential */
 	vm_pindex_t	 next_read;	/* (a) index at which a sequential reader would fault next */
 };
 

@@ -636,18 +636,30 @@ page_glyph(const struct vm_page *m)
 	return (m->queue == PQ_ACTIVE ? 'A' : m->queue == PQ_INACTIVE ? 'i' : 'o');
 }
 
+#define STRIP_WIDTH	64ul
+#define STRIP_ROWS	8
+
+/* Rows without a resident page are left out. */
 static void
 print_strip(struct vm_object *object)
 {
-	vm_pindex_t shown = MIN(object->size, (vm_pindex_t)256);
+	struct vm_page *m = vm_page_find_least(object, 0);
 
-	for (vm_pindex_t i = 0; i < shown; i++) {
-		if (i % 64 == 0)
-			printf("%s    %6lu ", i ? "\n" : "", i);
-		console_putc(page_glyph(vm_page_lookup(object, i)));
+	if (m == NULL)
+		printf("    no page is resident\n");
+	for (int rows = 0; m != NULL; rows++) {
+		vm_pindex_t row = m->pindex - m->pindex % STRIP_WIDTH;
+
+		if (rows == STRIP_ROWS) {
+			printf("           ...\n");
+			return;
+		}
+		printf("    %6lu ", row);
+		for (vm_pindex_t i = row; i < MIN(row + STRIP_WIDTH, object->size); i++)
+			console_putc(page_glyph(vm_page_lookup(object, i)));
+		printf("\n");
+		m = vm_page_find_least(object, row + STRIP_WIDTH);
 	}
-	printf("%s\n    (. absent  i inactive  A active  d dirty  B busy  W wired)\n",
-	    shown < object->size ? " ..." : "");
 }
 
 void
@@ -665,4 +677,6 @@ vm_object_print(struct vm_object *object, bool pages)
 			print_strip(object);
 		object = object->backing_object;
 	}
+	if (pages)
+		printf("    (. absent  i inactive  A active  d dirty  B busy  W wired)\n");
 }

@@ -188,7 +188,7 @@ vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, int flags)
 
 	m = vm_pageq_take_free(class_floor(flags), (flags & VM_ALLOC_ZERO) != 0);
 	if (vm_free_count() < vm_ladder.min)
-		vm_pageout_wakeup();
+		vm_pageout_ask();
 	if (m == NULL)
 		return (NULL);
 	KASSERT(m->busy == VPB_FREED && m->wire_count == 0 && m->object == NULL && m->pv == NULL &&

@@ -2,9 +2,10 @@
 /*
  * Reclaim: turning pages that nobody has used lately into free ones.
  *
- *	ACTIVE --(not referenced for a while)--> INACTIVE --(still not referenced, clean)--> FREE
- *	   ^                                        |
- *	   +---------(referenced: second chance)----+
+ *	ACTIVE --(not referenced for a while)--> INACTIVE --(not referenced, clean)--> FREE
+ *	   ^                                      |   ^
+ *	   +-------(referenced again)-------------+   |
+ *	                                          +---+ (referenced once: a second chance)
  *
  * The thread sleeps until free pages fall below vm_ladder.min and works until vm_ladder.target.  It never sleeps for an object or a
  * vnode: it tries, and goes on with the next page.  A page cannot leave its object while it is on a queue and the queue's lock is
@@ -31,11 +32,18 @@ static bool needed;			/* pageout_lock */
 static bool frozen;			/* pageout_lock */
 static bool scanning;			/* pageout_lock: the thread is between two sleeps */
 static volatile uint64_t fruitless;	/* scans in vain, ever */
+volatile bool vm_pageout_asked;		/* a hint; set without a lock */
 
-/* Is one page of this object, found on a queue, worth taking now? */
-enum verdict { TAKE, KEEP_ACTIVE, KEEP_AS_IT_IS };
+#define CONTENDED_MAX	32		/* locked objects met in a row before a scan gives up for now */
 
-/* => object exclusively locked, page exclusive-busy by us. */
+/* What to do with an inactive page. */
+enum verdict { TAKE, KEEP_ACTIVE, KEEP_INACTIVE };
+
+/*
+ * A page that was used since the last look stays; the first time on this queue, because whoever reads a file from end to end uses
+ * each page once; a second time, it becomes active.
+ * => object exclusively locked, page exclusive-busy by us.
+ */
 static enum verdict
 judge(struct vm_page *m)
 {
@@ -45,37 +53,46 @@ judge(struct vm_page *m)
 		vm_page_flag_clear(m, PG_REFERENCED);
 		refs++;
 	}
-	if (refs > 0)
-		return (KEEP_ACTIVE);
+	if (refs > 0) {
+		m->act_count += ACT_ADVANCE;
+		return (m->act_count > ACT_INIT ? KEEP_ACTIVE : KEEP_INACTIVE);
+	}
 	/* P10: write access goes first, then the hardware's bit is read, and only then is the page called clean. */
 	pmap_remove_all(m);
 	vm_page_test_dirty(m);
 	return (m->dirty != 0 ? KEEP_ACTIVE : TAKE);
 }
 
-/* => the page-queue lock held, and dropped.  Returns 1 if the page became free. */
+/* => the page-queue lock held, and dropped.  Returns 1 if the page became free.  *contended: locked objects met in a row. */
 static size_t
-try_to_free(struct vm_page *m)
+try_to_free(struct vm_page *m, int *contended)
 {
 	struct vm_object *object = m->object;
+	enum verdict verdict;
 	size_t freed = 0;
 
 	if (object == NULL || !vm_object_trylock(object)) {
 		vm_pageq_unlock();
 		vm_page_requeue(m);
+		++*contended;
 		return (0);
 	}
 	vm_pageq_unlock();
+	*contended = 0;
 	/* re-check: between the two locks nothing could change: the page's object was locked before the queue's lock went. */
 	if (m->wire_count > 0 || (object->flags & OBJ_DEAD) || !vm_page_tryxbusy(m)) {
 		vm_page_requeue(m);
-	} else if (judge(m) == TAKE) {
+	} else if ((verdict = judge(m)) == TAKE) {
 		vm_page_free(m);
 		VMCNT_INC(v_dfree);
 		freed = 1;
 	} else {
-		vm_page_activate(m);
-		VMCNT_INC(v_reactivated);
+		if (verdict == KEEP_ACTIVE) {
+			vm_page_activate(m);
+			VMCNT_INC(v_reactivated);
+		} else {
+			vm_page_requeue(m);
+		}
 		vm_page_xunbusy(m);
 	}
 	vm_object_unlock(object);
@@ -88,8 +105,9 @@ scan_inactive(size_t wanted)
 {
 	uint32_t left = vm_page_queue_len(PQ_INACTIVE);
 	size_t freed = 0;
+	int contended = 0;
 
-	while (left-- > 0 && freed < wanted) {
+	while (left-- > 0 && freed < wanted && contended < CONTENDED_MAX) {
 		struct vm_page *m;
 
 		vm_pageq_lock();
@@ -99,7 +117,7 @@ scan_inactive(size_t wanted)
 			break;
 		}
 		VMCNT_INC(v_pdpages);
-		freed += try_to_free(m);
+		freed += try_to_free(m, &contended);
 	}
 	return (freed);
 }
@@ -168,6 +186,7 @@ vm_pageout_wakeup(void)
 {
 	bool wake;
 
+	vm_pageout_asked = false;
 	if (__atomic_load_n(&needed, __ATOMIC_RELAXED))
 		return;
 	spin_lock(&pageout_lock);

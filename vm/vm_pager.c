@@ -10,6 +10,7 @@
 #include "kernel/trace.h"
 #include "vm/pmap.h"
 #include "vm/vm_page.h"
+#include "vm/vm_pageout.h"
 #include "vm/vnode_pager.h"
 
 const struct pagerops *pagertab[OBJT_COUNT] = {
@@ -70,6 +71,7 @@ vm_pager_get_pages(struct vm_object *object, struct vm_page **m, int count, int 
 	int result;
 
 	assert_can_sleep("vm_pager_get_pages");
+	vm_pageout_poll();
 	assert_get_in(object, m, count, reqpage);
 	TRACE(TR_PAGER_GET, object, m[0]->pindex, count, reqpage);
 	result = pagertab[object->type]->pgo_getpages(object, m, count, reqpage);

@@ -47,7 +47,9 @@
 #include "vm/vm_meter.h"
 #include "vm/vm_page.h"
 
-static int vnode_pager_leaf_getpages(struct vm_object *object, struct vm_page **m, int count, int reqpage);
+/* Not inlined: `make gdb` stops here. */
+static __attribute__((noinline)) int vnode_pager_leaf_getpages(struct vm_object *object, struct vm_page **m, int count,
+    int reqpage);
 
 /* Where one page of a file lies on disk, and how much lies beside it. */
 struct vnode_run {
@@ -148,6 +150,7 @@ any_block_has_data(struct vnode *vp, vm_ooffset_t address, bool *data)
 
 		if (error != 0)
 			return (error);
+		TRACE(TR_BMAP, vp, address / bsize, bm.hole ? -1 : bm.blkno, bm.ahead);
 		*data = !bm.hole;
 	}
 	return (0);
@@ -321,6 +324,7 @@ page_pieces(struct vm_object *object, struct vm_page *m, size_t unit, struct pie
 
 			if (error != 0)
 				return (-error);
+			TRACE(TR_BMAP, vp, lbn, bm.hole ? -1 : bm.blkno, bm.ahead);
 			mapped = lbn;
 		}
 		now.hole = bm.hole;

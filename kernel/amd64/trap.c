@@ -149,10 +149,14 @@ check_refault(struct thread *td, const struct trapframe *f, vm_offset_t va)
 	uint64_t digest = 0;
 	size_t i;
 
+	if (td->refault_va != va) {	/* the common case: another page, and no need for the digest */
+		td->refault_va = va;
+		td->refaults = 0;
+		return;
+	}
 	for (i = 0; i < sizeof(*f) / sizeof(*word); i++)
 		digest = (digest << 7 | digest >> 57) ^ word[i];
-	if (td->refault_va != va || td->refault_state != digest) {
-		td->refault_va = va;
+	if (td->refault_state != digest) {
 		td->refault_state = digest;
 		td->refaults = 0;
 		return;

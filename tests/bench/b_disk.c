@@ -2,8 +2,9 @@
 /*
  * Scenarios: faults that read the disk.
  *
- * Instructions are those of the CPU, the driver's interrupts included and the waiting left out; "MB/s of virtual time" is the rate at
- * which the CPU could do it if the disk took no time.  What the disk is asked for is counted by requests and sectors.
+ * Instructions are those of the CPU, the driver's interrupts included and the waiting left out;
+ * "MB/s of virtual time" is the rate at which the CPU could do it if the disk took no time.  What
+ * the disk is asked for is counted by requests and sectors.
  */
 #include "kernel/amd64/cpu.h"
 #include "kernel/kassert.h"
@@ -14,7 +15,7 @@
 #include "vm/vm_mmap.h"
 #include "vm/vm_page.h"
 
-#define CLUSTER		16	/* pages read by a fault without a pattern (vm_fault.c) */
+#define CLUSTER		16	/* pages read by a first fault, without a pattern (vm_fault.c) */
 #define FAULTS		256
 #define COLD_FIRST	4096	/* page where the region begins */
 
@@ -25,23 +26,29 @@ mbps(vm_size_t npages, uint64_t insn)
 	return (npages * PAGE_SIZE * 1000 / MAX(insn, 1ul));
 }
 
-/* From the last cluster to the first: no fault looks like the next one of a sequence. */
+/*
+ * Each cluster has a mapping of its own, in the reverse order of the file, so that they stay apart:
+ * every fault is the first one of its mapping and reads the whole cluster.
+ */
 void
 bench_cold(void)
 {
+	const vm_pindex_t step = CLUSTER * PAGE_SIZE;
 	struct bench_file f;
 	struct disk_watch w;
 	uint64_t insn, in;
-	vm_offset_t va;
+	vm_offset_t va = 0;
 
 	if (!file_open(&f, "/b/contig"))
 		return;
 	file_evict(&f);
 	file_warm_metadata(&f);
-	va = file_map(&f, COLD_FIRST, FAULTS * CLUSTER, VM_PROT_READ, MAP_SHARED);
+	for (vm_pindex_t i = FAULTS; i-- > 0; )
+		va = file_map(&f, COLD_FIRST + i * CLUSTER, CLUSTER, VM_PROT_READ, MAP_SHARED);
+	va -= (FAULTS - 1) * step;		/* they lie one behind the other */
 	in = cnt.v_vnodepgsin;
 	watch_start(&w);
-	insn = time_reads(va + ((FAULTS - 1) * CLUSTER + CLUSTER / 2) * PAGE_SIZE, FAULTS, -CLUSTER);
+	insn = time_reads(va + step / 2, FAULTS, CLUSTER);
 	watch_stop(&w);
 	bench_report("cold.page", insn / (cnt.v_vnodepgsin - in));
 	bench_report("cold.fault", insn / FAULTS);
@@ -111,7 +118,7 @@ seq_file(const char *path, const char *kind)
 	struct bench_file f;
 	struct disk_watch w;
 	struct meter m;
-	uint64_t insn;
+	uint64_t insn, metadata;
 	vm_offset_t va;
 
 	if (!file_open(&f, path))
@@ -120,18 +127,19 @@ seq_file(const char *path, const char *kind)
 	watch_start(&w);
 	meter_start(&m);
 	insn = time_reads(va, f.npages, 1);
-	bench_note("%s: %lu ms of virtual time with the waiting in it (this one depends on the host)", kind,
-	    meter_elapsed(&m) / 1000000);
+	bench_note("%s: %lu ms of virtual time with the waiting, which depends on the host",
+	    kind, meter_elapsed(&m) / 1000000);
 	watch_stop(&w);
-	bench_note("%s: %lu requests of 128 KiB, %lu others by the pager, %lu for metadata", kind, w.full, w.pager - w.full,
-	    w.requests - w.pager);
+	metadata = w.requests - w.pager;
+	bench_note("%s: %lu requests of 128 KiB, %lu others by the pager, %lu for metadata", kind,
+	    w.full, w.pager - w.full, metadata);
 	report_part("seq", kind, "mbps", mbps(f.npages, insn));
 	report_part("seq", kind, "page", insn / f.npages);
 	report_part("seq", kind, "requests", w.pager);
 	if (kind[0] == 'c')
 		report_part("seq", kind, "full", w.full);
-	report_part("seq", kind, "sectors", w.sectors - (w.requests - w.pager) * (f.block_size / DEV_BSIZE));
-	report_part("seq", kind, "metadata", w.requests - w.pager);
+	report_part("seq", kind, "sectors", w.sectors - metadata * (f.block_size / DEV_BSIZE));
+	report_part("seq", kind, "metadata", metadata);
 	unmap(va, f.npages);
 	file_close(&f);
 }

@@ -21,8 +21,8 @@ time_anon_writes(void)
 }
 
 /*
- * A page that nobody zeroed before is zeroed by the fault itself; that is the number to compare.  With idle time the pages are
- * there already.
+ * A page that nobody zeroed before is zeroed by the fault itself; that is the number to compare.
+ * With idle time the pages are there already.
  */
 void
 bench_zero_fill(void)
@@ -60,7 +60,8 @@ bench_warm(void)
 	bench_report("warm.fault", insn / (WARM_PAGES / AROUND));
 	bench_report("warm.page", insn / WARM_PAGES);
 	insn = time_reads(va, WARM_PAGES, 1);
-	bench_note("reading all %d pages once more takes %lu instructions, with no fault", WARM_PAGES, insn);
+	bench_note("reading all %d pages once more takes %lu instructions, with no fault",
+	    WARM_PAGES, insn);
 	unmap(va, WARM_PAGES);
 	file_close(&f);
 }

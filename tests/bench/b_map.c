@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Scenarios: operations on maps and on the pager's windows, called as a system call would call them. */
+/* Scenarios: operations on maps and on the pager's windows, called as system calls would. */
 #include "kernel/amd64/cpu.h"
 #include "kernel/kassert.h"
 #include "tests/bench/bench.h"
@@ -23,7 +23,8 @@ bench_qenter(void)
 		pages[i] = vm_page_alloc(NULL, 0, VM_ALLOC_WIRED);
 		KASSERT(pages[i] != NULL, "no page");
 	}
-	KASSERT(kva != 0 && pmap_growkernel(kva, kva + VM_PAGER_CLUSTER_MAX * PAGE_SIZE), "no kernel address space");
+	KASSERT(kva != 0 && pmap_growkernel(kva, kva + VM_PAGER_CLUSTER_MAX * PAGE_SIZE),
+	    "no kernel address space");
 	meter_start(&m);
 	for (int i = 0; i < TIMES; i++) {
 		pmap_qenter(kva, pages, VM_PAGER_CLUSTER_MAX);
@@ -60,7 +61,7 @@ bench_mmap(void)
 	if (!file_open(&f, "/b/small"))
 		return;
 	va = file_map(&f, 0, 1, VM_PROT_READ, MAP_SHARED);
-	(void)time_reads(va, 1, 1);		/* resident, and the object stays while it is mapped */
+	(void)time_reads(va, 1, 1);	/* resident, and the object stays while it is mapped */
 	meter_start(&m);
 	for (int i = 0; i < TIMES; i++) {
 		vm_offset_t other = file_map(&f, 0, 1, VM_PROT_READ, MAP_SHARED);
@@ -94,7 +95,8 @@ time_toggles(vm_offset_t va, bool written)
 }
 
 /*
- * A toggle is two calls.  The page that becomes writable again is so at the next write: the row with a write has that fault in it.
+ * A toggle is two calls.  The page that becomes writable again is so at the next write: the row
+ * with a write has that fault in it.
  */
 void
 bench_mprotect(void)

@@ -2,10 +2,11 @@
 /*
  * Scenarios: does the cost of a fault grow with what it should not grow with?
  *
- * Always the same fault, a resident page of a file in a mapping of that page alone (so that no neighbours are mapped along), in
- * surroundings of different size: the file, the pages of it that are resident, the mappings of the address space.  Searches in trees
- * may cost the logarithm: the bound on a ratio is 1 + 0.015 log2(N), which is 1.10 for 100 and 1.20 for 10,000; for the file's size
- * it is one pointer block more for each factor of 1024, in cold faults only.
+ * Always the same fault, a resident page of a file in a mapping of that page alone (so that no
+ * neighbours are mapped along), in surroundings of different size: the file, the pages of it that
+ * are resident, the mappings of the address space.  Searches in trees may cost the logarithm: the
+ * bound on a ratio is 1 + 0.015 log2(N), which is 1.10 for 100 and 1.20 for 10,000; for the file's
+ * size it is one pointer block more for each factor of 1024, in cold faults only.
  */
 #include "kernel/amd64/cpu.h"
 #include "kernel/lib/printf.h"
@@ -121,8 +122,8 @@ make_resident(struct bench_file *f, uint32_t count)
 	file_evict(f);
 	va = file_map(f, 0, count, VM_PROT_READ, MAP_SHARED);
 	(void)time_reads(va, count, 1);
-	KASSERT(file_resident(f) >= count && file_resident(f) <= count + 32, "%u pages are resident, not %u",
-	    file_resident(f), count);
+	KASSERT(file_resident(f) == count, "%u pages are resident, not %u", file_resident(f),
+	    count);
 	return (va);
 }
 
@@ -152,8 +153,8 @@ bench_resident(void)
 }
 
 /*
- * Mappings of single pages with gaps between them, so that they stay apart.  The faults are taken in the middle ones, which share
- * a page table, whatever the number.
+ * Mappings of single pages with gaps between them, so that they stay apart.  The faults are taken
+ * in the middle ones, which share a page table, whatever the number.
  */
 static uint64_t
 entries_cost(struct bench_file *f, uint32_t count)
@@ -164,12 +165,13 @@ entries_cost(struct bench_file *f, uint32_t count)
 
 	for (uint32_t i = 0; i < count; i++) {
 		vm_offset_t va = base + i * step;
-		int error = vm_mmap(bench_vm, &va, PAGE_SIZE, VM_PROT_READ, MAP_SHARED | MAP_FIXED, f->vp,
-		    IDX_TO_OFF(i % f->npages));
+		int error = vm_mmap(bench_vm, &va, PAGE_SIZE, VM_PROT_READ,
+		    MAP_SHARED | MAP_FIXED, f->vp, IDX_TO_OFF(i % f->npages));
 
 		KASSERT(error == 0, "mapping %u failed", i);
 	}
-	KASSERT(bench_vm->map.nentries == count, "%u mappings, not %u", bench_vm->map.nentries, count);
+	KASSERT(bench_vm->map.nentries == count, "%u mappings, not %u", bench_vm->map.nentries,
+	    count);
 	for (uint32_t n = 0; n < SAMPLES; n++)
 		sum += time_soft_fault(base + (first + n % sampled) * step);
 	vm_map_remove(&bench_vm->map, base, base + count * step);

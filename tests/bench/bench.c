@@ -2,8 +2,9 @@
 /*
  * The word `bench[=GLOB]`: run the scenarios whose name matches and print the table.
  *
- * Three kinds of line go out.  `bench: NAME VALUE UNIT`, as soon as a value is known, is for scripts.  `# ...` explains.  The table,
- * at the end, is for people: one line a row, our number beside what others need and what we aim at.
+ * Three kinds of line go out.  `bench: NAME VALUE UNIT`, as soon as a value is known, is for
+ * scripts.  `# ...` explains.  The table, at the end, is for people: one line a row, our number
+ * beside what others need and what we aim at.
  */
 #include "tests/bench/bench.h"
 
@@ -18,13 +19,13 @@
 #define ROWS_MAX	80
 
 static const struct bench_scenario scenarios[] = {
-	/* In this order: the file of `seq` must not have been read before, and the volume's metadata neither. */
-	{ "seq", "reading a mapped file of 64 MiB once, from the first page to the last", bench_seq },
+	/* `seq` comes first: neither its files nor their metadata may have been read before. */
+	{ "seq", "reading a mapped file of 64 MiB once, from first to last page", bench_seq },
 	{ "small-ram", "the same twice, in RAM half as large as the file", bench_small_ram },
 	{ "zero-fill", "first write to 512 anonymous pages", bench_zero_fill },
 	{ "warm", "reading 1,024 resident pages of a file, one in 16", bench_warm },
 	{ "cow", "writing 512 pages of a private mapping of a file", bench_cow },
-	{ "cold", "reading 256 pages of a file, one in 16, from the last to the first", bench_cold },
+	{ "cold", "first touch of 256 mappings of 16 pages of a file", bench_cold },
 	{ "random", "reading 256 pages of a file in random order, one in 16", bench_random },
 	{ "qenter", "a pager's window of 32 pages", bench_qenter },
 	{ "mmap", "mmap and munmap, without the system call", bench_mmap },
@@ -52,7 +53,8 @@ value_text(char *buf, size_t size, uint64_t value, enum bench_unit unit)
 	if (unit == UNIT_RATIO)
 		snprintf(buf, size, "%lu.%03lu", value / 1000, value % 1000);
 	else if (value >= 1000000)
-		snprintf(buf, size, "%lu,%03lu,%03lu", value / 1000000, value / 1000 % 1000, value % 1000);
+		snprintf(buf, size, "%lu,%03lu,%03lu", value / 1000000, value / 1000 % 1000,
+		    value % 1000);
 	else if (value >= 1000)
 		snprintf(buf, size, "%lu,%03lu", value / 1000, value % 1000);
 	else
@@ -119,9 +121,9 @@ column(char *buf, size_t size, uint32_t value, enum bench_unit unit)
 static const char *
 judgement(const struct bench_row *row, uint64_t value)
 {
-	if (row->goal == 0)
-		return ("");
-	return ((row->unit == UNIT_MBPS ? value >= row->goal : value <= row->goal) ? "" : "  <- not reached");
+	bool reached = row->unit == UNIT_MBPS ? value >= row->goal : value <= row->goal;
+
+	return (row->goal == 0 || reached ? "" : "  <- not reached");
 }
 
 static void
@@ -136,9 +138,11 @@ print_table(void)
 		if (!filled[i])
 			continue;
 		printf("%-48s %-6s %9s %9s %9s %11s%s\n", row->title, unit_names[row->unit],
-		    column(other, sizeof(other), row->other, row->unit), column(floor, sizeof(floor), row->floor, row->unit),
+		    column(other, sizeof(other), row->other, row->unit),
+		    column(floor, sizeof(floor), row->floor, row->unit),
 		    column(goal, sizeof(goal), row->goal, row->unit),
-		    value_text(ours, sizeof(ours), values[i], row->unit), judgement(row, values[i]));
+		    value_text(ours, sizeof(ours), values[i], row->unit),
+		    judgement(row, values[i]));
 	}
 	printf("\n");
 }
@@ -148,12 +152,13 @@ say_how(void)
 {
 	uint64_t rate = meter_tsc_per_kilo_insn();
 
-	printf("# %s build, %u pages of RAM, TSC at %lu kHz by the PIT, %lu.%03lu TSC counts an instruction\n",
-	    FAULTLINE_DEBUG ? "debug" : "release", vm_page_count, clock_tsc_hz() / 1000, rate / 1000, rate % 1000);
+	printf("# %s build, %u pages of RAM, TSC at %lu kHz by the PIT, ",
+	    FAULTLINE_DEBUG ? "debug" : "release", vm_page_count, clock_tsc_hz() / 1000);
+	printf("%lu.%03lu TSC counts an instruction\n", rate / 1000, rate % 1000);
 	if (rate < 999 || rate > 1001)
-		printf("# NOT COMPARABLE: these are no instructions but time.  Boot with -icount shift=0 (boot/qemu --icount).\n");
+		printf("# NOT COMPARABLE: this is time, not instructions (boot/qemu --icount)\n");
 	if (FAULTLINE_DEBUG)
-		printf("# NOT COMPARABLE: assertions and lock checks are in.  Build with DEBUG=0.\n");
+		printf("# NOT COMPARABLE: assertions and lock checks are in (make DEBUG=0)\n");
 }
 
 int

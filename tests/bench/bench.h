@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Measurements of the VM, for the kernel word `bench[=GLOB]`.  What is measured and how is told in README.md.
+ * Measurements of the VM, for the kernel word `bench[=GLOB]`.  README.md tells what is
+ * measured and how.
  *
  *	bench.c		runs the scenarios that the word asks for, prints the table
  *	rows.c		the rows of the table: units, what others need, what we aim at
- *	meter.c		counts instructions, without the time spent waiting, and the disk's requests
+ *	meter.c		counts instructions, without waiting, and the disk's requests
  *	fixture.c	files, mappings and touches that the scenarios share
  *	b_*.c		the scenarios
  */
@@ -21,7 +22,7 @@ struct vm_object;
 /* ---- scenarios and rows ---- */
 
 struct bench_scenario {
-	const char	*name;		/* what GLOB is compared with; the part of its rows' names before the dot */
+	const char	*name;		/* GLOB is compared with it; rows: NAME.PART */
 	const char	*title;
 	void		(*fn)(void);
 };
@@ -29,7 +30,7 @@ struct bench_scenario {
 enum bench_unit {
 	UNIT_INSN,			/* guest instructions */
 	UNIT_COUNT,			/* requests, sectors, pages */
-	UNIT_MBPS,			/* 10^6 bytes in a second of virtual time, that is in 10^9 instructions */
+	UNIT_MBPS,			/* 10^6 bytes in 10^9 instructions */
 	UNIT_RATIO			/* thousandths, printed as 1.234 */
 };
 
@@ -37,9 +38,9 @@ struct bench_row {
 	const char	*name;		/* SCENARIO.PART, for machines */
 	const char	*title;		/* for people */
 	enum bench_unit	 unit;
-	uint32_t	 other;		/* Linux 6.1 with its defaults on the same emulated machine; 0: not known */
-	uint32_t	 floor;		/* a bare handler in C, without a kernel around it; 0: not known */
-	uint32_t	 goal;		/* 0: none.  Met by at most this, UNIT_MBPS: by at least this */
+	/* What to compare with; 0: not known, or none.  rows.c says where they come from. */
+	uint32_t	 other, floor;
+	uint32_t	 goal;		/* at most this; UNIT_MBPS: at least this */
 };
 
 extern const struct bench_row bench_rows[];
@@ -49,7 +50,7 @@ extern const size_t bench_nrows;
 void bench_report(const char *name, uint64_t value);
 /* A line of explanation in the log.  Not part of the table. */
 void bench_note(const char *fmt, ...) __printflike(1, 2);
-/* The scenario cannot go on, and why: its rows stay empty.  failure: the run's exit status says so. */
+/* The scenario cannot go on, and why: its rows stay empty.  failure: so says the exit status. */
 void bench_skip(bool failure, const char *fmt, ...) __printflike(2, 3);
 
 void bench_zero_fill(void), bench_warm(void), bench_cow(void);
@@ -64,14 +65,15 @@ struct meter {
 	uint64_t	waited;		/* what the soaker had counted by then */
 };
 
-void meter_init(void);			/* starts the soaker; measures what a measurement itself costs */
+void meter_init(void);			/* starts the soaker; measures what measuring costs */
 void meter_fini(void);
 void meter_start(struct meter *m);
 /* Instructions since meter_start(), less those spent waiting and those of the meter itself. */
 uint64_t meter_stop(const struct meter *m);
 /* Time since meter_start() with the waiting in it. */
 uint64_t meter_elapsed(const struct meter *m);
-uint64_t meter_tsc_per_kilo_insn(void);	/* TSC counts that a thousand instructions take: 1000 under -icount shift=0 */
+/* TSC counts that a thousand instructions take: 1000 under -icount shift=0. */
+uint64_t meter_tsc_per_kilo_insn(void);
 
 /* Requests that the root volume's disk got between watch_start() and watch_stop(). */
 struct disk_watch {
@@ -102,7 +104,8 @@ void file_evict(struct bench_file *f);
 void file_warm_metadata(struct bench_file *f);
 uint32_t file_resident(struct bench_file *f);
 /* Map [first, first + npages) of it; flags as mmap.  => panics when that fails. */
-vm_offset_t file_map(struct bench_file *f, vm_pindex_t first, vm_size_t npages, vm_prot_t prot, int flags);
+vm_offset_t file_map(struct bench_file *f, vm_pindex_t first, vm_size_t npages, vm_prot_t prot,
+	    int flags);
 vm_offset_t anon_map(vm_size_t npages);
 void unmap(vm_offset_t va, vm_size_t npages);
 

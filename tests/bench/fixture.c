@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the scenarios share: an address space of their own, files of the benchmarks' volume (tests/host/mkimage.py makes it),
- * and ways to bring a file, the page queues or a mapping into a known state before the clock starts.
+ * What the scenarios share: an address space of their own, files of the benchmarks' volume
+ * (tests/host/mkimage.py makes it), and ways to bring a file, the page queues or a mapping into a
+ * known state before the clock starts.
  *
- * Mappings are made for the thread that runs the benchmarks, and it touches them itself, as a program would: the processor's page
- * fault is part of what is measured.
+ * Mappings are made for the thread that runs the benchmarks, and it touches them itself, as a
+ * program would: the processor's page fault is part of what is measured.
  */
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
@@ -30,11 +31,13 @@ file_open(struct bench_file *f, const char *path)
 	if (rootfs != NULL)
 		error = namei(path, NULL, 0, &f->vp);
 	if (error != 0) {
-		bench_skip(true, "%s: %s (`make bench` uses a volume that has it)", path, errno_name(error));
+		bench_skip(true, "%s: %s (`make bench` uses a volume that has it)", path,
+		    errno_name(error));
 		return (false);
 	}
 	error = vn_size(f->vp, &size);
-	KASSERT(error == 0 && size % PAGE_SIZE == 0, "%s: size %lu, %s", path, size, errno_name(error));
+	KASSERT(error == 0 && size % PAGE_SIZE == 0, "%s: size %lu, %s", path, size,
+	    errno_name(error));
 	f->npages = OFF_TO_IDX(size);
 	f->block_size = f->vp->v_mount->mnt_stat.f_iosize;
 	return (true);
@@ -53,21 +56,24 @@ file_evict(struct bench_file *f)
 	VOP_LOCK(f->vp, LK_EXCLUSIVE);
 	vnode_pager_uncache(f->vp);
 	VOP_UNLOCK(f->vp);
-	KASSERT(file_resident(f) == 0, "%u pages of inode %lu stay: somebody maps it", file_resident(f), f->vp->v_ino);
+	KASSERT(file_resident(f) == 0, "%u pages of inode %lu stay: somebody maps it",
+	    file_resident(f), f->vp->v_ino);
 }
 
 void
 file_warm_metadata(struct bench_file *f)
 {
 	struct bmap bm;
-	daddr_t nblocks = IDX_TO_OFF(f->npages) / f->block_size, pointers = f->block_size / sizeof(uint32_t);
+	daddr_t nblocks = IDX_TO_OFF(f->npages) / f->block_size;
+	daddr_t pointers = f->block_size / sizeof(uint32_t);
 
 	VOP_LOCK(f->vp, LK_SHARED);
 	for (daddr_t lbn = 0; lbn < nblocks; lbn += pointers) {
 		int error = VOP_BMAP(f->vp, lbn, NULL, &bm);
 
-		KASSERT(error == 0, "inode %lu, block %ld: %s", f->vp->v_ino, lbn, errno_name(error));
-		if (bm.hole)			/* as far as the hole reaches there is nothing to read */
+		KASSERT(error == 0, "inode %lu, block %ld: %s", f->vp->v_ino, lbn,
+		    errno_name(error));
+		if (bm.hole)		/* as far as it reaches there is nothing to read */
 			lbn += roundup((daddr_t)bm.ahead, pointers);
 	}
 	(void)VOP_BMAP(f->vp, nblocks - 1, NULL, &bm);
@@ -88,7 +94,8 @@ vm_offset_t
 file_map(struct bench_file *f, vm_pindex_t first, vm_size_t npages, vm_prot_t prot, int flags)
 {
 	vm_offset_t va = VM_USER_MIN;
-	int error = vm_mmap(bench_vm, &va, npages * PAGE_SIZE, prot, flags, f->vp, IDX_TO_OFF(first));
+	int error = vm_mmap(bench_vm, &va, npages * PAGE_SIZE, prot, flags, f->vp,
+	    IDX_TO_OFF(first));
 
 	KASSERT(error == 0, "mapping inode %lu: %s", f->vp->v_ino, errno_name(error));
 	return (va);
@@ -98,8 +105,8 @@ vm_offset_t
 anon_map(vm_size_t npages)
 {
 	vm_offset_t va = VM_USER_MIN;
-	int error = vm_mmap(bench_vm, &va, npages * PAGE_SIZE, VM_PROT_READ | VM_PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-	    NULL, 0);
+	int error = vm_mmap(bench_vm, &va, npages * PAGE_SIZE, VM_PROT_READ | VM_PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0);
 
 	KASSERT(error == 0, "mapping %lu anonymous pages: %s", npages, errno_name(error));
 	return (va);
@@ -159,8 +166,9 @@ time_writes(vm_offset_t va, vm_size_t npages, long stride)
 /* ---- page queues ---- */
 
 /*
- * Sort the free pages by address.  How many pages the idle thread zeroed during the waits of the boot, and so which page comes next, is
- * a matter of chance; and some pages cost a few instructions more than others, for their vm_page takes longer to find.
+ * Sort the free pages by address.  How many pages the idle thread zeroed during the waits of the
+ * boot, and so which page comes next, is a matter of chance; and some pages cost a few instructions
+ * more than others, for their vm_page takes longer to find.
  */
 static void
 sort_free_pages(void)

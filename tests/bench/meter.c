@@ -2,26 +2,28 @@
 /*
  * The meter: instructions and disk requests.
  *
- * Under QEMU's `-icount shift=0` virtual time moves by one nanosecond for each guest instruction, and the TSC counts virtual
- * nanoseconds.  So a difference of two TSC values is a number of instructions, the same in each run; meter_init() checks that
- * it is so.
+ * Under QEMU's `-icount shift=0` virtual time moves by one nanosecond for each guest instruction,
+ * and the TSC counts virtual nanoseconds.  So a difference of two TSC values is a number of
+ * instructions, the same in each run; meter_init() checks that it is so.
  *
- * Waiting for a disk is not work, and how long it lasts depends on the host.  The kernel's idle thread would halt, and QEMU would
- * then jump to the next timer interrupt, ten milliseconds at a time.  So a thread of the lowest class, the soaker, runs in its
- * place and counts what it is given:
+ * Waiting for a disk is not work, and how long it lasts depends on the host.  The kernel's idle
+ * thread would halt, and QEMU would then jump to the next timer interrupt, ten milliseconds at a
+ * time.  So a thread of the lowest class, the soaker, runs in its place and counts what it is
+ * given:
  *
- *	bench thread   ----fault, start the disk----|                        |----wake up, go on----
- *	soaker                                      |-------------|    |-----|
- *	interrupt                                                 |-irq|
- *	counted                 yes                       no       yes   no            yes
+ *	bench thread   ---fault, start the disk---|                        |---wake up, go on---
+ *	soaker                                    |-------------|    |-----|
+ *	interrupt                                               |-irq|
+ *	counted                yes                      no       yes   no           yes
  *
- * It looks at the TSC in a loop; a step of a few counts is its own, a larger one is somebody else's, unless it was the timer's.  As
- * the CPU never halts, nothing but instructions moves the clock; and as the idle thread never runs, nobody zeroes pages behind our
- * back.
+ * It looks at the TSC in a loop; a step of a few counts is its own, a larger one is somebody
+ * else's, unless it was the timer's.  As the CPU never halts, nothing but instructions moves the
+ * clock; and as the idle thread never runs, nobody zeroes pages behind our back.
  *
- * One race is left: a fast disk may be done before the thread that asked has gone to sleep, which then saves two context switches.
- * Therefore requests are held back, in front of the driver, until the soaker runs: by then everybody sleeps.  It hands them over in
- * the order in which they came.  So each request costs a sleep and a wakeup, and the numbers are the same in each run.
+ * One race is left: a fast disk may be done before the thread that asked has gone to sleep, which
+ * then saves two context switches. Therefore requests are held back, in front of the driver, until
+ * the soaker runs: by then everybody sleeps.  It hands them over in the order in which they came.
+ * So each request costs a sleep and a wakeup, and the numbers are the same in each run.
  */
 #include "drivers/disk.h"
 #include "kernel/fs/vnode.h"
@@ -30,8 +32,9 @@
 #include "tests/bench/bench.h"
 #include "vm/vm_meter.h"
 
-#define OWN_STEP_MAX	40	/* TSC counts: one turn of the soaker's loop takes fewer, the shortest interrupt takes more */
-#define TICK_STEP_MAX	2000	/* and a timer interrupt that wakes nobody takes fewer than this */
+/* TSC counts */
+#define OWN_STEP_MAX	40	/* a turn of the soaker takes fewer, an interrupt more */
+#define TICK_STEP_MAX	2000	/* a timer interrupt that wakes nobody takes fewer */
 #define LOOP_TURNS	1000000
 
 static struct thread *soaker_thread;
@@ -44,7 +47,7 @@ static uint64_t tsc_per_kilo_insn;
 static struct disk *watched;
 static const struct disk_ops *watched_ops;
 static struct spinlock held_lock = SPINLOCK_INITIALIZER("bench", RANK_DISK);
-static TAILQ_HEAD(, buf) held;			/* held_lock: requests that wait for everybody to sleep */
+static TAILQ_HEAD(, buf) held;			/* held_lock: wait for everybody to sleep */
 static struct disk_watch seen;			/* held_lock */
 
 static void

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Run the measurements under -icount and check what must be true of them whatever the machine.
 
-That each row of tests/bench/rows.c gets a value, that two runs agree, that a contiguous file is read in full requests, and that a
-fault costs no more in large surroundings than the logarithm allows.  Instructions and requests are counted; wall time never is.
-FAULTLINE_KERNEL names another kernel to test with, such as build/release-gcc/kernel.elf.
+That each row of tests/bench/rows.c gets a value, that two runs agree, that a contiguous file is read in full requests,
+and that a fault costs no more in large surroundings than the logarithm allows.  Instructions and requests are counted;
+wall time never is.  FAULTLINE_KERNEL names another kernel to test with, such as build/release-gcc/kernel.elf.
 """
 
 import math
@@ -37,9 +37,11 @@ class Run:
     """One run of the kernel with the word `bench`."""
 
     def __init__(self, image, scratch, name, *words, mem="256M"):
-        command = [os.path.join(TOP, "boot", "qemu"), "--icount", "--kernel", KERNEL, "--mem", mem, "--disk", image + ",ro",
-                   "--log", os.path.join(scratch, name + ".log"), "--timeout", str(TIMEOUT_SECONDS), "--", *words]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        command = [os.path.join(TOP, "boot", "qemu"), "--icount", "--kernel", KERNEL, "--mem", mem,
+                   "--disk", image + ",ro", "--log", os.path.join(scratch, name + ".log"),
+                   "--timeout", str(TIMEOUT_SECONDS), "--", *words]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
         self.status, self.text, self.values = None, "", {}
 
     def finish(self):
@@ -78,7 +80,8 @@ def ends_well(runs):
 @test
 def counts_instructions(runs):
     rate = re.search(r"([0-9.]+) TSC counts an instruction", runs["first"].text)
-    check(rate is not None and abs(float(rate.group(1)) - 1) < 0.002, f"TSC counts an instruction: {rate and rate.group(1)}")
+    check(rate is not None, "the first run does not say how many TSC counts an instruction takes")
+    check(abs(float(rate.group(1)) - 1) < 0.002, f"an instruction takes {rate.group(1)} TSC counts")
 
 
 @test
@@ -114,14 +117,15 @@ def sequential_read_uses_full_requests(runs):
 def no_byte_is_read_twice(runs):
     v = runs["first"].values
     for kind in ("contig", "frag"):
-        check(v[f"seq.{kind}-sectors"] == FILE_MIB * 2048, f"{kind}: {v[f'seq.{kind}-sectors']:.0f} sectors for {FILE_MIB} MiB")
+        sectors = v[f"seq.{kind}-sectors"]
+        check(sectors == FILE_MIB * 2048, f"{kind}: {sectors:.0f} sectors for {FILE_MIB} MiB")
 
 
 @test
 def fragments_cost_requests_only(runs):
     """A fragmented file needs about as many requests as it has fragments, and never one for each page."""
-    v, fragments = runs["first"].values, FILE_MIB * 1024 // 32
-    check(fragments <= v["seq.frag-requests"] <= 1.5 * fragments, f"{v['seq.frag-requests']:.0f} requests, {fragments} fragments")
+    requests, fragments = runs["first"].values["seq.frag-requests"], FILE_MIB * 1024 // 32
+    check(fragments <= requests <= 1.5 * fragments, f"{requests:.0f} requests, {fragments} fragments")
 
 
 def ratio_within(runs, name, count):

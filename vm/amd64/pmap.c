@@ -334,12 +334,12 @@ pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot,
 	return (kr);
 }
 
-int
+uint64_t
 pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count,
     vm_prot_t prot)
 {
 	pt_entry_t *pde = NULL, *pte;
-	int entered = 0;
+	uint64_t entered = 0;
 
 	prot &= ~VM_PROT_WRITE;
 	spin_lock(&pmap->lock);
@@ -355,7 +355,7 @@ pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int 
 		    m[i]->pfn);
 		if (!enter_new(pmap, va, m[i], pde, pte, make_pte(m[i], prot)))
 			break;
-		entered++;
+		entered |= 1ul << i;
 	}
 	spin_unlock(&pmap->lock);
 	return (entered);

@@ -260,6 +260,8 @@ int  ext2_group_check(const struct ext2_mount *em, uint32_t g, const struct ext2
 	struct ext2_group *out, char *why, size_t size);
 /* Does group g begin with a copy of superblock and descriptors? */
 bool ext2_group_has_super(const struct ext2_mount *em, uint32_t g);
+/* How many of the `count` blocks from `block` on may a file own, up to the first that it may not? */
+uint64_t ext2_blocks_ok(const struct ext2_mount *em, uint64_t block, uint64_t count);
 /* May a file own this block: inside the volume, and none of the filesystem's own? */
 bool ext2_block_ok(const struct ext2_mount *em, uint64_t block);
 

@@ -24,7 +24,7 @@
  */
 #include "kernel/fs/ext2/ext2.h"
 
-#define RUN_BYTES_MAX	(2 * MAXPHYS)	/* look for neighbours up to so far, each way */
+#define RUN_BYTES_MAX	MAXPHYS		/* look for neighbours up to so far, each way */
 
 /* The way to a logical block: pointer slot of the inode, then one index for each pointer block. */
 struct bmap_path {
@@ -73,6 +73,17 @@ bmap_bad_pointer(const struct ext2_inode *ip, const char *what, daddr_t lbn, uin
 	    ip->i_number, what, lbn, pointer));
 }
 
+/* How many of the `count` blocks right before `here` may a file own, without a gap? */
+static uint64_t
+bmap_ok_behind(const struct ext2_mount *em, uint64_t here, uint64_t count)
+{
+	uint64_t ok;
+
+	while (count > 0 && (ok = ext2_blocks_ok(em, here - count, count)) < count)
+		count -= ok + 1;	/* past the one that is not */
+	return (count);
+}
+
 /*
  * Describe the run of blocks, or of holes, around p[i].
  *
@@ -98,10 +109,12 @@ bmap_run(const struct ext2_inode *ip, const uint32_t *p, uint32_t n, uint32_t i,
 	} else {
 		if (!ext2_block_ok(em, here))
 			return (bmap_bad_pointer(ip, "block", (daddr_t)lbn, p[i]));
-		while (a < most_ahead && p[i + a + 1] == here + a + 1 && ext2_block_ok(em, here + a + 1))
+		while (a < most_ahead && p[i + a + 1] == here + a + 1)
 			a++;
-		while (b < most_behind && p[i - b - 1] == here - b - 1 && ext2_block_ok(em, here - b - 1))
+		while (b < most_behind && p[i - b - 1] == here - b - 1)
 			b++;
+		a = ext2_blocks_ok(em, here + 1, a);
+		b = bmap_ok_behind(em, here, b);
 		bm->blkno = ext2_devblk(em, here);
 	}
 	bm->ahead = (uint32_t)a;

@@ -12,8 +12,8 @@
  * its bitmaps and inode table lie in the group itself and do not overlap each other or the copies
  * at its front. (flex_bg would allow them elsewhere; it is an incompatible feature, and refused.)
  *
- * Since each group holds its own metadata, ext2_block_ok() can tell for any block, in constant
- * time, whether a file may own it.  That is what every block pointer is tested with.
+ * Since each group holds its own metadata, ext2_blocks_ok() can tell for any run of blocks, in
+ * constant time for each group, how much of it a file may own.  That is what every block pointer is tested with.
  */
 #include "kernel/fs/ext2/ext2.h"
 #include "kernel/lib/printf.h"
@@ -322,18 +322,42 @@ ext2_group_check(const struct ext2_mount *em, uint32_t g, const struct ext2_grou
 	return (0);
 }
 
+/* Cut a run of `len` blocks from `block` on where [from, from + count) begins; nothing is left if it begins inside. */
+static uint64_t
+cut_at(uint64_t block, uint64_t len, uint64_t from, uint64_t count)
+{
+	if (block >= from)
+		return (block - from < count ? 0 : len);
+	return (MIN(len, from - block));
+}
+
+uint64_t
+ext2_blocks_ok(const struct ext2_mount *em, uint64_t block, uint64_t count)
+{
+	uint64_t ok = 0;
+
+	while (ok < count && block >= em->em_first_data && block < em->em_blocks) {
+		uint32_t g = (uint32_t)((block - em->em_first_data) / em->em_blocks_per_group);
+		const struct ext2_group *group = &em->em_groups[g];
+		uint64_t first = group_first(em, g);
+		uint64_t in_group = MIN(first + em->em_blocks_per_group, em->em_blocks) - block;
+		uint64_t len = MIN(count - ok, in_group);
+
+		if (block - first < em->em_super_blocks && ext2_group_has_super(em, g))
+			break;
+		len = cut_at(block, len, group->block_bitmap, 1);
+		len = cut_at(block, len, group->inode_bitmap, 1);
+		len = cut_at(block, len, group->inode_table, em->em_itable_blocks);
+		ok += len;
+		block += len;
+		if (len < in_group)
+			break;
+	}
+	return (ok);
+}
+
 bool
 ext2_block_ok(const struct ext2_mount *em, uint64_t block)
 {
-	const struct ext2_group *group;
-	uint32_t g;
-
-	if (block < em->em_first_data || block >= em->em_blocks)
-		return (false);
-	g = (uint32_t)((block - em->em_first_data) / em->em_blocks_per_group);
-	group = &em->em_groups[g];
-	if (ext2_group_has_super(em, g) && block - group_first(em, g) < em->em_super_blocks)
-		return (false);
-	return (block != group->block_bitmap && block != group->inode_bitmap &&
-	    (block < group->inode_table || block - group->inode_table >= em->em_itable_blocks));
+	return (ext2_blocks_ok(em, block, 1) == 1);
 }

@@ -1,0 +1,379 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Play gdb sessions back and check what the `vm` commands print.
+
+Three sessions with the measurement `cold` as the program that faults.  One looks at everything around one page fault
+and then lets the machine run to its end, which it must reach as if nobody had looked.  One damages structures on
+purpose, which must be noticed.  One is `make gdb` without a terminal.  The values are checked against each other and
+against three witnesses from outside: debugfs, the volume's pattern, and QEMU's own translation.  FAULTLINE_KERNEL names
+another kernel to test with.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "tests", "host"))
+import mkimage  # noqa: E402
+import run  # noqa: E402
+import volume  # noqa: E402
+
+KERNEL = os.environ.get("FAULTLINE_KERNEL", os.path.join(TOP, "build", "kernel.elf"))
+FILE = "/b/contig"
+WORDS = ["bench=cold"]
+SECONDS = 40
+PAGE = 4096
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+# ---- sessions -------------------------------------------------------------------------------------
+
+LOOK = """\
+reset_walk      vm walk 0xfffffff0
+reset_threads   vm threads
+reset_page      vm page 1
+-               tbreak kernel_main
+-               continue
+early_walk      vm walk kernel_main
+early_page      vm page 1
+-               break vnode_pager_leaf_getpages if ((struct vnode *)object->handle)->v_ino == {inode}
+stop            continue
+bt              bt
+-               set $va = $cr2
+-               set $page = m[reqpage]
+values          printf "object %#lx page %#lx pfn %u index %lu va %#lx\\n", object, $page, $page->pfn, $page->pindex, $va
+object          vm object object
+object_of_page  vm object m[reqpage]
+page            vm page m[reqpage]
+page_by_pfn     vm page m[reqpage]->pfn
+walk            vm walk $va
+qemu_before     monitor gva2gpa $HEX
+threads         vm threads
+sleeper         vm bt pageout
+runner          vm bt main
+map             vm map
+map_sleeper     vm map pageout
+queues          vm queues
+no_page         vm page 99999999
+no_thread       vm bt 4711
+no_address      vm walk 0x8000000000000000
+no_symbol       vm object nosuchthing
+direct_map      vm walk $page
+help            help vm walk
+-               delete
+-               frame function vm_fault_trap
+finish          finish
+walk_after      vm walk $va
+qemu_after      monitor gva2gpa $HEX
+page_after      vm page $page
+bytes           x/1xg ($va & ~4095)
+-               detach
+"""
+
+DAMAGE = """\
+-               break vnode_pager_leaf_getpages if ((struct vnode *)object->handle)->v_ino == {inode}
+-               continue
+whole           vm queues
+-               set var pageq[PQ_FREE].count += 1
+counter         vm queues
+-               set var pageq[PQ_FREE].count -= 1
+-               set $second = vm_page_array[pageq[PQ_FREE].head].q_next
+-               set var vm_page_array[$second].q_next = pageq[PQ_FREE].head
+cycle           vm queues
+-               set var object->resident_page_count += 1
+resident        vm object object
+-               set var object->resident_page_count -= 1
+-               set $node = object->memq.root
+-               set var $node->child[0] = $node
+tree            vm object object
+-               set var object->backing_object = object
+chain           vm object object
+-               set var all_threads.first->all_link.next = (struct thread *)0x1234
+list            vm threads
+-               kill
+"""
+
+
+class Session:
+    """One machine and one gdb -> what each labelled command said, and the machine's exit status."""
+
+    def __init__(self, image, scratch, name, script):
+        socket = os.path.join(scratch, name + ".sock")
+        started = time.monotonic()
+        self.machine = subprocess.Popen(
+            [os.path.join(TOP, "boot", "qemu"), "--kernel", KERNEL, "--gdb=" + socket, "--disk", image + ",ro",
+             "--timeout", str(SECONDS), "--log", os.path.join(scratch, name + ".log"), "--", *WORDS],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        while not os.path.exists(socket) and time.monotonic() < started + 10 and self.machine.poll() is None:
+            time.sleep(0.02)
+        commands = ["vm attach " + socket]
+        for line in script.splitlines():
+            label, command = line.split(None, 1)
+            if "$HEX" in command:       # the monitor knows no gdb variables
+                command = f'python gdb.execute("{command}".replace("$HEX", hex(int(gdb.parse_and_eval("$va")))))'
+            commands += [f"echo \\n====== {label}\\n", command]
+        gdb = ["gdb", "-nx", "-q", "-batch", "-x", os.path.join(TOP, ".gdbinit")]
+        for command in commands:
+            gdb += ["-ex", command]
+        try:
+            done = subprocess.run(gdb + [KERNEL], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, cwd=TOP, timeout=SECONDS)
+            self.text = done.stdout.decode(errors="replace")
+        except subprocess.TimeoutExpired as e:
+            self.text = (e.stdout or b"").decode(errors="replace") + "\ngdb hung"
+        self.console = self.machine.communicate(timeout=SECONDS + 10)[0].decode(errors="replace")
+        self.status = self.machine.returncode
+        self.said = {}
+        for part in re.split(r"^====== ", self.text, flags=re.M)[1:]:
+            label, _, text = part.partition("\n")
+            if label != "-":
+                self.said[label] = text.strip()
+
+
+class Evidence:
+    """What the tests look at."""
+
+    def __init__(self, scratch):
+        self.image = run.fresh(os.path.join(run.IMAGES, "bench.img"), mkimage.build_bench, "mkimage.py", "volume.py")
+        stat = volume.debugfs(self.image, f"stat {FILE}")
+        self.inode = int(re.search(r"Inode: (\d+)", stat).group(1))
+        self.size = int(re.search(r"Size: (\d+)", stat).group(1))
+        self.look = Session(self.image, scratch, "look", LOOK.format(inode=self.inode))
+        self.damage = Session(self.image, scratch, "damage", DAMAGE.format(inode=self.inode))
+        self.values = {}
+        values = re.search(r"object (\S+) page (\S+) pfn (\d+) index (\d+) va (\S+)", self.look.said.get("values", ""))
+        if values:
+            self.values = dict(zip(("object", "page", "pfn", "index", "va"), (int(v, 0) for v in values.groups())))
+
+    def says(self, label, *parts, session=None):
+        """The output of a command holds each part; a part may be a compiled pattern."""
+        text = (session or self.look).said.get(label, "")
+        for part in parts:
+            found = part.search(text) if hasattr(part, "search") else part in text
+            if not found:
+                raise AssertionError(f"{label}: no {getattr(part, 'pattern', part)!r} in: {text[:1500] or 'nothing'}")
+        return text
+
+
+def equal(what, got, wanted):
+    if got != wanted:
+        raise AssertionError(f"{what} is {got!r}, not {wanted!r}")
+
+
+def number(pattern, text, base=0):
+    found = re.search(pattern, text)
+    if not found:
+        raise AssertionError(f"no {pattern!r} in: {text[:1500]}")
+    return int(found.group(1), base)
+
+
+# ---- the tests ------------------------------------------------------------------------------------
+
+@test
+def no_command_breaks(e):
+    for session in (e.look, e.damage):
+        for word in ("Traceback", "Python Exception", "gdb hung", "Error occurred"):
+            equal(f"gdb says {word}", word in session.text, False)
+
+
+@test
+def before_paging_it_answers_in_a_sentence(e):
+    e.says("reset_walk", "paging is off (real mode): every address is a physical address")
+    e.says("reset_threads", "has not come to that yet: paging is off")
+    e.says("reset_page", "has not come to that yet: paging is off")
+
+
+@test
+def on_the_boot_tables_too(e):
+    e.says("early_walk", "the kernel image", "present: physical 0x2", "PML4", "no vm_page")
+    e.says("early_page", "vm_page_init() has not run")
+
+
+@test
+def stops_in_the_pager_for_our_file(e):
+    e.says("stop", "Breakpoint", "vnode_pager_leaf_getpages")
+    equal("values read", len(e.values), 5)
+
+
+@test
+def backtrace_crosses_the_trap(e):
+    text = e.says("bt", "vnode_pager_leaf_getpages")
+    names = re.findall(r"^#\d+ +(?:0x[0-9a-f]+ in )?<?(\w[\w ]*\w)", text, re.M)
+    order = ["vnode_pager_leaf_getpages", "vm_pager_read_page", "vm_fault", "vm_fault_trap", "trap",
+             "signal handler called", "touch_read", "bench_cold", "bench_main", "thread_start"]
+    places = [names.index(n) if n in names else -1 for n in order]
+    equal(f"the order of {order} in {names}", -1 not in places and places == sorted(places), True)
+
+
+@test
+def object_is_the_file(e):
+    text = e.says("object", f"object {e.values['object']:#x} (vnode, inode {e.inode})", f"vnp_size {e.size} bytes",
+                  f"{e.size // PAGE} pages", "paging in progress: 1", "can persist")
+    equal("what `vm object` says of a page", e.look.said["object_of_page"], text)
+
+
+@test
+def strip_shows_the_pages_being_read(e):
+    """The demanded page and its cluster are busy; nothing else is there, as this is the first fault."""
+    strip = re.findall(r"^ +(\d+) ([.iAdBWo]+)$", e.says("object", "B"), re.M)
+    letters = {int(at) + i: c for at, line in strip for i, c in enumerate(line)}
+    busy = [i for i, c in letters.items() if c == "B"]
+    equal("the demanded page's letter", letters.get(e.values["index"]), "B")
+    equal("the busy pages are neighbours", busy, list(range(busy[0], busy[0] + len(busy))))
+    equal("the pages resident", number(r"(\d+) resident", e.look.said["object"]), len(busy))
+    equal("other letters than B and absent", set(letters.values()) <= {"B", "."}, True)
+
+
+@test
+def page_is_busy_invalid_unmapped(e):
+    pfn, first = e.values["pfn"], e.values["index"] * PAGE
+    text = e.says("page", f"page {pfn}, physical {pfn * PAGE:#x}, vm_page {e.values['page']:#x}",
+                  f"index {e.values['index']} of object {e.values['object']:#x} (vnode, inode {e.inode})",
+                  f"bytes {first} to {first + PAGE - 1} of the file",
+                  "exclusive-busy by thread", "valid     none", "dirty     none", "queue     none", "mapped    nowhere")
+    running = number(r"(?m)^\* +(\d+)", e.look.said["threads"])
+    equal("the thread that has it busy", number(r"busy by thread (\d+)", text), running)
+    equal("what `vm page PFN` says", e.look.said["page_by_pfn"], text)
+
+
+@test
+def walk_says_not_present(e):
+    e.says("walk", f"{e.values['va']:#x}, the user half", "PML4", "not present", "map entry [0x",
+           f"index {e.values['index']} of object {e.values['object']:#x} (vnode, inode {e.inode})")
+    e.says("qemu_before", "Unmapped")
+
+
+@test
+def threads_have_wait_names(e):
+    e.says("threads", re.compile(r"pageout +asleep +pageout +psleep +0x[0-9a-f]+ +pageout_thread"),
+           re.compile(r"reaper +asleep +kernel +reaper +0x[0-9a-f]+ +reaper"),
+           re.compile(r"^\* +\d+ +main +running .*runs now", re.M))
+
+
+@test
+def sleeping_thread_has_a_backtrace(e):
+    text = e.says("sleeper", "asleep, waits for psleep", "tsleep", "pageout_thread", "thread_trampoline")
+    equal("tsleep is called by the thread's loop", text.index(" tsleep") < text.index(" pageout_thread"), True)
+    e.says("sleeper", re.compile(r"pageout_thread at vm/vm_pageout\.c:\d+"))
+    e.says("runner", "runs now", "vnode_pager_leaf_getpages")
+
+
+@test
+def map_shows_the_mapping(e):
+    text = e.says("map", "thread", re.compile(r"\d+ (entry|entries), \d+ KiB"))
+    mapped = [(int(start, 0), int(end, 0), int(first), name) for start, end, first, name in
+              re.findall(r"(0x\w+)-(0x\w+) r-- share .* from page (\d+) of (.*)", text)]
+    equal("entries listed", len(mapped), min(200, number(r"(\d+) entr", text)))
+    mine = [m for m in mapped if m[0] <= e.values["va"] < m[1]]
+    equal("entries that hold the address", len(mine), 1)
+    start, _, first, name = mine[0]
+    equal("its object", name, f"object {e.values['object']:#x} (vnode, inode {e.inode})")
+    equal("the index follows from the entry", first + (e.values["va"] - start) // PAGE, e.values["index"])
+    e.says("map_sleeper", "has no address space of its own")
+
+
+@test
+def queues_agree_with_their_counters(e):
+    text = e.says("queues", "free", "zero", "inactive", "active", "laundry")
+    equal("counters that agree", text.count("the counter agrees"), 5)
+    rows = dict(re.findall(r"^ *(\w[\w ]*\w) +(\d+)  ", text, re.M))
+    equal("the sum of the queues", sum(int(n) for name, n in rows.items() if name != "RAM"), int(rows["RAM"]))
+
+
+@test
+def wrong_arguments_are_explained(e):
+    e.says("no_page", "is neither the number of a page of RAM nor the address of a vm_page")
+    e.says("no_thread", "there is no thread 4711")
+    e.says("no_address", "is not canonical")
+    e.says("no_symbol", 'No symbol "nosuchthing"')
+    e.says("help", "(gdb) vm walk $cr2", "vm walk VA [CR3]")
+
+
+@test
+def large_pages_end_a_walk(e):
+    e.says("direct_map", "the direct map", "PD ", "in a page of 2 MiB")
+    equal("the walk has a fourth level", "PT  " in e.look.said["direct_map"], False)
+
+
+@test
+def after_the_fault_it_is_present(e):
+    e.says("finish", "Value returned", "= 0")
+    text = e.says("walk_after", "present: physical", "read-only, user, no execute",
+                  f"index {e.values['index']} of object")
+    pa = number(r"present: physical (0x[0-9a-f]+)", text)
+    equal("the page mapped", pa // PAGE, e.values["pfn"])
+    equal("QEMU's translation", number(r"gpa: (0x[0-9a-f]+)", e.says("qemu_after", "gpa")), pa)
+    e.says("page_after", "not busy", "valid     all", "dirty     none", re.compile("queue     (in)?active"),
+           f"mapped    at {e.values['va'] & -PAGE:#x} in the address space of main")
+
+
+@test
+def memory_holds_the_files_bytes(e):
+    wanted = int.from_bytes(volume.pattern(FILE, e.values["index"] * PAGE, 8), "little")
+    equal("the first word of the page", number(r":\s*(0x[0-9a-f]+)", e.look.said["bytes"]), wanted)
+
+
+@test
+def the_machine_has_not_noticed(e):
+    equal(f"the exit status after `detach` ({e.look.console[-300:]})", e.look.status, 0)
+
+
+@test
+def damage_is_reported(e):
+    def says(label, *parts):
+        e.says(label, *parts, session=e.damage)
+
+    equal("damage seen before there is any", "BROKEN" in e.damage.said.get("whole", "BROKEN"), False)
+    says("counter", re.compile(r"free +\d+  BROKEN: the counter says \d+"))
+    says("cycle", re.compile(r"free +\d+  BROKEN: .*q_prev"))
+    says("resident", "BROKEN: the tree holds", "resident_page_count says")
+    says("tree", "BROKEN: the tree is broken: node", "comes again")
+    says("chain", "BROKEN: the chain comes back to")
+    says("list", "the list is broken: after 1 elements it points to 0x1234, which is no memory")
+
+
+@test
+def make_gdb_without_a_terminal_ends(e):
+    """tests/gdb/run is what `make gdb` calls; KERNEL is build/kernel.elf there."""
+    with tempfile.TemporaryDirectory(prefix="faultline-gdb-") as scratch:
+        console = os.path.join(scratch, "console.log")
+        command = [os.path.join(TOP, "tests", "gdb", "run"), "vnode_pager_leaf_getpages", "--disk", e.image + ",ro",
+                   "--log", os.path.join(scratch, "qemu.log"), "--", *WORDS]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              cwd=TOP, timeout=SECONDS, env={**os.environ, "CONSOLE": console})
+        text = done.stdout.decode(errors="replace")
+        equal(f"the exit status ({text[-500:]})", done.returncode, 0)
+        equal(f"it stopped at the breakpoint ({text[-500:]})", "breakpoint 1, vnode_pager_leaf_getpages" in text, True)
+        equal(f"it shows source ({text[-500:]})", "struct vnode *vp" in text, True)
+        equal(f"and a backtrace ({text[-500:]})", "vm_fault" in text, True)
+        equal("QEMU is gone", subprocess.run(["pgrep", "-f", scratch], stdout=subprocess.DEVNULL).returncode, 1)
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="faultline-gdb-") as scratch:
+        evidence = Evidence(scratch)
+        failed = 0
+        print(f"1..{len(TESTS)}")
+        for count, function in enumerate(TESTS, 1):
+            try:
+                function(evidence)
+                print(f"ok {count} - gdb.{function.__name__}")
+            except (AssertionError, KeyError, ValueError, AttributeError, subprocess.TimeoutExpired) as problem:
+                failed += 1
+                print(f"not ok {count} - gdb.{function.__name__}")
+                print("\n".join("# " + line for line in f"{type(problem).__name__}: {problem}".splitlines()))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""vm threads, vm bt: who there is, what they wait for, and where they stand.
+
+A thread that does not run has a struct switch_frame at its saved rsp (kernel/amd64/switch.S); from there its frame
+pointers lead up, across trap frames, to thread_trampoline.
+"""
+
+import struct
+
+import gdb
+from common import (Command, array_text, enum_word, evaluate, fetch, need_kernel, offset_of, pointer_to, register, say,
+                    tailq, text)
+
+FRAMES_MAX = 64
+# Where a sleeping thread always stands; what called these is where it waits.
+SLEEP_FUNCTIONS = {"cpu_switch", "sched_switch", "give_way", "sched_preempt", "thread_yield", "tsleep", "spin_leave",
+                   "spin_unlock", "lock_retake", "mutex_lock_slow", "mutex_lock", "rw_rlock_slow", "rw_wlock_slow",
+                   "rw_rlock", "rw_wlock", "biowait", "trap", "intr_dispatch"}
+
+
+def all_threads():
+    need_kernel()
+    for td in tailq(gdb.parse_and_eval("all_threads"), "all_link"):
+        yield td, fetch(td)
+
+
+def current():
+    """The thread that runs on the processor gdb has selected, or None."""
+    cpus, n = gdb.parse_and_eval("cpus"), int(gdb.parse_and_eval("ncpus"))
+    base = register("gs_base")
+    for i in range(max(n, 1)):
+        if int(cpus[i].address) == base:
+            return cpus[i]["thread"]
+    return cpus[0]["thread"]
+
+
+def find_by_name(expression):
+    """-> (pointer, structure), or None."""
+    named = [(td, t) for td, t in all_threads() if array_text(t["name"]) == expression]
+    if len(named) > 1:
+        raise gdb.GdbError(f"{len(named)} threads are named {expression}; give a number: "
+                           + ", ".join(str(int(t["tid"])) for _, t in named))
+    return named[0] if named else None
+
+
+def find(expression):
+    """What the user calls a thread: its name, its number, or a struct thread *."""
+    named = find_by_name(expression)
+    if named:
+        return named
+    value, tag = evaluate(expression)
+    if tag == "thread":
+        return pointer_to("struct thread", int(value)), fetch(value)
+    for td, t in all_threads():
+        if int(t["tid"]) == int(value):
+            return td, t
+    raise gdb.GdbError(f"there is no thread {int(value)}; `vm threads` lists them")
+
+
+def of_pmap(address):
+    """Names of the threads that use an address space, by its pmap's address."""
+    offset = offset_of("struct vmspace", "pmap")
+    return [f"{array_text(t['name'])} (tid {int(t['tid'])})" for _, t in all_threads()
+            if int(t["vmspace"]) != 0 and int(t["vmspace"]) + offset == address]
+
+
+# ---- backtraces -----------------------------------------------------------------------------------
+
+class Frame:
+    def __init__(self, pc, is_return, trap=None):
+        self.pc, self.trap = pc, trap
+        self.look_at = pc - 1 if is_return else pc      # a return address may lie behind the end of its function
+
+
+def word(address):
+    try:
+        return struct.unpack("<Q", bytes(gdb.selected_inferior().read_memory(address, 8)))[0]
+    except gdb.MemoryError:
+        return None
+
+
+def symbol_address(name):
+    symbol = gdb.lookup_static_symbol(name) or gdb.lookup_global_symbol(name)
+    return int(symbol.value().address) if symbol else int(gdb.parse_and_eval(f"(unsigned long)&{name}"))
+
+
+def frames(t):
+    """The frames of a thread that is not running, innermost first."""
+    saved = int(t["rsp"])
+    rbp = word(saved + offset_of("struct switch_frame", "rbp"))
+    pc = word(saved + offset_of("struct switch_frame", "rip"))
+    traps = {symbol_address("trap_return_address"), symbol_address("trap_paranoid_return_address")}
+    if rbp is None or pc is None:
+        raise gdb.GdbError(f"its saved stack pointer {saved:#x} points to no memory")
+    found = [Frame(pc, True)]
+    while len(found) < FRAMES_MAX and rbp:
+        following, pc = word(rbp), word(rbp + 8)
+        if following is None or not pc:
+            break
+        if pc in traps:
+            trapframe = fetch(pointer_to("struct trapframe", rbp + 16))
+            found.append(Frame(int(trapframe["rip"]), False, trapframe))
+            if int(trapframe["cs"]) & 3:
+                break
+            rbp = int(trapframe["rbp"])
+            continue
+        found.append(Frame(pc, True))
+        if following and following <= rbp:
+            break
+        rbp = following
+    return found
+
+
+def functions(address):
+    """Names of the functions around an address, the innermost inlined one first."""
+    names, block = [], None
+    try:
+        block = gdb.block_for_pc(address)
+    except RuntimeError:
+        pass
+    while block is not None and not block.is_static and not block.is_global:
+        if block.function is not None:
+            names.append(block.function.name)
+        block = block.superblock
+    if not names:
+        answer = gdb.execute(f"info symbol {address:#x}", to_string=True).strip()
+        names = ["??" if answer.startswith("No symbol") else answer.split()[0]]
+    return names
+
+
+def place(address):
+    line = gdb.find_pc_line(address)
+    return f" at {line.symtab.filename}:{line.line}" if line.symtab is not None else ""
+
+
+def say_backtrace(t):
+    number = 0
+    for frame in frames(t):
+        if frame.trap is not None:
+            vector, error = int(frame.trap["vector"]), int(frame.trap["error"])
+            say(f"    --- trap {vector}, error {error:#x}: interrupted here")
+        names = functions(frame.look_at)
+        for inlined in names[:-1]:
+            say(f"#{number:<3}{inlined} (inlined)")
+            number += 1
+        say(f"#{number:<3}{frame.pc:#x} in {names[-1]}{place(frame.look_at)}")
+        number += 1
+
+
+def waits_in(t):
+    """The function that a thread's wait belongs to."""
+    for frame in frames(t):
+        for name in functions(frame.look_at):
+            if name not in SLEEP_FUNCTIONS:
+                return name
+    return "?"
+
+
+# ---- commands -------------------------------------------------------------------------------------
+
+class Threads(Command):
+    """List all threads: state, class, what they wait for, and the function that waits.
+
+    (gdb) vm threads
+
+    vm threads"""
+
+    NAME = "threads"
+    COMPLETE = gdb.COMPLETE_NONE
+
+    def run(self, args):
+        if args:
+            self.usage()
+        need_kernel()
+        here = int(current())
+        say(f" {'tid':>4}  {'name':<20} {'state':<9} {'class':<8} {'waits for':<10} {'on':<19} in")
+        for td, t in all_threads():
+            state = enum_word("enum thread_state", t["state"], "TD_")
+            prio = enum_word("enum thread_prio", t["prio"], "PRI_")
+            wait, on = (text(t["wmesg"]), f"{int(t['wchan']):#x}") if int(t["wchan"]) else ("-", "-")
+            running = int(td) == here
+            where = "runs now" if running else "" if state in ("running", "dead", "new") else waits_in(t)
+            say(f"{'*' if running else ' '}{int(t['tid']):>4}  {array_text(t['name']):<20} {state:<9} {prio:<8} "
+                f"{wait:<10} {on:<19} {where}")
+
+
+class Backtrace(Command):
+    """Show the backtrace of a thread that is not running, from the stack pointer it saved.
+
+Traps on the way are crossed.  For the running thread this is gdb's own `bt`.
+
+    (gdb) vm bt 3
+    (gdb) vm bt pageout
+
+    vm bt TID|NAME"""
+
+    NAME = "bt"
+
+    def run(self, args):
+        if not args:
+            self.usage()
+        td, t = find(" ".join(args))
+        name, state = array_text(t["name"]), enum_word("enum thread_state", t["state"], "TD_")
+        if int(td) == int(current()):
+            say(f"thread {int(t['tid'])}, {name}, runs now:")
+            gdb.execute("bt")
+            return
+        wait = f", waits for {text(t['wmesg'])} on {int(t['wchan']):#x}" if int(t["wchan"]) else ""
+        say(f"thread {int(t['tid'])}, {name}: {state}{wait}")
+        if state == "dead":
+            raise gdb.GdbError("it is dead and will never stand anywhere again")
+        say_backtrace(t)
+
+
+Threads()
+Backtrace()

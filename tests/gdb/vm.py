@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Load all `vm` commands into gdb.  .gdbinit at the top sources this file."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import common  # noqa: E402
+
+common.Prefix()
+import maps, object, page, queues, session, thread, walk  # noqa: E401, E402, F401
