@@ -5,7 +5,8 @@
  *	pages	   P1 queues whole  P2 free means free  P3 found where it says it is  P4 wired: on no queue  P5 dirty is valid
  *	objects	   O1 references  O2 busy pages have paging_in_progress  O3 a file has one size  O4 chains end  O8 pages add up
  *	maps	   M1, M2 and the gaps
- *	pmaps	   every entry leads to a page that knows of it, and the other way round (P2, P6)
+ *	pmaps	   every entry leads to a page that knows of it, and the other way round (P2, P6); to the page that a fault there would
+ *		   find now (O6); and allows no more than the map does (M3)
  *
  * It runs after every self-test, and from the monitor and gdb.  It walks with interrupts off, one kind of thing at a time, and
  * changes nothing.
@@ -14,6 +15,7 @@
 
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
+#include "kernel/lib/printf.h"
 #include "kernel/thread.h"
 #include "vm/pmap.h"
 #include "vm/vm_map.h"
@@ -22,11 +24,27 @@
 #include "vm/vm_pageout.h"
 #include "vm/vm_pageq.h"
 
+void (*vm_check_violation_hook)(const char *message);
+
+void
+vm_check_violation(const char *fmt, ...)
+{
+	char text[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (vm_check_violation_hook == NULL)
+		panic("%s", text);
+	vm_check_violation_hook(text);
+}
+
 static void
 check_free_page(const struct vm_page *m)
 {
 	if (m->object != NULL || m->pv != NULL || m->wire_count != 0 || m->dirty != 0 || m->busy != VPB_FREED)
-		panic("page %u is on queue %s but has object %p, mappings %p, wired %u, dirty %02x, busy %x (P2)",
+		vm_check_violation("page %u is on queue %s but has object %p, mappings %p, wired %u, dirty %02x, busy %x (P2)",
 		    m->pfn, vm_pageq_name(m->queue), m->object, m->pv, m->wire_count, m->dirty, m->busy);
 }
 
@@ -34,14 +52,14 @@ static void
 check_page(const struct vm_page *m)
 {
 	if ((m->dirty & ~m->valid) != 0)
-		panic("page %u: dirty %02x but valid %02x (P5)", m->pfn, m->dirty, m->valid);
+		vm_check_violation("page %u: dirty %02x but valid %02x (P5)", m->pfn, m->dirty, m->valid);
 	if (m->wire_count > 0 && m->queue != PQ_NONE)
-		panic("page %u: wired %u times, on queue %s (P4)", m->pfn, m->wire_count, vm_pageq_name(m->queue));
+		vm_check_violation("page %u: wired %u times, on queue %s (P4)", m->pfn, m->wire_count, vm_pageq_name(m->queue));
 	if (m->object != NULL && vm_page_lookup(m->object, m->pindex) != m)
-		panic("page %u says it is index %lu of object %p, which does not know it (P3)", m->pfn,
+		vm_check_violation("page %u says it is index %lu of object %p, which does not know it (P3)", m->pfn,
 		    m->pindex, m->object);
 	if (m->pv != NULL && !vm_page_all_valid(m))
-		panic("page %u is mapped but valid only in %02x (P6)", m->pfn, m->valid);
+		vm_check_violation("page %u is mapped but valid only in %02x (P6)", m->pfn, m->valid);
 }
 
 /* Returns how many pages belong to objects. */
@@ -61,7 +79,7 @@ check_pages(void)
 		accounted += m->queue != PQ_NONE || m->object != NULL || m->wire_count > 0;
 	}
 	if (accounted != vm_page_count)
-		panic("%lu pages of %u are neither free, queued, wired nor in an object", vm_page_count - accounted,
+		vm_check_violation("%lu pages of %u are neither free, queued, wired nor in an object", vm_page_count - accounted,
 		    vm_page_count);
 	return (in_objects);
 }
@@ -74,16 +92,16 @@ check_object_pages(struct vm_object *object)
 
 	for (struct vm_page *m = vm_page_find_least(object, 0); m != NULL; m = vm_page_next(m)) {
 		if (m->object != object || (n > 0 && m->pindex <= last))
-			panic("object %p: page %u at index %lu is out of order (P3)", object, m->pfn, m->pindex);
+			vm_check_violation("object %p: page %u at index %lu is out of order (P3)", object, m->pfn, m->pindex);
 		if (m->pindex >= object->size && !vm_page_busied(m) && m->wire_count == 0)
-			panic("object %p of %lu pages holds index %lu (O3)", object, object->size, m->pindex);
+			vm_check_violation("object %p of %lu pages holds index %lu (O3)", object, object->size, m->pindex);
 		if (vm_page_xbusied(m) && object->paging_in_progress == 0)
-			panic("object %p: page %lu is busy, nothing in progress (O2)", object, m->pindex);
+			vm_check_violation("object %p: page %lu is busy, nothing in progress (O2)", object, m->pindex);
 		last = m->pindex;
 		n++;
 	}
 	if (n != object->resident_page_count || rb_check(&object->memq) != (long)n)
-		panic("object %p: %u pages, noted %u (P3)", object, n, object->resident_page_count);
+		vm_check_violation("object %p: %u pages, noted %u (P3)", object, n, object->resident_page_count);
 }
 
 static void
@@ -95,23 +113,26 @@ check_object(struct vm_object *object, void *total)
 	check_object_pages(object);
 	TAILQ_FOREACH(shadow, &object->shadow_head, shadow_list) {
 		if (shadow->backing_object != object)
-			panic("object %p lists shadow %p, which shadows %p (O4)", object, shadow, shadow->backing_object);
+			vm_check_violation("object %p lists shadow %p, which shadows %p (O4)", object, shadow, shadow->backing_object);
 		shadows++;
 	}
 	if (shadows != object->shadow_count || object->ref_count < shadows)
-		panic("object %p: %d shadows, noted %d, %d references (O1)", object, shadows, object->shadow_count,
+		vm_check_violation("object %p: %d shadows, noted %d, %d references (O1)", object, shadows, object->shadow_count,
 		    object->ref_count);
 	if (object->ref_count == 0 && (object->flags & (OBJ_CACHED | OBJ_DEAD)) == 0)
-		panic("object %p: nobody references it, and it is neither cached nor dead (O1)", object);
-	for (o = object; o != NULL; o = o->backing_object)
-		if ((o->backing_object_offset & PAGE_MASK) != 0 || ++depth > 1000000)
-			panic("object %p: its chain does not end, or offset %ld is unaligned (O4)", object,
+		vm_check_violation("object %p: nobody references it, and it is neither cached nor dead (O1)", object);
+	for (o = object; o != NULL; o = o->backing_object) {
+		if ((o->backing_object_offset & PAGE_MASK) != 0 || ++depth > 1000000) {
+			vm_check_violation("object %p: its chain does not end, or offset %ld is unaligned (O4)", object,
 			    o->backing_object_offset);
+			break;
+		}
+	}
 	if (object->type == OBJT_VNODE && (object->flags & OBJ_DEAD) == 0 && object->handle != NULL) {
 		struct vnode *vp = object->handle;
 
 		if (vp->v_object != object || object->size != OFF_TO_IDX(round_page(object->un_pager.vnp.vnp_size)))
-			panic("object %p of inode %lu: %lu pages for %ld bytes (O3)", object, vp->v_ino, object->size,
+			vm_check_violation("object %p of inode %lu: %lu pages for %ld bytes (O3)", object, vp->v_ino, object->size,
 			    object->un_pager.vnp.vnp_size);
 	}
 	*(uint64_t *)total += object->resident_page_count;
@@ -120,9 +141,38 @@ check_object(struct vm_object *object, void *total)
 /* ---- page tables against reverse mappings ---- */
 
 struct pmap_walk {
+	struct vmspace	*vm;
 	struct pmap	*pmap;
+	bool		 map_too;	/* nobody is changing the map: compare with it */
 	uint64_t	 entries;
 };
+
+/* Does the map say what the page table says?  A page hidden by a shadow, or one that is no more in the chain, must not be mapped. */
+static void
+check_against_map(struct vmspace *vm, vm_offset_t va, pt_entry_t pte, const struct vm_page *m)
+{
+	const struct vm_map_entry *e = vm_map_lookup_entry(&vm->map, va);
+	const struct vm_page *found = NULL;
+	vm_pindex_t pindex;
+
+	if (e == NULL) {
+		vm_check_violation("pmap %p maps %lx, which is in no entry (M1)", &vm->pmap, va);
+		return;
+	}
+	if ((pte & PG_RW) && (e->needs_copy || !(e->protection & VM_PROT_WRITE) || m->object != e->object))
+		vm_check_violation("pmap %p maps page %u writable at %lx, where it must be copied or is read-only (M3)", &vm->pmap,
+		    m->pfn, va);
+	pindex = OFF_TO_IDX(e->offset + (va - e->start));
+	for (struct vm_object *o = e->object; o != NULL && found == NULL; o = o->backing_object) {
+		found = vm_page_lookup(o, pindex);
+		if (found != NULL && !vm_page_all_valid(found))
+			found = NULL;
+		pindex += OFF_TO_IDX(o->backing_object_offset);
+	}
+	if (found != m)
+		vm_check_violation("pmap %p maps page %u at %lx, where page %d belongs (O6)", &vm->pmap, m->pfn, va,
+		    found != NULL ? (int)found->pfn : -1);
+}
 
 static void
 check_mapping(void *arg, vm_offset_t va, pt_entry_t pte)
@@ -130,28 +180,32 @@ check_mapping(void *arg, vm_offset_t va, pt_entry_t pte)
 	struct pmap_walk *walk = arg;
 	struct vm_page *m = PHYS_TO_VM_PAGE(pte & PG_FRAME);
 
-	if (m == NULL || m->queue == PQ_FREE || m->queue == PQ_ZERO)
-		panic("pmap %p maps %lx to %lx, which is %s (P2)", walk->pmap, va, pte & PG_FRAME,
+	if (m == NULL || m->queue == PQ_FREE || m->queue == PQ_ZERO) {
+		vm_check_violation("pmap %p maps %lx to %lx, which is %s (P2)", walk->pmap, va, pte & PG_FRAME,
 		    m == NULL ? "no RAM" : "a free page");
+		return;
+	}
+	if (walk->map_too)
+		check_against_map(walk->vm, va, pte, m);
 	for (const struct pv_entry *pv = m->pv; pv != NULL; pv = pv->next) {
 		if (pv->pmap == walk->pmap && pv->va == va) {
 			walk->entries++;
 			return;
 		}
 	}
-	panic("pmap %p maps %lx to page %u, which does not know it", walk->pmap, va, m->pfn);
+	vm_check_violation("pmap %p maps %lx to page %u, which does not know it", walk->pmap, va, m->pfn);
 }
 
 static void
 check_vmspace(struct vmspace *vm, void *total)
 {
-	struct pmap_walk walk = { .pmap = &vm->pmap };
+	struct pmap_walk walk = { .vm = vm, .pmap = &vm->pmap, .map_too = !rw_held(&vm->map.lock) };
 
-	if (!rw_held(&vm->map.lock))
+	if (walk.map_too)
 		vm_map_check(&vm->map);
 	pmap_foreach(&vm->pmap, check_mapping, &walk);
 	if (walk.entries != vm->pmap.resident_count)
-		panic("pmap %p: %lu mappings, noted %lu", &vm->pmap, walk.entries, vm->pmap.resident_count);
+		vm_check_violation("pmap %p: %lu mappings, noted %lu", &vm->pmap, walk.entries, vm->pmap.resident_count);
 	*(uint64_t *)total += walk.entries;
 }
 
@@ -167,10 +221,10 @@ vm_check(void)
 	in_objects = check_pages();
 	vm_object_foreach(check_object, &resident);
 	if (resident != in_objects)
-		panic("%lu pages belong to objects, the objects hold %lu (O8)", in_objects, resident);
+		vm_check_violation("%lu pages belong to objects, the objects hold %lu (O8)", in_objects, resident);
 	vmspace_foreach(check_vmspace, &mappings);
 	if (mappings != pmap_pv_count())
-		panic("%lu mappings in page tables, %lu reverse mappings", mappings, pmap_pv_count());
+		vm_check_violation("%lu mappings in page tables, %lu reverse mappings", mappings, pmap_pv_count());
 	spin_unlock(&quiet);
 	vm_pageout_freeze(false);
 }

@@ -3,11 +3,17 @@
 #ifndef VM_VM_CHECK_H
 #define VM_VM_CHECK_H
 
+#include "kernel/lib/types.h"
+
 /*
- * Check P1 to P6, P9, O1 to O4, O8, M1, M2 and that page tables and reverse mappings agree; panics with what is wrong and where.
+ * Check P1 to P6, P9, O1 to O4, O6, O8, M1 to M3 and that page tables and reverse mappings agree; panics with what is wrong and where.
  *
  * => the system is at rest: no thread is inside the VM.  Stops reclaim meanwhile.  Sleeps.
  */
 void vm_check(void);
+/* For the walkers of other files: a law is broken.  => panics; with the hook, goes on. */
+void vm_check_violation(const char *fmt, ...) __printflike(1, 2);
+/* Seam for the self-tests: called with the message instead of panic().  => spin locks are held. */
+extern void (*vm_check_violation_hook)(const char *message);
 
 #endif

@@ -204,7 +204,7 @@ map_around(struct faultstate *fs)
 	struct vm_page *pages[AROUND_PAGES] = { NULL }, *m;
 	uint64_t mapped;
 
-	if (!vm_object_has_pager(fs->first_object) || prot == VM_PROT_NONE)
+	if (prot == VM_PROT_NONE)
 		return;
 	for (m = vm_page_find_least(fs->first_object, first); m != NULL && m->pindex <= last; m = vm_page_next(m))
 		if (vm_page_all_valid(m) && !vm_page_busied(m))
@@ -246,7 +246,8 @@ fault_soft(struct faultstate *fs)
 			vm_page_wire(m);
 			*fs->held = m;
 		}
-		map_around(fs);
+		if (vm_object_has_pager(fs->first_object))
+			map_around(fs);
 		VMCNT_INC(v_soft_faults);
 	}
 	vm_object_unlock(fs->first_object);
@@ -623,7 +624,7 @@ fault_enter(struct faultstate *fs)
 		page_enqueue_used(fs->m);
 	if (fs->flags & VM_FAULT_HOLD)
 		*fs->held = fs->m;
-	if (fs->object == fs->first_object)
+	if (fs->object == fs->first_object && vm_object_has_pager(fs->object))
 		map_around(fs);
 	fault_finish(fs, (fs->type & VM_PROT_WRITE) != 0);
 	return (KERN_SUCCESS);

@@ -17,6 +17,7 @@
 #include "kernel/lib/printf.h"
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
+#include "vm/vm_check.h"
 #include "vm/vm_fault.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
@@ -681,16 +682,16 @@ vm_map_check(struct vm_map *map)
 
 	for (e = vm_map_first(map); e != NULL; prev = e, e = vm_map_next(e)) {
 		if (!range_valid(map, e->start, e->end) || e->start < prev->end)
-			panic("map %p: entry [%lx, %lx) out of place (M1)", map, e->start, e->end);
+			vm_check_violation("map %p: entry [%lx, %lx) out of place (M1)", map, e->start, e->end);
 		if (prev->gap != e->start - prev->end)
-			panic("map %p: gap behind %lx is %lu, noted %lu", map, prev->end, e->start - prev->end, prev->gap);
+			vm_check_violation("map %p: gap behind %lx is %lu, noted %lu", map, prev->end, e->start - prev->end, prev->gap);
 		size += e->end - e->start;
 		n++;
 	}
 	if (prev->gap != map->max - prev->end)
-		panic("map %p: last gap is wrong", map);
+		vm_check_violation("map %p: last gap is wrong", map);
 	if (n != map->nentries || size != map->size || rb_check(&map->entries) != (long)n + 1)
-		panic("map %p: %u entries of %lu bytes, noted %u of %lu (M2)", map, n, size, map->nentries, map->size);
+		vm_check_violation("map %p: %u entries of %lu bytes, noted %u of %lu (M2)", map, n, size, map->nentries, map->size);
 }
 
 void

@@ -24,6 +24,7 @@
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "vm/pmap.h"
+#include "vm/vm_check.h"
 #include "vm/vm_object.h"
 #include "vm/vm_pageout.h"
 
@@ -355,14 +356,16 @@ check_one(enum page_queue q)
 	for (uint32_t i = pageq[q].head; i != VM_PAGE_NIL; i = vm_page_array[i].q_next) {
 		const struct vm_page *m = &vm_page_array[i];
 
-		if (m->queue != q || m->q_prev != prev || ++n > vm_page_count)
-			panic("queue %s is broken at page %u, after %u pages (P1)", vm_pageq_name(q), m->pfn, n);
+		if (m->queue != q || m->q_prev != prev || ++n > vm_page_count) {
+			vm_check_violation("queue %s is broken at page %u, after %u pages (P1)", vm_pageq_name(q), m->pfn, n);
+			return;
+		}
 		if (m->wire_count != 0)
-			panic("wired page %u on queue %s (P4)", m->pfn, vm_pageq_name(q));
+			vm_check_violation("wired page %u on queue %s (P4)", m->pfn, vm_pageq_name(q));
 		prev = i;
 	}
 	if (n != pageq[q].count || pageq[q].tail != prev)
-		panic("queue %s holds %u pages, counter says %u (P1)", vm_pageq_name(q), n, pageq[q].count);
+		vm_check_violation("queue %s holds %u pages, counter says %u (P1)", vm_pageq_name(q), n, pageq[q].count);
 }
 
 void

@@ -70,7 +70,7 @@ def explain_address(va, root):
         return "no map"
     try:
         space = space_of_root(root)
-    except gdb.error as e:
+    except (gdb.error, gdb.GdbError) as e:
         return f"the map cannot be read: {e}"
     if space is None:
         return "no thread's map: these tables belong to the kernel alone"

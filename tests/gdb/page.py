@@ -90,7 +90,7 @@ def by_pfn(pfn):
     try:
         need_pages()
         segments, n = gdb.parse_and_eval("vm_phys_seg"), int(gdb.parse_and_eval("vm_phys_nsegs"))
-    except gdb.error:
+    except (gdb.error, gdb.GdbError):
         return None
     for i in range(min(n, segments.type.range()[1] + 1)):
         segment = segments[i]
