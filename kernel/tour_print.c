@@ -279,11 +279,19 @@ tell_disk_start(const struct tale *t, const struct trace_event *ev)
 	    disk_name(ev->arg[0]), ev->arg[1], ev->arg[1] + sectors - 1, sectors, ev->arg[2]);
 }
 
+/* A thread that was woken on its way to sleep goes on without giving the CPU away. */
 static void
-tell_sleep(const struct tale *t, const struct trace_event *ev)
+tell_sleep(const struct tale *t, size_t i)
 {
-	line(t, ev, "sleep", "thread %s sleeps in \"%s\"", thread_name(t, ev->tid),
-	    (const char *)ev->arg[1]);
+	const struct trace_event *ev = &t->events[i], *next = ev + 1;
+
+	while (next < t->events + t->nevents && next->tid != ev->tid)
+		next++;
+	if (next < t->events + t->nevents && next->type == TR_SWITCH)
+		line(t, ev, "sleep", "thread %s sleeps in \"%s\"", t->td->name, (const char *)ev->arg[1]);
+	else
+		line(t, ev, "sleep", "thread %s need not sleep in \"%s\": it has been woken already",
+		    t->td->name, (const char *)ev->arg[1]);
 }
 
 static void
@@ -444,7 +452,6 @@ static void (*const tellers[TR_COUNT])(const struct tale *t, const struct trace_
 	[TR_PAGER_GET] = tell_pager_get,
 	[TR_BMAP] = tell_bmap,
 	[TR_DISK_START] = tell_disk_start,
-	[TR_SLEEP] = tell_sleep,
 	[TR_SWITCH] = tell_switch,
 	[TR_WAKE] = tell_wake,
 	[TR_PAGER_DONE] = tell_pager_done,
@@ -495,6 +502,9 @@ tell_event(const struct tale *t, size_t i)
 	case TR_DISK_DONE:
 		tell_disk_done(t, i);
 		return (1);
+	case TR_SLEEP:
+		tell_sleep(t, i);
+		return (1);
 	default:
 		break;
 	}
@@ -523,13 +533,29 @@ tell_refusal(const struct fault_info *why)
 			    signals[i].text);
 }
 
+/* How many events of a type the tale's own thread has recorded. */
+static uint64_t
+own_events(const struct tale *t, enum trace_type type)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < t->nevents; i++)
+		n += t->events[i].type == type && t->events[i].tid == t->td->tid;
+	return (n);
+}
+
 void
 tale_tell(const struct tale *t)
 {
+	uint64_t requests = own_events(t, TR_DISK_START), sleeps = own_events(t, TR_SLEEP);
+
 	if (tale_faults(t) == 0)
 		printf("  There was no page fault: the processor found the page by itself.\n");
 	for (size_t i = 0; i < t->nevents; )
 		i += tell_event(t, i);
+	if (requests > sleeps)
+		printf("  For %lu of %lu requests it did not sleep: the disk was faster.\n",
+		    requests - sleeps, requests);
 	if (t->lost > 0)
 		printf("  (%lu more events found no room)\n", t->lost);
 	if (t->refused)
@@ -539,11 +565,7 @@ tale_tell(const struct tale *t)
 uint64_t
 tale_faults(const struct tale *t)
 {
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < t->nevents; i++)
-		n += t->events[i].type == TR_FAULT_ENTER && t->events[i].tid == t->td->tid;
-	return (n);
+	return (own_events(t, TR_FAULT_ENTER));
 }
 
 uint64_t

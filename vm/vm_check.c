@@ -25,6 +25,7 @@
 #include "vm/vm_pageq.h"
 
 void (*vm_check_violation_hook)(const char *message);
+static unsigned violations;	/* in this walk; stays 0 without the hook */
 
 void
 vm_check_violation(const char *fmt, ...)
@@ -37,6 +38,7 @@ vm_check_violation(const char *fmt, ...)
 	va_end(ap);
 	if (vm_check_violation_hook == NULL)
 		panic("%s", text);
+	violations++;
 	vm_check_violation_hook(text);
 }
 
@@ -199,10 +201,12 @@ check_mapping(void *arg, vm_offset_t va, pt_entry_t pte)
 static void
 check_vmspace(struct vmspace *vm, void *total)
 {
-	struct pmap_walk walk = { .vm = vm, .pmap = &vm->pmap, .map_too = !rw_held(&vm->map.lock) };
+	struct pmap_walk walk = { .vm = vm, .pmap = &vm->pmap };
 
-	if (walk.map_too)
+	if (!rw_held(&vm->map.lock)) {
 		vm_map_check(&vm->map);
+		walk.map_too = violations == 0;		/* damaged chains are not followed */
+	}
 	pmap_foreach(&vm->pmap, check_mapping, &walk);
 	if (walk.entries != vm->pmap.resident_count)
 		vm_check_violation("pmap %p: %lu mappings, noted %lu", &vm->pmap, walk.entries, vm->pmap.resident_count);
@@ -216,6 +220,7 @@ vm_check(void)
 	static struct spinlock quiet = SPINLOCK_INITIALIZER("vmcheck", RANK_NONE);
 
 	vm_pageout_freeze(true);
+	violations = 0;
 	spin_lock(&quiet);		/* interrupts off: nobody else runs on this CPU */
 	vm_pageq_check();
 	in_objects = check_pages();

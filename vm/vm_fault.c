@@ -204,7 +204,7 @@ map_around(struct faultstate *fs)
 	struct vm_page *pages[AROUND_PAGES] = { NULL }, *m;
 	uint64_t mapped;
 
-	if (prot == VM_PROT_NONE)
+	if (prot == VM_PROT_NONE || end - start == PAGE_SIZE)
 		return;
 	for (m = vm_page_find_least(fs->first_object, first); m != NULL && m->pindex <= last; m = vm_page_next(m))
 		if (vm_page_all_valid(m) && !vm_page_busied(m))
@@ -289,21 +289,38 @@ fault_busy_wait(struct faultstate *fs)
 }
 
 /*
- * How far to read around the page asked for: what the entry's history says.  A fault where the last read ended is sequential and reads a
- * full transfer ahead; one that is elsewhere reads the aligned cluster around it, and each such miss halves the cluster.
+ * Does this fault go on where the last read of the entry ended?  Or before that, right behind what did come: the read was cut short, by a
+ * pointer block between the data or for want of memory.
+ */
+static bool
+reads_on(const struct faultstate *fs)
+{
+	vm_pindex_t next = __atomic_load_n(&fs->place.entry->next_read, __ATOMIC_RELAXED);
+	struct vm_page *prev;
+
+	if (fs->pindex == next)
+		return (true);
+	if (fs->pindex > next || fs->pindex + VM_PAGER_CLUSTER_MAX <= next)
+		return (false);
+	prev = vm_page_prev(fs->m);
+	return (prev != NULL && prev->pindex == fs->pindex - 1);
+}
+
+/*
+ * How far to read around the page asked for: what the entry's history says.  A fault that goes on where the last one ended is sequential
+ * and reads a full transfer ahead; one that is elsewhere reads the aligned cluster around it, and each such miss halves the cluster.
  */
 static void
 read_window(struct faultstate *fs, int *behind, int *ahead)
 {
 	struct vm_map_entry *e = fs->place.entry;
-	vm_pindex_t next = __atomic_load_n(&e->next_read, __ATOMIC_RELAXED);
 	vm_pindex_t cluster = MAX(CLUSTER_PAGES >> MIN(e->read_misses, 8), CLUSTER_MIN);
 	vm_pindex_t in_cluster = fs->pindex % cluster;
 	vm_pindex_t to_end = OFF_TO_IDX(fs->entry_end - fs->addr) - 1, from_start = OFF_TO_IDX(fs->addr - fs->entry_start);
 
 	if (e->advice == VM_ADV_RANDOM) {
 		*behind = *ahead = 0;
-	} else if (e->advice == VM_ADV_SEQUENTIAL || fs->pindex == next) {
+	} else if (e->advice == VM_ADV_SEQUENTIAL || reads_on(fs)) {
 		*behind = 0;
 		*ahead = VM_PAGER_CLUSTER_MAX - 1;
 		e->read_misses = 0;
@@ -485,6 +502,19 @@ fault_search(struct faultstate *fs)
 	return (kr);
 }
 
+/*
+ * A page that came in by this fault: a file's page begins inactive, and its use shows in the mapping; private memory has nowhere else
+ * to be, and begins active.
+ */
+static void
+page_enqueue_used(struct vm_page *m)
+{
+	if (vm_object_has_pager(m->object))
+		vm_page_deactivate(m);
+	else
+		vm_page_activate(m);
+}
+
 /* Is this page wired on behalf of the entry that we fault in?  Its mark in the page table says so. */
 static bool
 wired_for_entry(struct faultstate *fs, struct vm_page *m)
@@ -532,8 +562,10 @@ fault_resolve(struct faultstate *fs)
 	if (wired) {
 		vm_page_wire(to);	/* M4: the wiring goes along */
 		vm_page_unwire(from, PQ_ACTIVE);
+	} else if (from->queue == PQ_NONE) {
+		page_enqueue_used(from);
 	} else {
-		vm_page_activate(from);
+		vm_page_reference(from);
 	}
 	vm_page_xunbusy(from);
 	vm_object_pip_wakeup(below);
@@ -585,19 +617,6 @@ fault_give_up(struct faultstate *fs)
 {
 	vm_page_activate(fs->m);
 	fault_finish(fs, false);
-}
-
-/*
- * A page that came in by this fault: a file's page begins inactive, and its use shows in the mapping; private memory has nowhere else
- * to be, and begins active.
- */
-static void
-page_enqueue_used(struct vm_page *m)
-{
-	if (vm_object_has_pager(m->object))
-		vm_page_deactivate(m);
-	else
-		vm_page_activate(m);
 }
 
 /* => first_object locked, fs->m busy and valid.  Everything but the vnode is released on return. */

@@ -94,25 +94,31 @@ vm_pager_deallocate(struct vm_object *object)
 		pagertab[object->type]->pgo_dealloc(object);
 }
 
-/* Allocate one absent neighbour.  NULL ends the cluster: it is resident, outside, or memory is short. */
+/* Allocate an absent neighbour.  NULL ends the cluster: memory is short. */
 static struct vm_page *
 neighbour_alloc(struct vm_object *object, vm_pindex_t pindex)
 {
-	if (pindex >= object->size || vm_free_count() <= vm_ladder.min || vm_page_lookup(object, pindex) != NULL)
+	if (vm_free_count() <= vm_ladder.min)
 		return (NULL);
 	return (vm_page_alloc(object, pindex, VM_ALLOC_NORMAL));
 }
 
-/* Collect the absent neighbours of m; returns the number of pages in `pages`, m's place in *reqpage. */
+/*
+ * Collect the absent neighbours of m, up to the nearest resident page on each side; returns the number of pages in `pages`, m's place in
+ * *reqpage.  => object exclusively locked.
+ */
 static int
 cluster_build(struct vm_object *object, struct vm_page *m, int behind, int ahead,
     struct vm_page *pages[VM_PAGER_CLUSTER_MAX], int *reqpage)
 {
-	struct vm_page *before[VM_PAGER_CLUSTER_MAX], *n;
+	struct vm_page *before[VM_PAGER_CLUSTER_MAX], *prev = vm_page_prev(m), *next = vm_page_next(m), *n;
+	vm_pindex_t absent_behind = m->pindex - (prev != NULL ? prev->pindex + 1 : 0);
+	vm_pindex_t absent_ahead = (next != NULL ? MIN(next->pindex, object->size) : object->size) - m->pindex - 1;
 	int nbefore = 0, count = 0;
 
-	while (nbefore < behind && m->pindex > (vm_pindex_t)nbefore &&
-	    (n = neighbour_alloc(object, m->pindex - nbefore - 1)) != NULL)
+	behind = (int)MIN((vm_pindex_t)behind, absent_behind);
+	ahead = m->pindex < object->size ? (int)MIN((vm_pindex_t)ahead, absent_ahead) : 0;
+	while (nbefore < behind && (n = neighbour_alloc(object, m->pindex - nbefore - 1)) != NULL)
 		before[nbefore++] = n;
 	for (int i = nbefore - 1; i >= 0; i--)
 		pages[count++] = before[i];

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a panic prints, provoked through the monitor: the reason, registers, a backtrace with names,
+the threads, the counters."""
+
+import re
+import sys
+
+sys.dont_write_bytecode = True
+import guest  # noqa: E402
+from guest import check, contains, equal, test  # noqa: E402
+
+PANIC = 126
+
+
+class Panic:
+    """A boot that ended in the panic that `command` asked for."""
+
+    def __init__(self, command, *options):
+        lines = ["sum /tour/story.txt", command]
+        run = guest.Run(*options, words=["monitor"], timeout=20,
+                        stdin="".join(line + "\n" for line in lines).encode())
+        equal(f"the exit status of {command} ({run.err.strip()})", run.status, PANIC)
+        contains("the launcher", run.err, "panicked")
+        reasons = re.findall(r"^panic: (.*)$", run.out, re.M)
+        check(len(reasons) == 2 and reasons[1] == "the machine stops here", f"panics: {reasons}")
+        self.reason = reasons[0]
+        self.text = run.out[run.out.index("\npanic: "):]
+
+    def register(self, name):
+        found = re.search(rf"\b{name} ([0-9a-f]+)\b", self.text)
+        check(found, f"no register {name} in {self.text[:600]!r}")
+        return int(found.group(1), 16)
+
+    def backtrace(self):
+        """The functions of the backtrace, innermost first."""
+        frames = re.findall(r"^  #(\d+) +0x([0-9a-f]{16}) (.*)$", self.text, re.M)
+        check(frames, "there is no backtrace")
+        equal("the numbers of the frames", [int(n) for n, _, _ in frames], list(range(len(frames))))
+        for _, address, name in frames:
+            check(re.fullmatch(r"\w+\+0x[0-9a-f]+", name), f"no name for {address}: {name!r}")
+        return [name.partition("+")[0] for _, _, name in frames]
+
+    def complete(self, function):
+        """All the parts are there, and `function` is in the backtrace below monitor_main."""
+        for name in ("rip", "rsp", "rbp", "rflags", "CR2", "CR3", "CR4"):
+            self.register(name)
+        names = self.backtrace()
+        for name in (function, "monitor_main", "main_thread", "thread_start"):
+            check(name in names, f"{name} is not in the backtrace {names}")
+        check(names.index(function) < names.index("monitor_main") < names.index("main_thread"),
+              f"out of order: {names}")
+        threads = dict(re.findall(r"^ +\d+  (\w+) +(\w+) ", self.text, re.M))
+        equal("the state of thread main", threads.get("main"), "running")
+        equal("the state of thread idle", threads.get("idle"), "runnable")
+        check(re.search(r"^ +\d+  pageout +asleep +pageout psleep +on 0x[0-9a-f]+$", self.text, re.M),
+              "the thread list does not say that pageout sleeps in psleep")
+        check(re.search(r"^ +\d+  v_vnodepgsin ", self.text, re.M), "there is no counter v_vnodepgsin")
+        counted = int(re.search(r"^ +(\d+)  v_vnodepgsin ", self.text, re.M).group(1))
+        equal("pages brought in (the story has 64)", counted, 64)
+        check(re.search(r"^pages: \d+ in all, \d+ free, ", self.text, re.M), "the page queues are missing")
+        return self
+
+
+@test
+def asked_for():
+    p = Panic("panic").complete("cmd_panic")
+    equal("the reason", p.reason, "the monitor was asked to panic")
+    equal("the innermost function", p.backtrace()[0], "panic")
+    check(p.register("rip") >> 32 == 0xFFFFFFFF, "rip does not point into the kernel image")
+
+
+@test
+def stack_overflow():
+    p = Panic("overflow")
+    check(re.fullmatch(r"kernel stack overflow of thread main \(guard page touched at 0x[0-9a-f]+\)", p.reason),
+          f"the reason is {p.reason!r}")
+    names = p.backtrace()
+    check(names.count("overflow_step") > 20, f"the backtrace is {names}")
+    at = int(p.reason.rpartition("0x")[2].rstrip(")"), 16)
+    check(abs(at - p.register("rsp")) < 4096, "the address of the guard page is not near rsp")
+
+
+def null_pointer(*options):
+    p = Panic("crash null", *options).complete("cmd_crash")
+    contains("the reason", p.reason,
+             "page fault: write to 0x0 (page 0: a null pointer) by kernel code: not mapped")
+    equal("CR2", p.register("CR2"), 0)
+    contains("the registers", p.text, "vector 14 error 2")
+    equal("the innermost function", p.backtrace()[0], "cmd_crash")
+
+
+@test
+def null_dereference():
+    null_pointer()
+
+
+@test
+def null_dereference_without_smap():
+    null_pointer("--cpu", "qemu64")
+
+
+@test
+def wild_kernel_pointer():
+    p = Panic("crash wild").complete("cmd_crash")
+    contains("the reason", p.reason, "write to 0xffffc01000000000 (the kernel's mapped memory) "
+             "by kernel code: not mapped")
+    equal("CR2", p.register("CR2"), 0xFFFFC01000000000)
+
+
+@test
+def write_to_kernel_text():
+    p = Panic("crash text").complete("cmd_crash")
+    contains("the reason", p.reason, "(the kernel image) by kernel code: mapped, but not for that")
+    at = int(re.search(r"write to 0x([0-9a-f]+)", p.reason).group(1), 16)
+    equal("the address in the reason", at, p.register("CR2"))
+    contains("the registers", p.text, "vector 14 error 3")
+
+
+@test
+def with_little_memory():
+    Panic("panic", "--mem", "8M").complete("cmd_panic")
+
+
+if __name__ == "__main__":
+    sys.exit(guest.main("panic"))
