@@ -53,6 +53,15 @@ fill_page(struct vm_object *object, struct vm_page *m, int ahead)
 	return (result == VM_PAGER_OK ? 0 : EIO);
 }
 
+/* Is the page before this one here already?  Then somebody reads the file from front to back.  => object locked. */
+static bool
+follows_resident(struct vm_page *m)
+{
+	struct vm_page *prev = vm_page_prev(m);
+
+	return (prev != NULL && prev->pindex + 1 == m->pindex);
+}
+
 /*
  * The page at pindex, valid and shared-busy.
  * => vnode locked.  0; EIO; EAGAIN: no memory now, and we must not wait for it with the vnode locked.
@@ -77,6 +86,8 @@ grab_page(struct vm_object *object, vm_pindex_t pindex, int ahead, struct vm_pag
 			vm_object_unlock(object);
 			continue;
 		}
+		if (follows_resident(m))
+			ahead = VM_PAGER_CLUSTER_MAX - 1;
 		vm_object_pip_add(object, 1);
 		vm_object_unlock(object);
 		error = fill_page(object, m, ahead);
