@@ -68,6 +68,7 @@ endif
 DEBUG ?= 1
 LD := ld
 NM := nm
+OBJCOPY := objcopy
 PYTHON := python3
 
 CONFIG := $(if $(filter 0,$(DEBUG)),release,debug)-$(notdir $(firstword $(CC)))
@@ -140,10 +141,12 @@ $(B)/kernel.elf: $(OBJECTS) linker.ld kernel/ksyms.py $(B)/flags $(B)/sources
 .PHONY: iso
 iso: kernel $(B)/faultline.iso ## build the GRUB ISO (Multiboot2, BIOS)
 
+# GRUB reads the whole file into memory before it looks at it: without the debug information, 8 MiB are enough.
 $(B)/faultline.iso: $(B)/kernel.elf boot/grub/grub.cfg
 	$(if $(V),,@echo "  ISO $@")
 	@rm -rf $(B)/iso && mkdir -p $(B)/iso/boot/grub
-	@cp boot/grub/grub.cfg $(B)/iso/boot/grub/ && cp $(B)/kernel.elf $(B)/iso/boot/kernel.elf
+	@cp boot/grub/grub.cfg $(B)/iso/boot/grub/
+	$(Q)$(OBJCOPY) --strip-debug $(B)/kernel.elf $(B)/iso/boot/kernel.elf
 	$(Q)grub-mkrescue -d /usr/lib/grub/i386-pc -o $@ $(B)/iso >$(B)/iso.log 2>&1 || { cat $(B)/iso.log >&2; exit 1; }
 
 # ---- running --------------------------------------------------------------------------------------
