@@ -81,6 +81,7 @@ struct faultstate {
 
 	struct vnode		*vp;		/* locked shared and referenced, or NULL */
 	int			 nomem;		/* waits for memory so far */
+	int			 again;		/* times that a pager had no resources although memory was there */
 	uint64_t		 fruitless;	/* reclaim's count of vain scans when we first waited */
 };
 
@@ -394,6 +395,10 @@ fault_pagein(struct faultstate *fs)
 	if (result == VM_PAGER_FAIL)
 		return (FAULT_NOT_SOFT);
 	fault_release(fs);
+	if (result == VM_PAGER_AGAIN && vm_free_count() > vm_ladder.min && ++fs->again > NOMEM_RETRIES) {
+		vnode_release(fs);
+		return (KERN_RESOURCE_SHORTAGE);
+	}
 	if (result == VM_PAGER_AGAIN)
 		return (fault_nomem(fs));
 	return (result == VM_PAGER_BAD ? KERN_OUT_OF_BOUNDS : KERN_IO_ERROR);

@@ -53,21 +53,22 @@ assert_get_in(struct vm_object *object, struct vm_page **m, int count, int reqpa
 }
 
 static void
-assert_get_out(struct vm_object *object, struct vm_page *req, int result)
+assert_get_out(struct vm_object *object, struct vm_page *req, int result, uint8_t dirty_before)
 {
 	vm_page_assert_xbusied(req);
 	KASSERT(req->object == object, "getpages gave the requested page away (%s)", vm_pager_status_name(result));
 	KASSERT(result == VM_PAGER_OK || result == VM_PAGER_BAD || result == VM_PAGER_FAIL ||
 	    result == VM_PAGER_ERROR || result == VM_PAGER_AGAIN, "getpages returned %s", vm_pager_status_name(result));
 	if (result == VM_PAGER_OK)
-		KASSERT(vm_page_all_valid(req) && req->dirty == 0,
-		    "getpages: OK, but valid %02x dirty %02x", req->valid, req->dirty);
+		KASSERT(vm_page_all_valid(req) && req->dirty == dirty_before,
+		    "getpages: OK, but valid %02x dirty %02x, was %02x (B5)", req->valid, req->dirty, dirty_before);
 }
 
 int
 vm_pager_get_pages(struct vm_object *object, struct vm_page **m, int count, int reqpage)
 {
 	struct vm_page *req = m[reqpage];
+	uint8_t dirty = req->dirty;	/* sectors newer than the disk's: they stay as they are */
 	int result;
 
 	assert_can_sleep("vm_pager_get_pages");
@@ -76,7 +77,7 @@ vm_pager_get_pages(struct vm_object *object, struct vm_page **m, int count, int 
 	TRACE(TR_PAGER_GET, object, m[0]->pindex, count, reqpage);
 	result = pagertab[object->type]->pgo_getpages(object, m, count, reqpage);
 	TRACE(TR_PAGER_DONE, object, req->pindex, count, result);
-	assert_get_out(object, req, result);
+	assert_get_out(object, req, result, dirty);
 	return (result);
 }
 

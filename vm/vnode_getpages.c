@@ -398,7 +398,8 @@ vnode_pager_input_smlfs(struct vm_object *object, struct vnode *dp, struct vm_pa
  *
  * => m: exclusive-busy by us.  The filesystem's VOP_READ must not look for this page in this object: it has no pages of its own
  *    (or another object's).
- * => VM_PAGER_BAD past EOF; VM_PAGER_ERROR when the read fails or stops before EOF without a byte.
+ * => VM_PAGER_BAD past EOF; VM_PAGER_AGAIN when the filesystem was short of memory; VM_PAGER_ERROR when the read fails or stops
+ *    before EOF without a byte.
  */
 static int
 vnode_pager_input_old(struct vm_object *object, struct vm_page *m)
@@ -422,6 +423,8 @@ vnode_pager_input_old(struct vm_object *object, struct vm_page *m)
 	VMCNT_INC(v_vnodeold);
 	if (error != 0) {
 		vm_page_flag_clear(m, PG_ZERO);
+		if (error == EAGAIN)
+			return (VM_PAGER_AGAIN);
 		report_error(object, m, error);
 		return (VM_PAGER_ERROR);
 	}

@@ -50,7 +50,7 @@ fill_page(struct vm_object *object, struct vm_page *m, int ahead)
 		vm_page_xunbusy(m);
 	}
 	vm_object_unlock(object);
-	return (result == VM_PAGER_OK ? 0 : EIO);
+	return (result == VM_PAGER_OK ? 0 : result == VM_PAGER_AGAIN ? EAGAIN : EIO);
 }
 
 /* Is the page before this one here already?  Then somebody reads the file from front to back.  => object locked. */

@@ -48,7 +48,7 @@ README = """\
 This disk was made by `make disk` from build/root/ on the host.  Put your own files
 there; the disk is made again when something in that folder is newer than it.
 
-  etc/motd        printed at boot
+  etc/motd        one line of text
   tour/story.txt  the file whose pages the tour faults in, one by one
   tour/sparse     64 KiB of file around 1 MiB of hole
   tour/link       a symbolic link to story.txt

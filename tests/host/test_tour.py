@@ -322,6 +322,15 @@ def a_bad_sector_ends_the_tour():
 
 
 @test
+def a_second_tour_is_cold_too():
+    answers = ask([f"sum {STORY}", "tour", "tour"])
+    for answer in answers[1:3]:
+        cold = Act(answer.partition("---- 2.")[0].partition("---- 1.")[2])
+        equal("requests of the cold fault", len(cold.requests()), 1)
+        contains("the cold fault", cold.text, "the file's object (0xffff")
+
+
+@test
 def nothing_stays_behind():
     """Twice the same views, with a tour and a fault in between."""
     views = ["drop", "kmem", "threads", "objects", "maps"]

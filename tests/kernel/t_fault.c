@@ -328,6 +328,24 @@ KTEST(fault, end_of_file_is_exact)
 		vrele(nothing);
 }
 
+/* A window may be longer than its object; what lies behind the object's end is nobody's, not zeros. */
+KTEST(fault, end_of_an_anonymous_object_is_exact)
+{
+	struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, 2);
+	struct vmspace *vm = vmspace_alloc(), *former;
+
+	map_object(vm, object, PAGE_SIZE, 0, 4, RW, 0);
+	former = thread_set_vmspace(vm);
+	touch_write(AT(1) - 1, 1);
+	refused(AT(1), VM_PROT_READ, SIGBUS, BUS_ADRERR);
+	refused(AT(1) + 3, VM_PROT_WRITE, SIGBUS, BUS_ADRERR);
+	refused(AT(3), VM_PROT_READ, SIGBUS, BUS_ADRERR);
+	(void)thread_set_vmspace(former);
+	CHECK_EQ(object->resident_page_count, 1);
+	vmspace_free(vm);
+	vm_object_deallocate(object);
+}
+
 /* ---- zero-fill ---- */
 
 /* All pages of the zero queue, and some of the free one, get old contents and go to the free queue. */
@@ -485,6 +503,10 @@ KTEST(fault, resident_neighbours_are_mapped_along)
 			CHECK_EQ(prot & VM_PROT_WRITE, 0);
 	}
 	CHECK_EQ(cnt.v_prefaulted, before + 7);
+	/* The other block: only what lies in the entry. */
+	CHECK(get(vm, AT(8)) >= 0);
+	for (int i = 0; i < 16; i++)
+		CHECK_EQ(mapped_page(vm, AT(i)) != NULL, i >= 4);
 	/* And so they cost no fault. */
 	faults = curthread->faults;
 	for (int i = 16; i <= 25; i++)

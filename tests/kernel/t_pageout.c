@@ -193,13 +193,12 @@ KTEST(pageout, access_through_a_mapping_counts_as_use)
 KTEST(pageout, dirty_anonymous_memory_is_never_taken)
 {
 	struct vmspace *vm = vmspace_alloc();
-	size_t freed = 0;
 
 	map_anonymous(vm, 0, 64, MAP_PRIVATE);
 	for (int i = 0; i < 64; i++)
 		CHECK_EQ(put(vm, AT(i) + 7, (uint8_t)(i + 1)), 0);
 	for (int i = 0; i < 5; i++)
-		freed += vm_pageout_scan(EVERYTHING);
+		(void)vm_pageout_scan(EVERYTHING);
 	CHECK_EQ(object_at(vm, AT(0))->resident_page_count, 64);
 	for (int i = 0; i < 64; i++)
 		CHECK_EQ(get(vm, AT(i) + 7), i + 1);
@@ -331,11 +330,11 @@ KTEST(pageout, thread_wakes_below_the_minimum_and_works_to_the_target)
 	hog_down_to(vm_ladder.min + 1);
 	wakeups = cnt.v_pdwakeups;
 	freed = cnt.v_dfree;
-	(void)tsleep(&wakeups, NULL, "ktest", 3);
-	CHECK_EQ(cnt.v_pdwakeups, wakeups);		/* frozen is frozen */
-	vm_pageout_freeze(false);
 	hog_down_to(vm_ladder.min - 1);
 	CHECK_EQ(put(vm, AT(0), 1), 0);			/* whoever allocates while it is short wakes the thread */
+	(void)tsleep(&wakeups, NULL, "ktest", 3);
+	CHECK_EQ(cnt.v_pdwakeups, wakeups);		/* but frozen is frozen */
+	vm_pageout_freeze(false);
 	CHECK(wait_free_at_least(MIN(vm_ladder.target, vm_ladder.min + 900)));
 	CHECK(cnt.v_pdwakeups > wakeups);
 	CHECK(cnt.v_dfree > freed);
@@ -540,7 +539,7 @@ KTEST(pageout, object_cache_buffers_and_idle_vnodes_shrink_under_pressure)
 	vrele(vp);
 	vm_pageout_freeze(true);
 	for (int n = 0; n < 15; n++) {		/* entryNNN and NNN % 23 letters x */
-		snprintf(path, sizeof(path), "/t/many/entry%03d%s", n, "xxxxxxxxxxxxxxxxxxxxxx" + 22 - n);
+		snprintf(path, sizeof(path), "/t/many/entry%03d%s", n, &"xxxxxxxxxxxxxxxxxxxxxx"[22 - n]);
 		if (!CHECK_EQ(namei(path, NULL, 0, &file), 0))
 			break;
 		if (n % 2 == 0)
