@@ -52,6 +52,8 @@ void tale_tell(const struct tale *t);		/* the events, line by line */
 void tale_counted(const struct tale *t);	/* what the counters say about it, in one line */
 uint64_t tale_fault_ns(const struct tale *t);	/* time spent in page faults */
 uint64_t tale_faults(const struct tale *t);	/* how many there were */
+uint64_t tale_requests(const struct tale *t);	/* disk requests */
+bool tale_slept(const struct tale *t);		/* did its thread give the CPU away? */
 /* The object mapped at the tale's address, and what it shadows: their pages as strips of text. */
 void tale_picture(const struct tale *t);
 

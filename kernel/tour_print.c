@@ -569,6 +569,18 @@ tale_faults(const struct tale *t)
 }
 
 uint64_t
+tale_requests(const struct tale *t)
+{
+	return (t->after.requests - t->before.requests);
+}
+
+bool
+tale_slept(const struct tale *t)
+{
+	return (own_events(t, TR_SWITCH) > 0);
+}
+
+uint64_t
 tale_fault_ns(const struct tale *t)
 {
 	uint64_t ns = 0;
@@ -590,7 +602,7 @@ tale_counted(const struct tale *t)
 	    a->vm.v_vm_faults - b->vm.v_vm_faults, a->vm.v_soft_faults - b->vm.v_soft_faults,
 	    a->vm.v_io_faults - b->vm.v_io_faults, a->vm.v_cow_faults - b->vm.v_cow_faults,
 	    a->vm.v_vnodepgsin - b->vm.v_vnodepgsin);
-	printf("disk requests +%lu, sectors +%lu\n", a->requests - b->requests,
+	printf("disk requests +%lu, sectors +%lu\n", tale_requests(t),
 	    a->sectors - b->sectors);
 	for (unsigned i = 0; i < TALE_SOURCES && intr_stat_get(i, &is); i++)
 		if (a->interrupts[i] != b->interrupts[i]) {

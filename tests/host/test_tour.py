@@ -243,8 +243,9 @@ def the_processor_took_the_same_faults():
     t = Tour("--disk", image("4k") + ",ro", "--qemu", "-d int")
     seen = [(int(cr2, 16), int(error, 16)) for error, cr2 in
             re.findall(r"v=0e e=([0-9a-f]+) .*?CR2=([0-9a-f]+)", t.log) if int(cr2, 16) < 1 << 47]
-    equal("the page faults on user addresses", seen, t.faults())
-    equal("how many there were", len(seen), 3)
+    untold = number(r"^  \(cold fault number (\d+): ", t.cold.text) - 1
+    equal("the page faults on user addresses", seen, untold * t.faults()[:1] + t.faults())
+    equal("how many were told", len(t.faults()), 3)
 
 
 @test

@@ -2,8 +2,8 @@
 /*
  * vm_check() itself: each law is broken on purpose, and the walk must name it.
  *
- * A planter damages one thing; called a second time, it mends it.  Between the two calls nothing sleeps, and the reclaim thread has
- * nothing to do, so nobody else meets the damage.
+ * A planter damages one thing; called a second time, it mends it.  Between the two calls nothing
+ * sleeps, and the reclaim thread has nothing to do, so nobody else meets the damage.
  */
 #include "kernel/fs/vnode.h"
 #include "tests/kernel/t_vm.h"
@@ -44,8 +44,9 @@ was_seen(const char *what)
 }
 
 /*
- * What the planters work on: [0 1 .] over [0 1 2 3], mapped at AT(0) to AT(3).  Page 0 was written, so it is the top's and mapped
- * writable; page 2 is mapped from below; 1 is in both, and not mapped; 3 is not mapped.
+ * What the planters work on: [0 1 .] over [0 1 2 3], mapped at AT(0) to AT(3).  Page 0 was written,
+ * so it is the top's and mapped writable; page 2 is mapped from below; 1 is in both, and not
+ * mapped; 3 is not mapped.
  */
 static struct {
 	struct vmspace		*vm;
@@ -69,10 +70,10 @@ scene_build(void)
 	CHECK_EQ(put(at.vm, AT(0), 9), 0);
 	(void)page_make(at.top, 1, 9);
 	CHECK_EQ(get(at.vm, AT(2)), 2);
-	at.mine = page_find(at.top, 0);
-	at.hidden = page_find(at.bottom, 1);
-	at.below = page_find(at.bottom, 2);
-	at.plain = page_find(at.bottom, 3);
+	at.mine = vt_page(at.top, 0);
+	at.hidden = vt_page(at.bottom, 1);
+	at.below = vt_page(at.bottom, 2);
+	at.plain = vt_page(at.bottom, 3);
 	CHECK(mapped_page(at.vm, AT(0)) == at.mine && mapped_page(at.vm, AT(2)) == at.below);
 	vm_map_rlock(&at.vm->map);
 	at.entry = vm_map_lookup_entry(&at.vm->map, AT(0));
@@ -99,13 +100,16 @@ scene_end(void)
 } while (0)
 #define PLANTER(name, statement) static void name(bool plant) { statement; }
 
+/* Some free page; when it is to be mended, the same. */
 static struct vm_page *
-some_free_page(void)
+free_page(bool plant)
 {
-	for (uint32_t i = 0; i < vm_page_count; i++)
-		if (vm_page_array[i].queue == PQ_FREE)
-			return (&vm_page_array[i]);
-	return (NULL);
+	static struct vm_page *m;
+
+	if (plant)
+		for (m = vm_page_array; m->queue != PQ_FREE; m++)
+			continue;
+	return (m);
 }
 
 static struct vm_page *
@@ -116,9 +120,9 @@ some_page_table(void)
 
 PLANTER(queue_link, FLIP(at.plain->q_prev, at.plain->q_prev + 1))
 PLANTER(queue_name, FLIP(at.plain->queue, PQ_INACTIVE))
-PLANTER(free_dirty, static struct vm_page *m; if (plant) m = some_free_page(); FLIP(m->dirty, 1))
-PLANTER(free_with_object, static struct vm_page *m; if (plant) m = some_free_page(); FLIP(m->object, at.top))
-PLANTER(free_not_freed, static struct vm_page *m; if (plant) m = some_free_page(); FLIP(m->busy, VPB_UNBUSIED))
+PLANTER(free_dirty, FLIP(free_page(plant)->dirty, 1))
+PLANTER(free_with_object, FLIP(free_page(plant)->object, at.top))
+PLANTER(free_not_freed, FLIP(free_page(plant)->busy, VPB_UNBUSIED))
 PLANTER(page_index, FLIP(at.plain->pindex, 1))
 PLANTER(page_object, FLIP(at.plain->object, at.top))
 PLANTER(page_wired_on_queue, FLIP(at.plain->wire_count, 1))
@@ -199,7 +203,8 @@ KTEST(check, every_planted_violation_is_named)
 		check_collecting();
 		damages[i].plant(false);
 		if (!CHECK(was_seen(damages[i].law))) {
-			printf("# %s: %d messages, %s expected\n", damages[i].name, seen.count, damages[i].law);
+			printf("# %s: %d messages, %s expected\n", damages[i].name, seen.count,
+			    damages[i].law);
 			for (int n = 0; n < MIN(seen.count, MESSAGES); n++)
 				printf("#   %s\n", seen.text[n]);
 		}

@@ -2,9 +2,10 @@
 /*
  * Page faults as programs cause them: this thread loads an address space of its own and touches it.
  *
- * What is expected to succeed is touched through a plain pointer, so the instruction itself faults and is run again.  What is expected
- * to fail goes through copyin() and copyout(), which survive it and leave in curthread->fault what a signal would carry.
- * Instruction fetches go through vm_fault(), because a kernel thread may not jump to user addresses.
+ * What is expected to succeed is a plain load or store, so the instruction itself faults and is run
+ * again.  What is expected to fail goes through copyin() and copyout(), which survive it and leave
+ * in curthread->fault what a signal would carry.  Instruction fetches go through vm_fault(),
+ * because a kernel thread may not jump to user addresses.
  */
 #include "drivers/disk.h"
 #include "kernel/fs/vnode.h"
@@ -12,51 +13,16 @@
 #include "tests/kernel/testfiles.h"
 #include "vm/vm_check.h"
 
-#define SIGBUS		7
-#define SIGSEGV		11
-#define SEGV_MAPERR	1
-#define SEGV_ACCERR	2
-#define BUS_ADRERR	2
-
-#define OFFSET		0x123		/* odd, so that an address rounded somewhere on the way is seen */
-
-static uint8_t
-touch_read(vm_offset_t va)
-{
-	uint8_t value;
-
-	user_access_begin();
-	value = *(volatile uint8_t *)va;
-	user_access_end();
-	return (value);
-}
-
-static void
-touch_write(vm_offset_t va, uint8_t value)
-{
-	user_access_begin();
-	*(volatile uint8_t *)va = value;
-	user_access_end();
-}
-
-/* One byte is refused, and for the right reason. */
-static bool
-refused(vm_offset_t va, vm_prot_t access, int signo, int code)
-{
-	uint8_t value = 0;
-
-	memset(&curthread->fault, 0, sizeof(curthread->fault));
-	return (CHECK_EQ(access == VM_PROT_WRITE ? copyout(&value, va, 1) : copyin(va, &value, 1), 14) &
-	    CHECK_EQ(curthread->fault.signo, signo) & CHECK_EQ(curthread->fault.code, code) &
-	    CHECK_EQ(curthread->fault.addr, va));
-}
+#define OFFSET	0x123	/* odd, so that an address rounded somewhere on the way is seen */
 
 /* ---- the matrix ---- */
 
 enum backing { ANON_PRIVATE, ANON_SHARED, FILE_PRIVATE, FILE_SHARED, BACKINGS };
-enum presence { ABSENT, RESIDENT, MAPPED, COPIED, PRESENCES };	/* COPIED: forked, so a write must copy */
+enum presence { ABSENT, RESIDENT, MAPPED, COPIED, PRESENCES };	/* COPIED: a write must copy */
 
-static const char *const backing_names[] = { "anonymous private", "anonymous shared", "file private", "file shared" };
+static const char *const backing_names[] = {
+	"anonymous private", "anonymous shared", "file private", "file shared"
+};
 static const char *const presence_names[] = { "absent", "resident", "mapped", "copy-on-write" };
 
 struct matrix_case {
@@ -79,16 +45,17 @@ matrix_build(struct matrix_case *c)
 	/* A shared file of a read-only volume is never writable; t_mmap.c has that. */
 	if (c->backing == FILE_SHARED && (c->prot & VM_PROT_WRITE))
 		return (false);
-	CHECK_EQ(vm_mmap(c->vm, &addr, 2 * PAGE_SIZE, c->backing == FILE_SHARED ? RO : RW, (shared ? MAP_SHARED : MAP_PRIVATE) |
-	    (file ? 0 : MAP_ANONYMOUS) | MAP_FIXED, file ? c->vp : NULL, 0), 0);
+	CHECK_EQ(vm_mmap(c->vm, &addr, 2 * PAGE_SIZE, c->backing == FILE_SHARED ? RO : RW,
+	    (shared ? MAP_SHARED : MAP_PRIVATE) | (file ? 0 : MAP_ANONYMOUS) | MAP_FIXED,
+	    file ? c->vp : NULL, 0), 0);
 	c->content = 0;
 	if (file)
 		testfile_expect("/t/seq", PAGE_SIZE + OFFSET, &c->content, 1);
 	if (c->presence != ABSENT && c->backing != FILE_SHARED) {
 		c->content = 0x5a;
-		touch_write(AT(1) + OFFSET, c->content);
+		vt_store(AT(1) + OFFSET, c->content);
 	} else if (c->presence != ABSENT) {
-		CHECK_EQ(touch_read(AT(1) + OFFSET), c->content);
+		CHECK_EQ(vt_load(AT(1) + OFFSET), c->content);
 	}
 	if (c->presence == COPIED)
 		c->child = vmspace_fork(c->vm);
@@ -99,8 +66,8 @@ matrix_build(struct matrix_case *c)
 }
 
 /*
- * x86 has no page that can be written or executed and not read: any permission implies reading.  It has pages that cannot be
- * executed, if the processor has NX.
+ * x86 has no page that can be written or executed and not read: any permission implies reading.  It
+ * has pages that cannot be executed, if the processor has NX.
  */
 static bool
 matrix_allows(const struct matrix_case *c)
@@ -118,20 +85,20 @@ matrix_access(struct matrix_case *c)
 		CHECK_EQ(vm_fault(&c->vm->map, va, VM_PROT_EXECUTE, 0, NULL),
 		    matrix_allows(c) ? KERN_SUCCESS : KERN_PROTECTION_FAILURE);
 	} else if (!matrix_allows(c)) {
-		refused(va, c->access, SIGSEGV, SEGV_ACCERR);
+		CHECK_REFUSED(va, c->access == VM_PROT_WRITE, VT_SIGSEGV, VT_ACCERR);
 	} else if (c->access == VM_PROT_WRITE) {
-		uint8_t beside = touch_read(va + 1);
+		uint8_t beside = vt_load(va + 1);
 
-		touch_write(va, 0x66);
-		CHECK_EQ(touch_read(va), 0x66);
-		CHECK_EQ(touch_read(va + 1), beside);
+		vt_store(va, 0x66);
+		CHECK_EQ(vt_load(va), 0x66);
+		CHECK_EQ(vt_load(va + 1), beside);
 	} else {
-		CHECK_EQ(touch_read(va), c->content);
+		CHECK_EQ(vt_load(va), c->content);
 	}
 	if (!matrix_allows(c))
 		return;
 	CHECK(pmap_mapped(&c->vm->pmap, AT(1), &mapped));
-	CHECK_EQ(mapped & ~(c->prot | VM_PROT_READ), 0);		/* never more than was asked for */
+	CHECK_EQ(mapped & ~(c->prot | VM_PROT_READ), 0);	/* never more than was asked for */
 	if (c->access != VM_PROT_READ)
 		CHECK(mapped & c->access);
 }
@@ -149,7 +116,8 @@ matrix_run(struct matrix_case *c)
 		matrix_access(c);
 		if (c->child != NULL) {
 			/* What the child sees depends on sharing alone. */
-			in_child = c->backing == ANON_SHARED && c->access == VM_PROT_WRITE && matrix_allows(c) ? 0x66 : c->content;
+			in_child = c->backing == ANON_SHARED && c->access == VM_PROT_WRITE &&
+			    matrix_allows(c) ? 0x66 : c->content;
 			CHECK_EQ(vm_map_protect(&c->child->map, AT(0), AT(2), RO), KERN_SUCCESS);
 			CHECK_EQ(get(c->child, AT(1) + OFFSET), in_child);
 		}
@@ -174,7 +142,8 @@ KTEST(fault, matrix_of_backings_states_protections_and_accesses)
 					c.access = accesses[i];
 					matrix_run(&c);
 					if (ktest_failed())
-						printf("# %s, %s, protection %x, access %x\n", backing_names[c.backing],
+						printf("# %s, %s, protection %x, access %x\n",
+						    backing_names[c.backing],
 						    presence_names[c.presence], c.prot, c.access);
 				}
 	vrele(c.vp);
@@ -187,14 +156,14 @@ KTEST(fault, nothing_is_mapped_next_to_a_mapping)
 	struct vmspace *vm = vmspace_alloc(), *former = thread_set_vmspace(vm);
 
 	map_anonymous(vm, 0, 2, MAP_PRIVATE);
-	touch_write(AT(0), 1);
-	touch_write(AT(2) - 1, 2);
-	refused(AT(0) - 1, VM_PROT_READ, SIGSEGV, SEGV_MAPERR);
-	refused(AT(2), VM_PROT_WRITE, SIGSEGV, SEGV_MAPERR);
-	refused(0, VM_PROT_READ, SIGSEGV, SEGV_MAPERR);
-	refused(0x7ff, VM_PROT_WRITE, SIGSEGV, SEGV_MAPERR);
-	refused(VM_USER_MIN - 1, VM_PROT_READ, SIGSEGV, SEGV_MAPERR);
-	refused(VM_USER_MAX - 1, VM_PROT_READ, SIGSEGV, SEGV_MAPERR);
+	vt_store(AT(0), 1);
+	vt_store(AT(2) - 1, 2);
+	CHECK_REFUSED(AT(0) - 1, false, VT_SIGSEGV, VT_MAPERR);
+	CHECK_REFUSED(AT(2), true, VT_SIGSEGV, VT_MAPERR);
+	CHECK_REFUSED(0, false, VT_SIGSEGV, VT_MAPERR);
+	CHECK_REFUSED(0x7ff, true, VT_SIGSEGV, VT_MAPERR);
+	CHECK_REFUSED(VM_USER_MIN - 1, false, VT_SIGSEGV, VT_MAPERR);
+	CHECK_REFUSED(VM_USER_MAX - 1, false, VT_SIGSEGV, VT_MAPERR);
 	CHECK_EQ(vm_fault(&vm->map, AT(5), VM_PROT_EXECUTE, 0, NULL), KERN_INVALID_ADDRESS);
 	CHECK_EQ(vm_fault(&vm->map, VM_USER_MAX, VM_PROT_READ, 0, NULL), KERN_INVALID_ADDRESS);
 	CHECK_EQ(vm_fault(&vm->map, DMAP_BASE, VM_PROT_READ, 0, NULL), KERN_INVALID_ADDRESS);
@@ -208,18 +177,23 @@ KTEST(fault, first_and_last_page_of_the_user_half_work)
 	struct vmspace *vm = vmspace_alloc(), *former = thread_set_vmspace(vm);
 	vm_offset_t low = VM_USER_MIN, high = VM_USER_MAX - PAGE_SIZE;
 
-	CHECK_EQ(vm_mmap(vm, &low, PAGE_SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0), 0);
-	CHECK_EQ(vm_mmap(vm, &high, PAGE_SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0), 0);
-	touch_write(VM_USER_MIN, 1);
-	touch_write(VM_USER_MAX - 1, 2);
-	CHECK_EQ(touch_read(VM_USER_MIN), 1);
-	CHECK_EQ(touch_read(VM_USER_MAX - 1), 2);
+	CHECK_EQ(vm_mmap(vm, &low, PAGE_SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0),
+	    0);
+	CHECK_EQ(vm_mmap(vm, &high, PAGE_SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL,
+	    0), 0);
+	vt_store(VM_USER_MIN, 1);
+	vt_store(VM_USER_MAX - 1, 2);
+	CHECK_EQ(vt_load(VM_USER_MIN), 1);
+	CHECK_EQ(vt_load(VM_USER_MAX - 1), 2);
 	vm_check();
 	(void)thread_set_vmspace(former);
 	vmspace_free(vm);
 }
 
-/* A copy that crosses from a good page into a bad one: all that lies before arrives, and the address is the first that does not. */
+/*
+ * A copy that crosses from a good page into a bad one: all that lies before arrives, and the
+ * address is the first that does not.
+ */
 KTEST(fault, copy_that_runs_out_of_its_mapping_names_the_byte)
 {
 	struct vmspace *vm = vmspace_alloc(), *former = thread_set_vmspace(vm);
@@ -241,14 +215,18 @@ KTEST(fault, copy_that_runs_out_of_its_mapping_names_the_byte)
 	CHECK_EQ(copyinstr(AT(1) - 10, (char *)buf, sizeof(buf), &done), 14);
 	CHECK_EQ(done, 10);
 	CHECK_EQ(curthread->fault.addr, AT(1));
-	touch_write(AT(1) - 1, 0);
-	CHECK_EQ(copyinstr(AT(1) - 10, (char *)buf, sizeof(buf), &done), 0);	/* the NUL is the last byte there is */
+	vt_store(AT(1) - 1, 0);
+	/* the NUL is the last byte there is */
+	CHECK_EQ(copyinstr(AT(1) - 10, (char *)buf, sizeof(buf), &done), 0);
 	CHECK_EQ(done, 10);
 	(void)thread_set_vmspace(former);
 	vmspace_free(vm);
 }
 
-/* The first touch of a page may be the kernel's own, on behalf of a program: every copy routine faults it in. */
+/*
+ * The first touch of a page may be the kernel's own, on behalf of a program: every copy routine
+ * faults it in.
+ */
 KTEST(fault, copies_fault_their_pages_in)
 {
 	struct vmspace *vm = vmspace_alloc(), *former = thread_set_vmspace(vm);
@@ -266,9 +244,9 @@ KTEST(fault, copies_fault_their_pages_in)
 	CHECK_EQ(done, 1);
 	CHECK_EQ(curthread->faults, faults + 7);
 	CHECK_EQ(object_at(vm, AT(0))->resident_page_count, 7);
-	CHECK_EQ(touch_read(AT(0) + 100), 'b');
-	CHECK_EQ(touch_read(AT(2) + 99), 'b');
-	CHECK_EQ(touch_read(AT(2) + 100), 0);
+	CHECK_EQ(vt_load(AT(0) + 100), 'b');
+	CHECK_EQ(vt_load(AT(2) + 99), 'b');
+	CHECK_EQ(vt_load(AT(2) + 100), 0);
 	(void)thread_set_vmspace(former);
 	vmspace_free(vm);
 }
@@ -299,26 +277,29 @@ KTEST(fault, end_of_file_is_exact)
 
 	if (!testfiles_load()) {
 		ktest_skip("the root volume has no /t/manifest");
-	} else if ((vp = testfile_open("/t/odd")) != NULL && (nothing = testfile_open("/t/empty")) != NULL) {
+	} else if ((vp = testfile_open("/t/odd")) != NULL &&
+	    (nothing = testfile_open("/t/empty")) != NULL) {
 		CHECK_EQ(vm_mmap(vm, &shared, 8 * PAGE_SIZE, RO, MAP_SHARED | MAP_FIXED, vp, 0), 0);
-		CHECK_EQ(vm_mmap(vm, &private, 8 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_FIXED, vp, 0), 0);
-		CHECK_EQ(vm_mmap(vm, &empty, PAGE_SIZE, RO, MAP_PRIVATE | MAP_FIXED, nothing, 0), 0);
+		CHECK_EQ(vm_mmap(vm, &private, 8 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_FIXED, vp, 0),
+		    0);
+		CHECK_EQ(vm_mmap(vm, &empty, PAGE_SIZE, RO, MAP_PRIVATE | MAP_FIXED, nothing, 0),
+		    0);
 		/* 3 pages and 1234 bytes */
 		testfile_expect("/t/odd", 3 * PAGE_SIZE + 1233, &last, 1);
-		CHECK_EQ(touch_read(AT(3) + 1233), last);
+		CHECK_EQ(vt_load(AT(3) + 1233), last);
 		for (int i = 1234; i < (int)PAGE_SIZE; i += 7)
-			CHECK_EQ(touch_read(AT(3) + i), 0);
-		CHECK_EQ(touch_read(AT(4) - 1), 0);
-		refused(AT(4), VM_PROT_READ, SIGBUS, BUS_ADRERR);
-		refused(AT(7) + 77, VM_PROT_READ, SIGBUS, BUS_ADRERR);
-		refused(AT(20), VM_PROT_READ, SIGBUS, BUS_ADRERR);
-		refused(AT(20) + 5, VM_PROT_WRITE, SIGBUS, BUS_ADRERR);
-		refused(AT(32), VM_PROT_READ, SIGBUS, BUS_ADRERR);
+			CHECK_EQ(vt_load(AT(3) + i), 0);
+		CHECK_EQ(vt_load(AT(4) - 1), 0);
+		CHECK_REFUSED(AT(4), false, VT_SIGBUS, VT_ADRERR);
+		CHECK_REFUSED(AT(7) + 77, false, VT_SIGBUS, VT_ADRERR);
+		CHECK_REFUSED(AT(20), false, VT_SIGBUS, VT_ADRERR);
+		CHECK_REFUSED(AT(20) + 5, true, VT_SIGBUS, VT_ADRERR);
+		CHECK_REFUSED(AT(32), false, VT_SIGBUS, VT_ADRERR);
 		/* A private copy of the last page is whole, and past its file's end one's own. */
-		touch_write(AT(20) - 1, 9);
-		CHECK_EQ(touch_read(AT(20) - 1), 9);
-		CHECK_EQ(touch_read(AT(4) - 1), 0);
-		refused(AT(20), VM_PROT_WRITE, SIGBUS, BUS_ADRERR);
+		vt_store(AT(20) - 1, 9);
+		CHECK_EQ(vt_load(AT(20) - 1), 9);
+		CHECK_EQ(vt_load(AT(4) - 1), 0);
+		CHECK_REFUSED(AT(20), true, VT_SIGBUS, VT_ADRERR);
 	}
 	(void)thread_set_vmspace(former);
 	vmspace_free(vm);
@@ -328,7 +309,9 @@ KTEST(fault, end_of_file_is_exact)
 		vrele(nothing);
 }
 
-/* A window may be longer than its object; what lies behind the object's end is nobody's, not zeros. */
+/*
+ * A window may be longer than its object; what lies behind the object's end is nobody's, not zeros.
+ */
 KTEST(fault, end_of_an_anonymous_object_is_exact)
 {
 	struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, 2);
@@ -336,10 +319,10 @@ KTEST(fault, end_of_an_anonymous_object_is_exact)
 
 	map_object(vm, object, PAGE_SIZE, 0, 4, RW, 0);
 	former = thread_set_vmspace(vm);
-	touch_write(AT(1) - 1, 1);
-	refused(AT(1), VM_PROT_READ, SIGBUS, BUS_ADRERR);
-	refused(AT(1) + 3, VM_PROT_WRITE, SIGBUS, BUS_ADRERR);
-	refused(AT(3), VM_PROT_READ, SIGBUS, BUS_ADRERR);
+	vt_store(AT(1) - 1, 1);
+	CHECK_REFUSED(AT(1), false, VT_SIGBUS, VT_ADRERR);
+	CHECK_REFUSED(AT(1) + 3, true, VT_SIGBUS, VT_ADRERR);
+	CHECK_REFUSED(AT(3), false, VT_SIGBUS, VT_ADRERR);
 	(void)thread_set_vmspace(former);
 	CHECK_EQ(object->resident_page_count, 1);
 	vmspace_free(vm);
@@ -348,7 +331,9 @@ KTEST(fault, end_of_an_anonymous_object_is_exact)
 
 /* ---- zero-fill ---- */
 
-/* All pages of the zero queue, and some of the free one, get old contents and go to the free queue. */
+/*
+ * All pages of the zero queue, and some of the free one, get old contents and go to the free queue.
+ */
 static void
 poison_free_pages(void)
 {
@@ -376,14 +361,14 @@ KTEST(fault, zero_fill_is_zero_whatever_the_page_held)
 	uint64_t zfod, ozfod;
 
 	map_anonymous(vm, 0, 32, MAP_PRIVATE);
-	touch_write(AT(31), 1);			/* page tables are made now */
-	poison_free_pages();			/* from here on nothing sleeps, so the idle thread zeroes nothing */
+	vt_store(AT(31), 1);			/* page tables are made now */
+	poison_free_pages();	/* from here on nothing sleeps, so the idle thread zeroes nothing */
 	zfod = cnt.v_zfod;
 	ozfod = cnt.v_ozfod;
 	for (int i = 0; i < 16; i++) {
-		touch_write(AT(i) + OFFSET, 1);
+		vt_store(AT(i) + OFFSET, 1);
 		CHECK_EQ(*(uint8_t *)((char *)VM_PAGE_TO_DMAP(mapped_page(vm, AT(i))) + OFFSET), 1);
-		touch_write(AT(i) + OFFSET, 0);
+		vt_store(AT(i) + OFFSET, 0);
 		CHECK(page_is_all(mapped_page(vm, AT(i)), 0));
 	}
 	CHECK_EQ(cnt.v_zfod, zfod + 16);
@@ -398,13 +383,12 @@ KTEST(fault, pages_zeroed_in_advance_are_counted_and_zero)
 	uint64_t ozfod;
 
 	map_anonymous(vm, 0, 32, MAP_PRIVATE);
-	touch_write(AT(31), 1);
+	vt_store(AT(31), 1);
 	poison_free_pages();
-	(void)tsleep(&ozfod, NULL, "ktest", 5);		/* the idle thread's chance */
-	CHECK(vm_page_queue_len(PQ_ZERO) >= 8);
+	VT_WAIT(vm_page_queue_len(PQ_ZERO) >= 8);	/* the idle thread's chance */
 	ozfod = cnt.v_ozfod;
 	for (int i = 0; i < 8; i++) {
-		CHECK_EQ(touch_read(AT(i)), 0);
+		CHECK_EQ(vt_load(AT(i)), 0);
 		CHECK(page_is_all(mapped_page(vm, AT(i)), 0));
 		CHECK_EQ(mapped_page(vm, AT(i))->flags & PG_ZERO, 0);
 	}
@@ -437,8 +421,10 @@ KTEST(fault, resident_page_is_mapped_without_the_disk)
 	if (!testfiles_load()) {
 		ktest_skip("the root volume has no /t/manifest");
 	} else if ((vp = testfile_open("/t/seq4m")) != NULL) {
-		CHECK_EQ(vm_mmap(a, &addr, 64 * PAGE_SIZE, RO, MAP_SHARED | MAP_FIXED, vp, 64 * PAGE_SIZE), 0);
-		CHECK_EQ(vm_mmap(b, &addr, 64 * PAGE_SIZE, RO, MAP_SHARED | MAP_FIXED, vp, 64 * PAGE_SIZE), 0);
+		CHECK_EQ(vm_mmap(a, &addr, 64 * PAGE_SIZE, RO, MAP_SHARED | MAP_FIXED, vp,
+		    64 * PAGE_SIZE), 0);
+		CHECK_EQ(vm_mmap(b, &addr, 64 * PAGE_SIZE, RO, MAP_SHARED | MAP_FIXED, vp,
+		    64 * PAGE_SIZE), 0);
 		requests = disk_requests();
 		first = (uint8_t)get(a, AT(8));
 		CHECK(disk_requests() > requests);	/* it was absent */
@@ -446,7 +432,7 @@ KTEST(fault, resident_page_is_mapped_without_the_disk)
 		soft = cnt.v_soft_faults;
 		hard = cnt.v_io_faults;
 		former = thread_set_vmspace(b);
-		CHECK_EQ(touch_read(AT(8)), first);
+		CHECK_EQ(vt_load(AT(8)), first);
 		(void)thread_set_vmspace(former);
 		CHECK_EQ(disk_requests(), requests);
 		CHECK_EQ(cnt.v_soft_faults, soft + 1);
@@ -459,8 +445,9 @@ KTEST(fault, resident_page_is_mapped_without_the_disk)
 }
 
 /*
- * One fault maps its resident neighbours, too: those of its aligned block of 16 pages that lie in the entry, hold the file's bytes and
- * are not busy.  The entry covers pages 4 to 25 of the file; the fault is at 20.
+ * One fault maps its resident neighbours, too: those of its aligned block of 16 pages that lie in
+ * the entry, hold the file's bytes and are not busy.  The entry covers pages 4 to 25 of the file;
+ * the fault is at 20.
  *
  *	pages   0 ... 3 | 4 ... 15 | 16 17 18 19 20 21 22 23 24 25 | 26 ... 31
  *	        outside   block 0       18 busy, 22 absent              outside
@@ -481,9 +468,10 @@ KTEST(fault, resident_neighbours_are_mapped_along)
 		return;
 	}
 	(void)testfile_read_verify(vp, "/t/seq", 0, 32 * PAGE_SIZE);
-	CHECK_EQ(vm_mmap(vm, &addr, 22 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_FIXED, vp, 4 * PAGE_SIZE), 0);
+	CHECK_EQ(vm_mmap(vm, &addr, 22 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_FIXED, vp, 4 * PAGE_SIZE),
+	    0);
 	object = vp->v_object;
-	busy = page_find(object, 18);
+	busy = vt_page(object, 18);
 	vm_object_lock(object);
 	vm_object_page_remove(object, 22, 23);
 	vm_object_pip_add(object, 1);
@@ -539,7 +527,8 @@ KTEST(fault, advice_says_how_much_is_read_around_a_page)
 	CHECK_EQ(vm_map_advise(&vm->map, AT(0), AT(512), VM_ADV_NORMAL), KERN_SUCCESS);
 	resident = vp->v_object->resident_page_count;
 	CHECK(get(vm, AT(100)) >= 0);
-	CHECK(vp->v_object->resident_page_count > resident + 1);	/* some of its cluster came with it */
+	/* some of its cluster came with it */
+	CHECK(vp->v_object->resident_page_count > resident + 1);
 	CHECK(vp->v_object->resident_page_count <= resident + 16);
 	vmspace_free(vm);
 	vrele(vp);
@@ -637,7 +626,7 @@ KTEST(fault, crowd_at_one_absent_page_gets_one_page)
 	for (int i = 0; i < CROWD; i++)
 		CHECK(wait_asleep(td[i], "vmpfw"));
 	vm_object_lock(object);
-	vm_page_free(m);				/* all of them start again, at an absent page */
+	vm_page_free(m);	/* all of them start again, at an absent page */
 	vm_object_unlock(object);
 	for (int i = 0; i < CROWD; i++)
 		thread_join(td[i]);
@@ -647,7 +636,10 @@ KTEST(fault, crowd_at_one_absent_page_gets_one_page)
 	vm_object_deallocate(object);
 }
 
-/* A loop may fault on one address as often as it likes, when each time there is a reason.  The livelock detector must not mind. */
+/*
+ * A loop may fault on one address as often as it likes, when each time there is a reason.  The
+ * livelock detector must not mind.
+ */
 KTEST(fault, honest_repetition_is_no_livelock)
 {
 	struct vmspace *vm = vmspace_alloc(), *former = thread_set_vmspace(vm);
@@ -656,11 +648,11 @@ KTEST(fault, honest_repetition_is_no_livelock)
 	map_anonymous(vm, 0, 1, MAP_PRIVATE);
 	for (int i = 0; i < 3000; i++) {
 		pmap_remove(&vm->pmap, AT(0), AT(1));
-		touch_write(AT(0), (uint8_t)i);
+		vt_store(AT(0), (uint8_t)i);
 	}
 	CHECK_EQ(curthread->faults, faults + 3000);
 	CHECK(curthread->refaults < 1000);
-	CHECK_EQ(touch_read(AT(0)), (uint8_t)2999);
+	CHECK_EQ(vt_load(AT(0)), (uint8_t)2999);
 	(void)thread_set_vmspace(former);
 	vmspace_free(vm);
 }

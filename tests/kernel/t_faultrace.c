@@ -2,9 +2,10 @@
 /*
  * What happens to an address space while a fault in it waits for its pager.
  *
- * The map is unlocked during the wait, so anything may change: the mapping goes, changes its protection, becomes another one, is
- * forked.  Afterwards the fault must notice (by the map's time stamp), start again, and end as the new state says.  The pager here is
- * a gate that the test opens.
+ * The map is unlocked during the wait, so anything may change: the mapping goes, changes its
+ * protection, becomes another one, is forked.  Afterwards the fault must notice (by the map's time
+ * stamp), start again, and end as the new state says.  The pager here is a gate that the test
+ * opens.
  */
 #include "tests/kernel/t_vm.h"
 #include "vm/vm_check.h"
@@ -155,7 +156,7 @@ KTEST(fault, unmapped_while_waiting_is_a_fault_and_no_hang)
 	CHECK_EQ(a.why.code, 1);
 	CHECK_EQ(a.why.addr, AT(GATED));
 	CHECK(mapped_page(a.vm, AT(GATED)) == NULL);
-	CHECK(page_find(object, GATED) != NULL);	/* what was read is not thrown away */
+	CHECK(vt_page(object, GATED) != NULL);	/* what was read is not thrown away */
 	access_end(&a, object);
 }
 
@@ -213,7 +214,10 @@ KTEST(fault, replaced_while_waiting_gives_the_new_mapping)
 	access_end(&a, object);
 }
 
-/* A private write waits for the page that it will copy; meanwhile the space is forked.  The child must not get the write. */
+/*
+ * A private write waits for the page that it will copy; meanwhile the space is forked.  The child
+ * must not get the write.
+ */
 KTEST(fault, forked_while_a_private_write_waits)
 {
 	uint64_t copies = cnt.v_cow_faults;
@@ -235,7 +239,10 @@ KTEST(fault, forked_while_a_private_write_waits)
 	access_end(&a, object);
 }
 
-/* Two write faults at one private page: the second waits for the first one's placeholder, and both see one copy. */
+/*
+ * Two write faults at one private page: the second waits for the first one's placeholder, and both
+ * see one copy.
+ */
 KTEST(fault, second_writer_waits_for_the_first_ones_copy)
 {
 	uint64_t copies = cnt.v_cow_faults;

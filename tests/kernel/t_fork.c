@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Copies of address spaces: what is shared, what is private from then on, and that nobody sees what is another's.
+ * Copies of address spaces: what is shared, what is private from then on, and that nobody sees what
+ * is another's.
  *
- * The last test runs a family of address spaces that fork, exit, map, unmap and store at random against a model, in which private
- * memory is an array that fork copies, and shared memory an array that fork does not copy.
+ * The last test runs a family of address spaces that fork, exit, map, unmap and store at random
+ * against a model, in which private memory is an array that fork copies, and shared memory an array
+ * that fork does not copy.
  */
 #include "kernel/fs/vnode.h"
 #include "kernel/malloc.h"
@@ -15,13 +17,15 @@ static MALLOC_DEFINE(M_TEST, "t_fork");
 
 /* Map an object (or nothing) at AT(first) with an inheritance of one's choice. */
 static void
-map_inherited(struct vmspace *vm, struct vm_object *object, int first, size_t npages, int cow, enum vm_inherit inherit)
+map_inherited(struct vmspace *vm, struct vm_object *object, int first, size_t npages, int cow,
+    enum vm_inherit inherit)
 {
 	vm_offset_t addr = AT(first);
 
 	if (object != NULL)
 		vm_object_reference(object);
-	CHECK_EQ(vm_map_find(&vm->map, object, 0, &addr, npages * PAGE_SIZE, false, RW, VM_PROT_ALL, cow, inherit), KERN_SUCCESS);
+	CHECK_EQ(vm_map_find(&vm->map, object, 0, &addr, npages * PAGE_SIZE, false, RW, VM_PROT_ALL,
+	    cow, inherit), KERN_SUCCESS);
 }
 
 /* M3: what must be copied before it is written is nowhere mapped writable. */
@@ -76,7 +80,10 @@ KTEST(fork, both_sides_keep_the_page_until_one_writes)
 	vmspace_free(parent);
 }
 
-/* The parent stays loaded throughout, so what its CPU remembers of the former right to write must have been thrown away. */
+/*
+ * The parent stays loaded throughout, so what its CPU remembers of the former right to write must
+ * have been thrown away.
+ */
 KTEST(fork, parent_that_runs_on_loses_its_right_to_write_at_once)
 {
 	struct vmspace *parent = vmspace_alloc(), *former = thread_set_vmspace(parent), *child;
@@ -88,7 +95,7 @@ KTEST(fork, parent_that_runs_on_loses_its_right_to_write_at_once)
 	faults = curthread->faults;
 	value = 2;
 	CHECK_EQ(copyout(&value, AT(5), sizeof(value)), 0);
-	CHECK_EQ(curthread->faults, faults);			/* its translation is cached, writable */
+	CHECK_EQ(curthread->faults, faults);	/* its translation is cached, writable */
 	child = vmspace_fork(parent);
 	value = 3;
 	CHECK_EQ(copyout(&value, AT(5), sizeof(value)), 0);
@@ -121,7 +128,10 @@ KTEST(fork, child_outlives_its_parent)
 	vmspace_free(child);
 }
 
-/* A shell's life: each generation stores, forks and exits; the chain must not grow with the generations. */
+/*
+ * A shell's life: each generation stores, forks and exits; the chain must not grow with the
+ * generations.
+ */
 KTEST(fork, chain_stays_short_over_two_hundred_generations)
 {
 	struct vmspace *vm = vmspace_alloc();
@@ -147,7 +157,10 @@ KTEST(fork, chain_stays_short_over_two_hundred_generations)
 	vmspace_free(vm);
 }
 
-/* All generations alive at once: each sees its ancestors' stores from before its birth, and none from after. */
+/*
+ * All generations alive at once: each sees its ancestors' stores from before its birth, and none
+ * from after.
+ */
 KTEST(fork, thirty_living_generations_are_isolated)
 {
 	struct vmspace *vm[30];
@@ -291,7 +304,7 @@ KTEST(fork, private_file_mapping_is_private_to_each_side)
 	CHECK_EQ(get(a, AT(1)), want[1] ^ 2);
 	CHECK_EQ(get(b, AT(1)), want[1]);
 	CHECK_EQ(get(a, AT(2)), want[2]);
-	CHECK(mapped_page(b, AT(1)) == page_find(vp->v_object, 1));
+	CHECK(mapped_page(b, AT(1)) == vt_page(vp->v_object, 1));
 	vm_check();
 	vmspace_free(a);
 	CHECK_EQ(get(b, AT(2)), want[2]);
@@ -301,9 +314,10 @@ KTEST(fork, private_file_mapping_is_private_to_each_side)
 }
 
 /*
- * CVE-2021-29626.  Two address spaces share an object that shadows another, and both have read a page through it, so both map the
- * lower page.  When one stores, the copy is the page that both must see: the other's mapping of the lower page has to go, or it reads
- * old bytes for ever, and after the lower page was freed, a stranger's.
+ * CVE-2021-29626.  Two address spaces share an object that shadows another, and both have read a
+ * page through it, so both map the lower page.  When one stores, the copy is the page that both
+ * must see: the other's mapping of the lower page has to go, or it reads old bytes for ever, and
+ * after the lower page was freed, a stranger's.
  */
 KTEST(fork, page_hidden_by_a_copy_is_unmapped_from_all_sharers)
 {
@@ -313,11 +327,12 @@ KTEST(fork, page_hidden_by_a_copy_is_unmapped_from_all_sharers)
 
 	for (int i = 0; i < 4; i++)
 		(void)page_make(below, i, 0x70 + (uint8_t)i);
-	source = page_find(below, 2);
+	source = vt_page(below, 2);
 	map_inherited(a, below, 0, 4, MAP_COPY_ON_WRITE, VM_INHERIT_SHARE);
 	map_object(other, below, 0, 0, 4, RO, 0);
 	b = vmspace_fork(a);
-	CHECK(object_at(a, AT(0)) == object_at(b, AT(0)) && object_at(a, AT(0))->backing_object == below);
+	CHECK(object_at(a, AT(0)) == object_at(b, AT(0)) &&
+	    object_at(a, AT(0))->backing_object == below);
 	CHECK_EQ(get(a, AT(2)), 0x72);
 	CHECK_EQ(get(b, AT(2)), 0x72);
 	CHECK_EQ(get(other, AT(2)), 0x72);
@@ -341,7 +356,10 @@ KTEST(fork, page_hidden_by_a_copy_is_unmapped_from_all_sharers)
 	vmspace_free(b);
 }
 
-/* The same with the sharer's processor remembering the old translation: it runs on, without a switch of page tables. */
+/*
+ * The same with the sharer's processor remembering the old translation: it runs on, without a
+ * switch of page tables.
+ */
 KTEST(fork, sharer_that_runs_sees_the_copy_at_once)
 {
 	struct vm_object *below = vm_object_allocate(OBJT_DEFAULT, 1);
@@ -421,7 +439,8 @@ family_read(struct family *f, struct member *m, int s, int page)
 	int want = slot->present[page] ? *model_value(f, slot, page) : -14;
 
 	if (!CHECK_EQ(get(m->vm, slot_page(s, page)), want))
-		printf("# member %ld, slot %d of kind %d, page %d\n", m - f->member, s, slot->kind, page);
+		printf("# member %ld, slot %d of kind %d, page %d\n", m - f->member, s, slot->kind,
+		    page);
 }
 
 static void
@@ -451,8 +470,9 @@ family_map(struct family *f, struct member *m, int s)
 	flags |= slot->kind == SHARED ? MAP_SHARED : MAP_PRIVATE;
 	flags |= slot->kind == FILE ? 0 : MAP_ANONYMOUS;
 	slot->group = slot->kind == SHARED ? f->groups++ : 0;
-	CHECK_EQ(vm_mmap(m->vm, &addr, SLOT_PAGES * PAGE_SIZE, RW, flags, slot->kind == FILE ? f->vp : NULL,
-	    slot->kind == FILE ? s * SLOT_PAGES * PAGE_SIZE : 0), 0);
+	CHECK_EQ(vm_mmap(m->vm, &addr, SLOT_PAGES * PAGE_SIZE, RW, flags,
+	    slot->kind == FILE ? f->vp : NULL, slot->kind == FILE ? s * SLOT_PAGES * PAGE_SIZE : 0),
+	    0);
 	for (int i = 0; i < SLOT_PAGES; i++) {
 		slot->present[i] = true;
 		if (slot->kind == FILE)
@@ -465,7 +485,8 @@ static void
 family_protect(struct member *m, int s, int page, bool readonly)
 {
 	struct slot *slot = &m->slot[s];
-	int kr = vm_map_protect(&m->vm->map, slot_page(s, page), slot_page(s, page + 1), readonly ? RO : RW);
+	int kr = vm_map_protect(&m->vm->map, slot_page(s, page), slot_page(s, page + 1),
+	    readonly ? RO : RW);
 
 	CHECK_EQ(kr, slot->present[page] ? KERN_SUCCESS : KERN_INVALID_ADDRESS);
 	slot->readonly[page] = readonly;

@@ -2,8 +2,9 @@
 /*
  * Address maps as a data structure: entries inserted, clipped, joined, removed, searched.
  *
- * Nothing here is touched, so no page and no fault is involved; what a change of a map does to pages is in t_fault.c, and mmap's
- * words are in t_mmap.c; random changes against a model are in t_map_model.c.  Addresses are spoken of in pages from BASE on: AT(3) is the start of the fourth.
+ * Nothing here is touched, so no page and no fault is involved; what a change of a map does to
+ * pages is in t_fault.c, and mmap's words are in t_mmap.c; random changes against a model are in
+ * t_map_model.c.  Addresses are spoken of in pages from BASE on: AT(3) is the start of the fourth.
  */
 #include "tests/kernel/ktest.h"
 #include "vm/vm_map.h"
@@ -22,7 +23,8 @@ insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, int fi
 	if (object != NULL)
 		vm_object_reference(object);
 	vm_map_lock(map);
-	kr = vm_map_insert(map, object, offset, AT(first), AT(end), RW, VM_PROT_ALL, 0, VM_INHERIT_COPY);
+	kr = vm_map_insert(map, object, offset, AT(first), AT(end), RW, VM_PROT_ALL, 0,
+	    VM_INHERIT_COPY);
 	vm_map_unlock(map);
 	if (object != NULL && kr != KERN_SUCCESS)
 		vm_object_deallocate(object);
@@ -30,7 +32,8 @@ insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, int fi
 }
 
 static int
-insert_as(struct vm_map *map, int first, int end, vm_prot_t prot, vm_prot_t max, enum vm_inherit inherit)
+insert_as(struct vm_map *map, int first, int end, vm_prot_t prot, vm_prot_t max,
+    enum vm_inherit inherit)
 {
 	int kr;
 
@@ -122,9 +125,10 @@ KTEST(map, lookup_finds_an_entry_by_each_of_its_bytes_and_by_no_other)
 KTEST(map, overlap_is_refused_and_changes_nothing)
 {
 	static const struct { int first, end, kr; } tries[] = {
-		{ 5, 11, KERN_NO_SPACE }, { 19, 25, KERN_NO_SPACE }, { 10, 20, KERN_NO_SPACE }, { 12, 15, KERN_NO_SPACE },
-		{ 5, 25, KERN_NO_SPACE }, { 10, 11, KERN_NO_SPACE }, { 19, 20, KERN_NO_SPACE }, { 5, 35, KERN_NO_SPACE },
-		{ 20, 31, KERN_NO_SPACE }, { 5, 10, KERN_SUCCESS }, { 20, 30, KERN_SUCCESS },
+		{ 5, 11, KERN_NO_SPACE }, { 19, 25, KERN_NO_SPACE }, { 10, 20, KERN_NO_SPACE },
+		{ 12, 15, KERN_NO_SPACE }, { 5, 25, KERN_NO_SPACE }, { 10, 11, KERN_NO_SPACE },
+		{ 19, 20, KERN_NO_SPACE }, { 5, 35, KERN_NO_SPACE }, { 20, 31, KERN_NO_SPACE },
+		{ 5, 10, KERN_SUCCESS }, { 20, 30, KERN_SUCCESS },
 	};
 	struct vmspace *vm = vmspace_alloc();
 	struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, 100);
@@ -177,8 +181,8 @@ KTEST(map, insert_refuses_bad_arguments)
 		int kr;
 
 		vm_map_lock(&vm->map);
-		kr = vm_map_insert(&vm->map, NULL, tries[i].offset, tries[i].start, tries[i].end, tries[i].prot, tries[i].max,
-		    0, VM_INHERIT_COPY);
+		kr = vm_map_insert(&vm->map, NULL, tries[i].offset, tries[i].start, tries[i].end,
+		    tries[i].prot, tries[i].max, 0, VM_INHERIT_COPY);
 		vm_map_unlock(&vm->map);
 		if (!CHECK_EQ(kr, tries[i].kr))
 			printf("# row %lu\n", i);
@@ -195,7 +199,8 @@ KTEST(map, whole_address_space_is_one_entry)
 
 	CHECK_EQ(findspace(&vm->map, &addr, VM_USER_MAX - VM_USER_MIN), KERN_SUCCESS);
 	CHECK_EQ(addr, VM_USER_MIN);
-	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, VM_USER_MAX - VM_USER_MIN, true, RW, RW, 0, VM_INHERIT_COPY), KERN_SUCCESS);
+	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, VM_USER_MAX - VM_USER_MIN, true, RW, RW, 0,
+	    VM_INHERIT_COPY), KERN_SUCCESS);
 	CHECK_EQ(vm->map.size, VM_USER_MAX - VM_USER_MIN);
 	addr = 0;
 	CHECK_EQ(findspace(&vm->map, &addr, PAGE_SIZE), KERN_NO_SPACE);
@@ -226,14 +231,16 @@ KTEST(map, equal_neighbours_become_one_entry)
 KTEST(map, pieces_of_an_object_join_only_when_their_offsets_follow)
 {
 	struct vmspace *vm = vmspace_alloc();
-	struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, 100), *other = vm_object_allocate(OBJT_DEFAULT, 100);
+	struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, 100),
+	    *other = vm_object_allocate(OBJT_DEFAULT, 100);
 
 	CHECK_EQ(insert(&vm->map, object, 0, 0, 4), KERN_SUCCESS);
 	CHECK_EQ(insert(&vm->map, object, 4 * PAGE_SIZE, 4, 8), KERN_SUCCESS);
 	CHECK_EQ(vm->map.nentries, 1);
 	CHECK_EQ(object->ref_count, 2);			/* ours, and the one entry's */
 	CHECK_EQ(insert(&vm->map, object, 9 * PAGE_SIZE, 8, 10), KERN_SUCCESS);
-	CHECK_EQ(insert(&vm->map, object, 9 * PAGE_SIZE, 10, 12), KERN_SUCCESS);	/* the same pages again */
+	/* the same pages again */
+	CHECK_EQ(insert(&vm->map, object, 9 * PAGE_SIZE, 10, 12), KERN_SUCCESS);
 	CHECK_EQ(insert(&vm->map, other, 11 * PAGE_SIZE, 12, 14), KERN_SUCCESS);
 	CHECK_EQ(insert(&vm->map, NULL, 0, 14, 16), KERN_SUCCESS);
 	CHECK_EQ(vm->map.nentries, 5);
@@ -251,7 +258,8 @@ KTEST(map, neighbours_that_differ_in_anything_stay_apart)
 	struct vmspace *vm = vmspace_alloc();
 
 	CHECK_EQ(insert_as(&vm->map, 0, 2, RW, VM_PROT_ALL, VM_INHERIT_COPY), KERN_SUCCESS);
-	CHECK_EQ(insert_as(&vm->map, 2, 4, VM_PROT_READ, VM_PROT_ALL, VM_INHERIT_COPY), KERN_SUCCESS);
+	CHECK_EQ(insert_as(&vm->map, 2, 4, VM_PROT_READ, VM_PROT_ALL, VM_INHERIT_COPY),
+	    KERN_SUCCESS);
 	CHECK_EQ(insert_as(&vm->map, 4, 6, VM_PROT_READ, RW, VM_INHERIT_COPY), KERN_SUCCESS);
 	CHECK_EQ(insert_as(&vm->map, 6, 8, VM_PROT_READ, RW, VM_INHERIT_SHARE), KERN_SUCCESS);
 	CHECK_EQ(insert_as(&vm->map, 8, 10, VM_PROT_READ, RW, VM_INHERIT_NONE), KERN_SUCCESS);
@@ -305,7 +313,8 @@ map_with_gaps(void)
 	(void)vm_map_insert(&vm->map, NULL, 0, VM_USER_MIN, AT(0), RW, RW, 0, VM_INHERIT_NONE);
 	(void)vm_map_insert(&vm->map, NULL, 0, AT(12), VM_USER_MAX, RW, RW, 0, VM_INHERIT_NONE);
 	for (size_t i = 0; i < nitems(taken); i++)
-		(void)vm_map_insert(&vm->map, NULL, 0, AT(taken[i][0]), AT(taken[i][1]), RW, RW, 0, VM_INHERIT_COPY);
+		(void)vm_map_insert(&vm->map, NULL, 0, AT(taken[i][0]), AT(taken[i][1]), RW, RW, 0,
+		    VM_INHERIT_COPY);
 	vm_map_unlock(&vm->map);
 	return (vm);
 }
@@ -314,8 +323,9 @@ KTEST(map, findspace_takes_the_lowest_gap_at_or_above_the_hint)
 {
 	/* gaps: [0,1) [2,5) [6,8) [9,12) */
 	static const struct { int hint, len, at; } tries[] = {
-		{ 0, 1, 0 }, { 0, 2, 2 }, { 0, 3, 2 }, { 1, 1, 2 }, { 2, 3, 2 }, { 3, 3, 9 }, { 3, 2, 3 }, { 4, 1, 4 },
-		{ 4, 2, 6 }, { 5, 1, 6 }, { 7, 1, 7 }, { 7, 2, 9 }, { 9, 3, 9 }, { 10, 2, 10 }, { 11, 1, 11 },
+		{ 0, 1, 0 }, { 0, 2, 2 }, { 0, 3, 2 }, { 1, 1, 2 }, { 2, 3, 2 }, { 3, 3, 9 },
+		{ 3, 2, 3 }, { 4, 1, 4 }, { 4, 2, 6 }, { 5, 1, 6 }, { 7, 1, 7 }, { 7, 2, 9 },
+		{ 9, 3, 9 }, { 10, 2, 10 }, { 11, 1, 11 },
 		{ 10, 3, -1 }, { 11, 2, -1 }, { 12, 1, -1 }, { 0, 4, -1 }, { 100, 1, -1 },
 	};
 	struct vmspace *vm = map_with_gaps();
@@ -354,15 +364,20 @@ KTEST(map, find_maps_anywhere_or_exactly_there)
 	struct vmspace *vm = map_with_gaps();
 	vm_offset_t addr = AT(0);
 
-	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, 2 * PAGE_SIZE, true, RW, RW, 0, VM_INHERIT_SHARE), KERN_SUCCESS);
+	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, 2 * PAGE_SIZE, true, RW, RW, 0,
+	    VM_INHERIT_SHARE), KERN_SUCCESS);
 	CHECK_EQ(addr, AT(2));
 	addr = AT(6);
-	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, 3 * PAGE_SIZE, false, RW, RW, 0, VM_INHERIT_COPY), KERN_NO_SPACE);
-	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, 2 * PAGE_SIZE, false, RW, RW, 0, VM_INHERIT_SHARE), KERN_SUCCESS);
+	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, 3 * PAGE_SIZE, false, RW, RW, 0,
+	    VM_INHERIT_COPY), KERN_NO_SPACE);
+	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, 2 * PAGE_SIZE, false, RW, RW, 0,
+	    VM_INHERIT_SHARE), KERN_SUCCESS);
 	CHECK(entry_is(&vm->map, 7, 6, 8));
-	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, ~PAGE_MASK, false, RW, RW, 0, VM_INHERIT_COPY), KERN_INVALID_ADDRESS);
+	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, ~PAGE_MASK, false, RW, RW, 0,
+	    VM_INHERIT_COPY), KERN_INVALID_ADDRESS);
 	addr = ~PAGE_MASK;
-	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, 2 * PAGE_SIZE, false, RW, RW, 0, VM_INHERIT_COPY), KERN_INVALID_ADDRESS);
+	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, 2 * PAGE_SIZE, false, RW, RW, 0,
+	    VM_INHERIT_COPY), KERN_INVALID_ADDRESS);
 	check_map(&vm->map);
 	vmspace_free(vm);
 }
@@ -406,7 +421,8 @@ KTEST(map, removal_crosses_entries_and_holes)
 	CHECK_EQ(vm->map.nentries, 4);
 	CHECK(entry_is(&vm->map, 4, 4, 5));
 	CHECK(entry_is(&vm->map, 33, 33, 34));
-	CHECK_EQ(vm_map_remove(&vm->map, AT(5), AT(33)), KERN_SUCCESS);		/* nothing is there: no error */
+	/* nothing is there: no error */
+	CHECK_EQ(vm_map_remove(&vm->map, AT(5), AT(33)), KERN_SUCCESS);
 	CHECK_EQ(vm->map.nentries, 4);
 	CHECK_EQ(vm_map_remove(&vm->map, AT(0), AT(0)), KERN_INVALID_ARGUMENT);
 	CHECK_EQ(vm_map_remove(&vm->map, AT(9), AT(0)), KERN_INVALID_ARGUMENT);
@@ -465,7 +481,8 @@ KTEST(map, protection_never_exceeds_the_maximum)
 	struct vmspace *vm = vmspace_alloc();
 
 	CHECK_EQ(insert_as(&vm->map, 0, 4, VM_PROT_READ, RW, VM_INHERIT_COPY), KERN_SUCCESS);
-	CHECK_EQ(insert_as(&vm->map, 4, 8, VM_PROT_READ, VM_PROT_READ, VM_INHERIT_COPY), KERN_SUCCESS);
+	CHECK_EQ(insert_as(&vm->map, 4, 8, VM_PROT_READ, VM_PROT_READ, VM_INHERIT_COPY),
+	    KERN_SUCCESS);
 	CHECK_EQ(vm_map_protect(&vm->map, AT(0), AT(4), VM_PROT_ALL), KERN_PROTECTION_FAILURE);
 	CHECK_EQ(protection_at(&vm->map, 0), VM_PROT_READ);
 	CHECK_EQ(vm_map_protect(&vm->map, AT(5), AT(6), RW), KERN_PROTECTION_FAILURE);
@@ -504,10 +521,14 @@ KTEST(map, every_change_moves_the_time_stamp_forward_and_no_look_does)
 	vm_offset_t addr = AT(20);
 	uint32_t last = vm->map.timestamp;
 
-#define MOVED() do { CHECK((int32_t)(vm->map.timestamp - last) > 0); last = vm->map.timestamp; } while (0)
+#define MOVED() do {								\
+	CHECK((int32_t)(vm->map.timestamp - last) > 0);				\
+	last = vm->map.timestamp;						\
+} while (0)
 	CHECK_EQ(insert(&vm->map, NULL, 0, 0, 8), KERN_SUCCESS);
 	MOVED();
-	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, PAGE_SIZE, true, RW, RW, 0, VM_INHERIT_COPY), KERN_SUCCESS);
+	CHECK_EQ(vm_map_find(&vm->map, NULL, 0, &addr, PAGE_SIZE, true, RW, RW, 0, VM_INHERIT_COPY),
+	    KERN_SUCCESS);
 	MOVED();
 	CHECK_EQ(vm_map_protect(&vm->map, AT(1), AT(2), VM_PROT_READ), KERN_SUCCESS);
 	MOVED();
@@ -523,20 +544,29 @@ KTEST(map, every_change_moves_the_time_stamp_forward_and_no_look_does)
 
 /* ---- the tree ---- */
 
-/* Is every node's largest gap the largest of its own and its children's?  Returns the tree's depth in nodes. */
+static struct vm_map_entry *
+entry_of(struct rb_node *node)
+{
+	return (container_of(node, struct vm_map_entry, node));
+}
+
+/*
+ * Is every node's largest gap the largest of its own and its children's?  Returns the tree's depth
+ * in nodes.
+ */
 static int
 check_augmentation(struct vm_map *map)
 {
 	int deepest = 0;
 
 	for (struct rb_node *n = rb_first(&map->entries); n != NULL; n = rb_next(n)) {
-		struct vm_map_entry *e = container_of(n, struct vm_map_entry, node);
+		struct vm_map_entry *e = entry_of(n);
 		vm_size_t largest = e->gap;
 		int depth = 0;
 
 		for (int i = 0; i < 2; i++)
 			if (n->child[i] != NULL)
-				largest = MAX(largest, container_of(n->child[i], struct vm_map_entry, node)->max_gap);
+				largest = MAX(largest, entry_of(n->child[i])->max_gap);
 		CHECK_EQ(e->max_gap, largest);
 		for (struct rb_node *up = n; up != NULL; up = rb_parent(up))
 			depth++;
@@ -548,12 +578,15 @@ check_augmentation(struct vm_map *map)
 }
 
 /*
- * Lookup goes down one way; the search for a gap goes up once and down once, because each node knows whether it has to go on
- * below.  So both cost the depth of the tree, and that is what is measured: with 10 entries, with 100, with 3000.
+ * Lookup goes down one way; the search for a gap goes up once and down once, because each node
+ * knows whether it has to go on below.  So both cost the depth of the tree, and that is what is
+ * measured: with 10 entries, with 100, with 3000.
  */
 KTEST(map, depth_grows_as_the_logarithm_of_the_entries)
 {
-	static const struct { int entries, depth; } tries[] = { { 10, 7 }, { 100, 13 }, { 3000, 23 } };
+	static const struct { int entries, depth; } tries[] = {
+		{ 10, 7 }, { 100, 13 }, { 3000, 23 }
+	};
 
 	for (size_t i = 0; i < nitems(tries); i++) {
 		struct vmspace *vm = vmspace_alloc();
@@ -565,7 +598,7 @@ KTEST(map, depth_grows_as_the_logarithm_of_the_entries)
 		check_map(&vm->map);
 		CHECK(check_augmentation(&vm->map) <= tries[i].depth);		/* 2 log2(n + 1) */
 		CHECK_EQ(findspace(&vm->map, &addr, 2 * PAGE_SIZE), KERN_SUCCESS);
-		CHECK_EQ(addr, AT(3 * tries[i].entries - 1));			/* past all the gaps of one page */
+		CHECK_EQ(addr, AT(3 * tries[i].entries - 1));	/* past all the gaps of one page */
 		vmspace_free(vm);
 	}
 }

@@ -2,8 +2,9 @@
 /*
  * Address maps against a model: an array that says for each page whether it is mapped and how.
  *
- * Ten thousand random operations are done to both.  Each must answer what the array says, and every hundred the whole map is compared:
- * each page, the number of entries (no more than the pages make necessary), the references on the object, and the tree.
+ * Ten thousand random operations are done to both.  Each must answer what the array says, and every
+ * hundred the whole map is compared: each page, the number of entries (no more than the pages make
+ * necessary), the references on the object, and the tree.
  */
 #include "kernel/malloc.h"
 #include "tests/kernel/t_vm.h"
@@ -27,8 +28,15 @@ struct model {
 static bool
 cells_join(const struct cell *a, const struct cell *b)
 {
-	return (a->mapped && b->mapped && a->prot == b->prot && a->max == b->max && a->inherit == b->inherit &&
-	    a->advice == b->advice && (a->object_page < 0 ? b->object_page < 0 : b->object_page == a->object_page + 1));
+	return (a->mapped && b->mapped && a->prot == b->prot && a->max == b->max &&
+	    a->inherit == b->inherit && a->advice == b->advice &&
+	    (a->object_page < 0 ? b->object_page < 0 : b->object_page == a->object_page + 1));
+}
+
+static struct vm_map_entry *
+entry_of(struct rb_node *node)
+{
+	return (container_of(node, struct vm_map_entry, node));
 }
 
 /* Is every node's largest gap the largest of its own and its children's? */
@@ -36,12 +44,12 @@ static void
 check_augmentation(struct vm_map *map)
 {
 	for (struct rb_node *n = rb_first(&map->entries); n != NULL; n = rb_next(n)) {
-		struct vm_map_entry *e = container_of(n, struct vm_map_entry, node);
+		struct vm_map_entry *e = entry_of(n);
 		vm_size_t largest = e->gap;
 
 		for (int i = 0; i < 2; i++)
 			if (n->child[i] != NULL)
-				largest = MAX(largest, container_of(n->child[i], struct vm_map_entry, node)->max_gap);
+				largest = MAX(largest, entry_of(n->child[i])->max_gap);
 		if (!CHECK_EQ(e->max_gap, largest))
 			break;
 	}
@@ -65,14 +73,16 @@ model_compare(struct model *md)
 		CHECK_EQ(e->max_protection, c->max);
 		CHECK_EQ(e->inheritance, c->inherit);
 		CHECK_EQ(e->advice, c->advice);
-		CHECK_EQ(e->object == NULL ? -1 : (int)OFF_TO_IDX(e->offset + (AT(n) - e->start)), c->object_page);
+		CHECK_EQ(e->object == NULL ? -1 : (int)OFF_TO_IDX(e->offset + (AT(n) - e->start)),
+		    c->object_page);
 		if (n == 0 || !cells_join(c - 1, c)) {
 			entries++;
 			with_object += c->object_page >= 0;
 		}
 	}
 	vm_map_unlock(&md->vm->map);
-	CHECK_EQ(md->vm->map.nentries, entries + 2);	/* the two that fill the rest of the address space */
+	/* the two that fill the rest of the address space */
+	CHECK_EQ(md->vm->map.nentries, entries + 2);
 	CHECK_EQ(md->object->ref_count, with_object + 1);
 	check_augmentation(&md->vm->map);
 }
@@ -82,8 +92,12 @@ model_insert(struct model *md, int first, int end)
 {
 	uint64_t r = ktest_random();
 	struct cell c = {
-		.mapped = true, .prot = r % 4 == 0 ? VM_PROT_READ : RW, .max = r / 4 % 4 == 0 ? RW : VM_PROT_ALL,
-		.inherit = r / 16 % 8 == 0 ? VM_INHERIT_SHARE : VM_INHERIT_COPY, .advice = VM_ADV_NORMAL, .object_page = -1
+		.mapped = true,
+		.prot = r % 4 == 0 ? VM_PROT_READ : RW,
+		.max = r / 4 % 4 == 0 ? RW : VM_PROT_ALL,
+		.inherit = r / 16 % 8 == 0 ? VM_INHERIT_SHARE : VM_INHERIT_COPY,
+		.advice = VM_ADV_NORMAL,
+		.object_page = -1
 	};
 	bool backed = r / 128 % 4 == 0;
 	int kr;
@@ -91,8 +105,8 @@ model_insert(struct model *md, int first, int end)
 	if (backed)
 		vm_object_reference(md->object);
 	vm_map_lock(&md->vm->map);
-	kr = vm_map_insert(&md->vm->map, backed ? md->object : NULL, IDX_TO_OFF(first), AT(first), AT(end), c.prot, c.max, 0,
-	    c.inherit);
+	kr = vm_map_insert(&md->vm->map, backed ? md->object : NULL, IDX_TO_OFF(first), AT(first),
+	    AT(end), c.prot, c.max, 0, c.inherit);
 	vm_map_unlock(&md->vm->map);
 	if (backed && kr != KERN_SUCCESS)
 		vm_object_deallocate(md->object);
@@ -109,7 +123,9 @@ model_insert(struct model *md, int first, int end)
 static void
 model_protect(struct model *md, int first, int end)
 {
-	static const vm_prot_t prots[] = { VM_PROT_NONE, VM_PROT_READ, RW, VM_PROT_READ | VM_PROT_EXECUTE };
+	static const vm_prot_t prots[] = {
+		VM_PROT_NONE, VM_PROT_READ, RW, VM_PROT_READ | VM_PROT_EXECUTE
+	};
 	vm_prot_t prot = prots[ktest_random() % nitems(prots)];
 	int want = KERN_SUCCESS, kr = vm_map_protect(&md->vm->map, AT(first), AT(end), prot);
 
@@ -151,7 +167,8 @@ static void
 model_step(struct model *md)
 {
 	uint64_t r = ktest_random();
-	int first = r % MODEL_PAGES, end = first + 1 + r / MODEL_PAGES % MIN(24, MODEL_PAGES - first);
+	int first = r % MODEL_PAGES;
+	int end = first + 1 + r / MODEL_PAGES % MIN(24, MODEL_PAGES - first);
 	enum vm_advice advice = r / 100000 % 3;
 
 	switch (r / 1000000 % 8) {
@@ -185,8 +202,10 @@ KTEST(map, ten_thousand_random_operations_agree_with_a_page_array)
 	md->vm = vmspace_alloc();
 	md->object = vm_object_allocate(OBJT_DEFAULT, MODEL_PAGES);
 	vm_map_lock(&md->vm->map);
-	CHECK_EQ(vm_map_insert(&md->vm->map, NULL, 0, VM_USER_MIN, AT(0), RW, RW, 0, VM_INHERIT_NONE), KERN_SUCCESS);
-	CHECK_EQ(vm_map_insert(&md->vm->map, NULL, 0, AT(MODEL_PAGES), VM_USER_MAX, RW, RW, 0, VM_INHERIT_NONE), KERN_SUCCESS);
+	CHECK_EQ(vm_map_insert(&md->vm->map, NULL, 0, VM_USER_MIN, AT(0), RW, RW, 0,
+	    VM_INHERIT_NONE), KERN_SUCCESS);
+	CHECK_EQ(vm_map_insert(&md->vm->map, NULL, 0, AT(MODEL_PAGES), VM_USER_MAX, RW, RW, 0,
+	    VM_INHERIT_NONE), KERN_SUCCESS);
 	vm_map_unlock(&md->vm->map);
 	for (int i = 0; i < MODEL_OPS && !ktest_failed(); i++) {
 		uint32_t before = md->vm->map.nentries;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mmap and munmap: each argument that can be wrong, each errno, and what entries the right ones make. */
+/*
+ * mmap and munmap: each argument that can be wrong, each errno, and what entries the right ones
+ * make.
+ */
 #include "kernel/fs/vnode.h"
 #include "kernel/thread.h"
 #include "tests/kernel/ktest.h"
@@ -79,21 +82,21 @@ KTEST(mmap, arguments_of_anonymous_mappings)
 		{ 0, PAGE_SIZE, RW, SHARED | ANON, 0, 0 },
 		{ 0, 1, RW, PRIVATE | ANON, 0, 0 },
 		{ AT(0), PAGE_SIZE, RW, PRIVATE | ANON | FIXED, 0, 0 },
-		{ AT(0) + 5, PAGE_SIZE, RW, PRIVATE | ANON, 0, 0 },			/* a hint need not be aligned */
-		{ AT(0), PAGE_SIZE, RW, PRIVATE | ANON, PAGE_SIZE, 0 },			/* an offset is ignored */
+		{ AT(0) + 5, PAGE_SIZE, RW, PRIVATE | ANON, 0, 0 }, /* a hint need not be aligned */
+		{ AT(0), PAGE_SIZE, RW, PRIVATE | ANON, PAGE_SIZE, 0 },	/* an offset is ignored */
 		{ AT(0), PAGE_SIZE, VM_PROT_NONE, PRIVATE | ANON, 0, 0 },
 		{ AT(0), PAGE_SIZE, VM_PROT_ALL, PRIVATE | ANON, 0, 0 },
 		{ AT(0), 0, RW, PRIVATE | ANON, 0, EINVAL },
-		{ AT(0), PAGE_SIZE, RW, ANON, 0, EINVAL },				/* neither shared nor private */
+		{ AT(0), PAGE_SIZE, RW, ANON, 0, EINVAL },	/* neither shared nor private */
 		{ AT(0), PAGE_SIZE, RW, SHARED | PRIVATE | ANON, 0, EINVAL },
-		{ AT(0), PAGE_SIZE, RW, PRIVATE, 0, EINVAL },				/* neither anonymous nor a file */
+		{ AT(0), PAGE_SIZE, RW, PRIVATE, 0, EINVAL },	/* neither anonymous nor a file */
 		{ AT(0) + 5, PAGE_SIZE, RW, PRIVATE | ANON | FIXED, 0, EINVAL },
 		{ AT(0), PAGE_SIZE, RW, PRIVATE | ANON, 5, EINVAL },
 		{ AT(0), PAGE_SIZE, RW, PRIVATE | ANON, -(vm_ooffset_t)PAGE_SIZE, EINVAL },
 		{ AT(0), VM_USER_MAX - AT(0) + 1, RW, PRIVATE | ANON, 0, ENOMEM },
 		{ AT(0), 1ul << 47, RW, PRIVATE | ANON, 0, ENOMEM },
 		{ AT(0), -PAGE_SIZE, RW, PRIVATE | ANON, 0, ENOMEM },
-		{ AT(0), ~0ul, RW, PRIVATE | ANON, 0, ENOMEM },				/* rounds up to nothing */
+		{ AT(0), ~0ul, RW, PRIVATE | ANON, 0, ENOMEM },	/* rounds up to nothing */
 		{ 0, PAGE_SIZE, RW, PRIVATE | ANON | FIXED, 0, ENOMEM },
 		{ VM_USER_MIN - PAGE_SIZE, 2 * PAGE_SIZE, RW, PRIVATE | ANON | FIXED, 0, ENOMEM },
 		{ VM_USER_MIN, PAGE_SIZE, RW, PRIVATE | ANON | FIXED, 0, 0 },
@@ -103,7 +106,8 @@ KTEST(mmap, arguments_of_anonymous_mappings)
 		{ DMAP_BASE, PAGE_SIZE, RW, PRIVATE | ANON | FIXED, 0, ENOMEM },
 		{ KERNBASE, PAGE_SIZE, RW, PRIVATE | ANON | FIXED, 0, ENOMEM },
 		{ ~PAGE_MASK, 2 * PAGE_SIZE, RW, PRIVATE | ANON | FIXED, 0, ENOMEM },	/* wraps */
-		{ VM_USER_MAX, PAGE_SIZE, RW, PRIVATE | ANON, 0, ENOMEM },		/* nothing from there on */
+		/* nothing from there on */
+		{ VM_USER_MAX, PAGE_SIZE, RW, PRIVATE | ANON, 0, ENOMEM },
 	};
 	struct vmspace *vm = vmspace_alloc();
 
@@ -118,11 +122,12 @@ KTEST(mmap, arguments_of_file_mappings)
 		{ 0, PAGE_SIZE, RO, SHARED, 0, 0 },
 		{ 0, PAGE_SIZE, RW, PRIVATE, 0, 0 },
 		{ AT(0), 3, RO, SHARED | FIXED, PAGE_SIZE, 0 },
-		{ 0, PAGE_SIZE, RO, SHARED, 64 * (vm_ooffset_t)GiB, 0 },		/* past EOF: the fault will tell */
+		/* past EOF: the fault will tell */
+		{ 0, PAGE_SIZE, RO, SHARED, 64 * (vm_ooffset_t)GiB, 0 },
 		{ 0, PAGE_SIZE, RO, SHARED, OFF_MAX - 2 * (vm_ooffset_t)PAGE_SIZE + 1, 0 },
 		{ 0, PAGE_SIZE, RO, SHARED, OFF_MAX - (vm_ooffset_t)PAGE_SIZE + 1, EOVERFLOW },
 		{ 0, 2 * PAGE_SIZE, RO, SHARED, OFF_MAX - (vm_ooffset_t)PAGE_SIZE + 1, EOVERFLOW },
-		{ 0, PAGE_SIZE, RO, SHARED | ANON, 0, EINVAL },				/* both anonymous and a file */
+		{ 0, PAGE_SIZE, RO, SHARED | ANON, 0, EINVAL },	/* both anonymous and a file */
 		{ 0, PAGE_SIZE, RO, 0, 0, EINVAL },
 		{ 0, 0, RO, SHARED, 0, EINVAL },
 		{ 0, PAGE_SIZE, RO, SHARED, 512, EINVAL },
@@ -140,7 +145,8 @@ KTEST(mmap, arguments_of_file_mappings)
 	vm = vmspace_alloc();
 	objects = vm_object_count();
 	try_mmaps(vm, tries, nitems(tries), vp);
-	CHECK_EQ(vm_object_count() - objects, 1);		/* the file's, and however often it was mapped only one */
+	/* the file's, and however often it was mapped only one */
+	CHECK_EQ(vm_object_count() - objects, 1);
 	CHECK_EQ(vp->v_object->ref_count, 0);
 	check_map(vm);
 	vmspace_free(vm);
@@ -268,7 +274,8 @@ KTEST(mmap, no_room_is_ENOMEM_and_leaks_nothing)
 	TESTFILES_OR_SKIP();
 	CHECK_OR_RETURN((vp = testfile_open("/t/seq")) != NULL);
 	vm = vmspace_alloc();
-	CHECK_EQ(vm_mmap(vm, &addr, VM_USER_MAX - VM_USER_MIN - PAGE_SIZE, RO, PRIVATE | ANON, NULL, 0), 0);
+	CHECK_EQ(vm_mmap(vm, &addr, VM_USER_MAX - VM_USER_MIN - PAGE_SIZE, RO, PRIVATE | ANON, NULL,
+	    0), 0);
 	addr = 0;
 	CHECK_EQ(vm_mmap(vm, &addr, 2 * PAGE_SIZE, RO, SHARED, vp, 0), ENOMEM);
 	CHECK_EQ(vm_mmap(vm, &addr, 2 * PAGE_SIZE, RO, PRIVATE | ANON, NULL, 0), ENOMEM);
@@ -282,12 +289,14 @@ KTEST(mmap, no_room_is_ENOMEM_and_leaks_nothing)
 KTEST(mmap, munmap_arguments)
 {
 	static const struct { vm_offset_t addr; vm_size_t len; int error; } tries[] = {
-		{ AT(0), 0, EINVAL }, { AT(0) + 1, PAGE_SIZE, EINVAL }, { AT(0) + 512, 512, EINVAL },
+		{ AT(0), 0, EINVAL }, { AT(0) + 1, PAGE_SIZE, EINVAL },
+		{ AT(0) + 512, 512, EINVAL },
 		{ AT(0), ~0ul, EINVAL }, { AT(0), -AT(0), EINVAL }, { AT(0), 1ul << 47, EINVAL },
-		{ 0, PAGE_SIZE, EINVAL }, { DMAP_BASE, PAGE_SIZE, EINVAL }, { VM_USER_MAX, PAGE_SIZE, EINVAL },
+		{ 0, PAGE_SIZE, EINVAL }, { DMAP_BASE, PAGE_SIZE, EINVAL },
+		{ VM_USER_MAX, PAGE_SIZE, EINVAL },
 		{ ~PAGE_MASK, PAGE_SIZE, EINVAL }, { ~PAGE_MASK, 2 * PAGE_SIZE, EINVAL },
 		{ AT(100), PAGE_SIZE, 0 },			/* nothing is mapped there */
-		{ AT(9), 3 * PAGE_SIZE, 0 },			/* nothing but a page at its start */
+		{ AT(9), 3 * PAGE_SIZE, 0 },	/* nothing but a page at its start */
 		{ AT(0), 1, 0 },				/* a byte is a page */
 		{ AT(1), PAGE_SIZE + 1, 0 },
 	};

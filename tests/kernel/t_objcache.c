@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The object cache: files that nobody has open or mapped keep their pages, until memory is wanted or the cache is full.
- * The runner empties the cache before each test, so whatever is in it here was put there by the test.
+ * The object cache: files that nobody has open or mapped keep their pages, until memory is wanted
+ * or the cache is full.  The runner empties the cache before each test, so whatever is in it here
+ * was put there by the test.
  */
 #include "kernel/fs/vnode.h"
 #include "tests/kernel/t_vm.h"
 #include "tests/kernel/testfiles.h"
 #include "vm/vnode_pager.h"
 
-/* The files of the test volume, and nothing in the cache: reading the manifest may have put it there. */
+/*
+ * The files of the test volume, and nothing in the cache: reading the manifest may have put it
+ * there.
+ */
 #define FILES_OR_SKIP() do {							\
 	TESTFILES_OR_SKIP();							\
 	(void)vm_object_cache_shrink(SIZE_MAX, true);				\
 } while (0)
 
-/* Read the first `len` bytes of a file, so that its object rests in the cache afterwards.  The vnode, referenced. */
+/*
+ * Read the first `len` bytes of a file, so that its object rests in the cache afterwards.  The
+ * vnode, referenced.
+ */
 static struct vnode *
 cached_file(const char *path, uint64_t len)
 {
@@ -65,21 +72,22 @@ KTEST(object, revived_object_has_its_pages_still)
 	FILES_OR_SKIP();
 	CHECK_OR_RETURN((vp = cached_file("/t/seq", 8 * PAGE_SIZE)) != NULL);
 	object = vp->v_object;
-	m = page_find(object, 3);
+	m = vt_page(object, 3);
 	CHECK_OR_RETURN(m != NULL);
 	hits = cnt.v_object_cache_hits;
 	pagesin = cnt.v_vnodepgsin;
-	CHECK(vnode_pager_alloc(vp, object->un_pager.vnp.vnp_size, RO, 0, curthread->cred) == object);
+	CHECK(vnode_pager_alloc(vp, object->un_pager.vnp.vnp_size, RO, 0,
+	    curthread->cred) == object);
 	CHECK_EQ(cnt.v_object_cache_hits, hits + 1);
 	CHECK_EQ(object->ref_count, 1);
 	CHECK_EQ(object->flags & OBJ_CACHED, 0);
 	CHECK_EQ(vm_object_cached_count(), 0);
-	CHECK(page_find(object, 3) == m && vm_page_all_valid(m));
+	CHECK(vt_page(object, 3) == m && vm_page_all_valid(m));
 	vm_object_deallocate(object);
 	CHECK(is_cached(vp));
 	(void)testfile_read_verify(vp, "/t/seq", 0, 8 * PAGE_SIZE);
 	CHECK_EQ(cnt.v_vnodepgsin, pagesin);
-	CHECK(vp->v_object == object && page_find(object, 3) == m);
+	CHECK(vp->v_object == object && vt_page(object, 3) == m);
 	vrele(vp);
 }
 
@@ -140,7 +148,10 @@ KTEST(object, shrinking_frees_pages_and_stops_when_it_has_enough)
 	vrele(b);
 }
 
-/* Reclaim may not wait for a vnode: it leaves that file alone, takes the next, and the busy one counts as used just now. */
+/*
+ * Reclaim may not wait for a vnode: it leaves that file alone, takes the next, and the busy one
+ * counts as used just now.
+ */
 KTEST(object, shrinking_without_waiting_passes_over_a_locked_vnode)
 {
 	struct vnode *a, *b, *c;
@@ -168,7 +179,10 @@ shrink_thread(void *arg)
 	(void)vm_object_cache_shrink(1, true);
 }
 
-/* The last look: whoever comes back while the killer waits for the vnode finds the object alive, and it stays so. */
+/*
+ * The last look: whoever comes back while the killer waits for the vnode finds the object alive,
+ * and it stays so.
+ */
 KTEST(object, object_revived_under_its_killer_lives)
 {
 	struct vm_object *object, *again;
@@ -257,7 +271,8 @@ KTEST(object, cache_is_trimmed_to_its_bound)
 
 	FILES_OR_SKIP();
 	if (bound > 450) {
-		ktest_skip("the cache holds %u objects here, more than the volume has files", bound);
+		ktest_skip("the cache holds %u objects here, more than the volume has files",
+		    bound);
 		return;
 	}
 	vm_pageout_freeze(true);
@@ -271,7 +286,5 @@ KTEST(object, cache_is_trimmed_to_its_bound)
 	/* And the reclaim thread does it by itself. */
 	cache_many(bound + 5);
 	vm_pageout_freeze(false);
-	for (int i = 0; i < 200 && vm_object_cached_count() > bound; i++)
-		(void)tsleep(&bound, NULL, "ktest", 1);
-	CHECK_EQ(vm_object_cached_count(), bound);
+	VT_WAIT(vm_object_cached_count() == bound);
 }

@@ -100,7 +100,8 @@ KTEST(object, depth_of_the_page_tree_is_logarithmic)
 
 KTEST(object, renamed_page_changes_its_object)
 {
-	struct vm_object *from = vm_object_allocate(OBJT_DEFAULT, 8), *to = vm_object_allocate(OBJT_DEFAULT, 8);
+	struct vm_object *from = vm_object_allocate(OBJT_DEFAULT, 8),
+	    *to = vm_object_allocate(OBJT_DEFAULT, 8);
 	struct vm_page *m = page_make(from, 3, 0x33);
 
 	vm_object_lock(from);
@@ -238,7 +239,7 @@ KTEST(object, page_remove_frees_exactly_the_range)
 	vm_object_unlock(object);
 	CHECK_EQ(vm_free_count(), free + 7);
 	for (vm_pindex_t i = 0; i < 20; i++) {
-		CHECK_EQ(page_find(object, i) != NULL, i < 5 || i >= 12);
+		CHECK_EQ(vt_page(object, i) != NULL, i < 5 || i >= 12);
 		CHECK_EQ(mapped_page(vm, AT(i)) != NULL, i < 5 || i >= 12);
 	}
 	vm_object_lock(object);
@@ -302,11 +303,14 @@ KTEST(object, page_remove_waits_for_a_busy_page_and_looks_again)
 
 	for (vm_pindex_t i = 0; i < 10; i++)
 		(void)page_make(r.object, i, 1);
-	m = page_find(r.object, 4);
+	m = vt_page(r.object, 4);
 	CHECK(page_xbusy(m));
 	td = thread_create("t-vmopar", PRI_KERNEL, remove_thread, &r);
 	CHECK(wait_asleep(td, "vmopar"));
-	/* It sleeps without the lock, the pages before are gone, and the page goes while it sleeps: another takes its place. */
+	/*
+	 * It sleeps without the lock, the pages before are gone, and the page goes while it sleeps:
+	 * another takes its place.
+	 */
 	vm_object_lock(r.object);
 	CHECK_EQ(r.object->resident_page_count, 6);
 	CHECK(!r.done);
@@ -374,7 +378,10 @@ KTEST(object, pmap_copy_takes_write_access_from_the_range_in_every_address_space
 	vm_object_deallocate(object);
 }
 
-/* The oldest trap of unified memory: the pages of a range are given back when the range goes, not when the whole object goes. */
+/*
+ * The oldest trap of unified memory: the pages of a range are given back when the range goes, not
+ * when the whole object goes.
+ */
 KTEST(object, unmapping_part_of_private_memory_gives_its_pages_back)
 {
 	struct vmspace *vm = vmspace_alloc();

@@ -2,15 +2,18 @@
 /*
  * Shadow chains: private memory as layers of copies, and how the layers are taken away again.
  *
- * Chains are built by hand with vm_object_shadow(), so that each test knows who references what.  A picture of a chain is written
- * top first, with the pages that each object holds:  [1] -> [0 1 2].
+ * Chains are built by hand with vm_object_shadow(), so that each test knows who references what.  A
+ * picture of a chain is written top first, with the pages that each object holds:  [1] -> [0 1 2].
  */
 #include "tests/kernel/t_vm.h"
 #include "vm/vm_check.h"
 
 #define DEPTH	1000
 
-/* A new object above *top, as a write to a needs_copy entry makes it.  `offset` pages of *top are skipped. */
+/*
+ * A new object above *top, as a write to a needs_copy entry makes it.  `offset` pages of *top are
+ * skipped.
+ */
 static struct vm_object *
 shadow_of(struct vm_object *backing, vm_pindex_t skip, vm_pindex_t size)
 {
@@ -40,7 +43,7 @@ check_pages(struct vm_object *object, const uint8_t *value, int n)
 	uint32_t resident = 0;
 
 	for (int i = 0; i < n; i++) {
-		struct vm_page *m = page_find(object, i);
+		struct vm_page *m = vt_page(object, i);
 
 		if (CHECK_EQ(m != NULL, value[i] != 0) && m != NULL) {
 			CHECK(page_is_all(m, value[i]));
@@ -94,7 +97,7 @@ KTEST(object, write_copies_a_page_once_and_reads_copy_nothing)
 	CHECK_EQ(cnt.v_cow_faults, copies);
 	CHECK(object_at(vm, AT(0)) == bottom);
 	below = mapped_page(vm, AT(1));
-	CHECK(below == page_find(bottom, 1));
+	CHECK(below == vt_page(bottom, 1));
 
 	CHECK_EQ(put(vm, AT(1) + 100, 0x99), 0);
 	CHECK_EQ(cnt.v_cow_faults, copies + 1);
@@ -108,7 +111,7 @@ KTEST(object, write_copies_a_page_once_and_reads_copy_nothing)
 	CHECK(page_is_all(below, 0x11));
 	CHECK_EQ(object_at(vm, AT(1))->resident_page_count, 1);
 	/* The others are still the bottom's own. */
-	CHECK(mapped_page(vm, AT(2)) == page_find(bottom, 2));
+	CHECK(mapped_page(vm, AT(2)) == vt_page(bottom, 2));
 	vm_check();
 	vmspace_free(vm);
 	CHECK_EQ(bottom->ref_count, 1);
@@ -145,7 +148,10 @@ KTEST(object, private_window_on_a_shared_object_follows_it_until_it_copies)
 
 /* ---- deep chains ---- */
 
-/* A chain of DEPTH objects; the bottom holds page 0, every hundredth the page of its level's number / 100. */
+/*
+ * A chain of DEPTH objects; the bottom holds page 0, every hundredth the page of its level's number
+ * / 100.
+ */
 static struct vm_object *
 deep_chain(void)
 {
@@ -230,7 +236,7 @@ KTEST(object, collapse_moves_up_what_is_not_hidden)
 
 	for (vm_pindex_t i = 0; i < 3; i++)
 		(void)page_make(bottom, i, 1);
-	moved = page_find(bottom, 2);
+	moved = vt_page(bottom, 2);
 	top = shadow_of(bottom, 0, 3);
 	(void)page_make(top, 1, 2);
 	free = vm_free_count();
@@ -240,7 +246,7 @@ KTEST(object, collapse_moves_up_what_is_not_hidden)
 	CHECK(top->backing_object == NULL);
 	CHECK_EQ(top->backing_object_offset, 0);
 	PAGES(top, 1, 2, 1);
-	CHECK(page_find(top, 2) == moved);		/* moved, not copied */
+	CHECK(vt_page(top, 2) == moved);		/* moved, not copied */
 	CHECK_EQ(vm_free_count(), free + 1);		/* the hidden one */
 	vm_check();
 	collapse(top);					/* nothing below: nothing to do */
@@ -286,7 +292,10 @@ KTEST(object, collapse_keeps_the_offset_of_what_lies_below)
 	vm_object_deallocate(bottom);
 }
 
-/* A page of the bottom is mapped through the top while it moves: the mapping must not outlive the move unseen. */
+/*
+ * A page of the bottom is mapped through the top while it moves: the mapping must not outlive the
+ * move unseen.
+ */
 KTEST(object, collapse_with_mapped_pages)
 {
 	struct vm_object *bottom = vm_object_allocate(OBJT_DEFAULT, 4), *top;
@@ -315,7 +324,10 @@ KTEST(object, collapse_with_mapped_pages)
 	vm_object_deallocate(top);
 }
 
-/* A page whose change is noted only in a page table, through which nobody can write any more, is dirty after it moved. */
+/*
+ * A page whose change is noted only in a page table, through which nobody can write any more, is
+ * dirty after it moved.
+ */
 KTEST(object, collapse_carries_the_modified_bit)
 {
 	struct vmspace *vm = vmspace_alloc(), *child;
@@ -369,7 +381,10 @@ KTEST(object, collapse_is_refused_while_paging_is_in_progress_and_retried)
 	vm_object_deallocate(top);
 }
 
-/* [. . .] -> [1 1 1] with the middle page held: what moved has moved, and the chain still tells the truth. */
+/*
+ * [. . .] -> [1 1 1] with the middle page held: what moved has moved, and the chain still tells the
+ * truth.
+ */
 KTEST(object, collapse_stops_at_a_wired_or_busy_page)
 {
 	for (int wired = 0; wired < 2; wired++) {
@@ -379,7 +394,7 @@ KTEST(object, collapse_stops_at_a_wired_or_busy_page)
 
 		for (vm_pindex_t i = 0; i < 3; i++)
 			(void)page_make(bottom, i, 0x60 + (uint8_t)i);
-		m = page_find(bottom, 1);
+		m = vt_page(bottom, 1);
 		top = shadow_of(bottom, 0, 3);
 		map_object(vm, top, 0, 0, 3, RO, 0);
 		vm_object_lock(bottom);
@@ -421,7 +436,10 @@ KTEST(object, collapse_never_swallows_an_object_that_others_use)
 	vm_object_deallocate(top);
 }
 
-/* When the last but one reference goes and a single shadow is left, the two become one without a further fault. */
+/*
+ * When the last but one reference goes and a single shadow is left, the two become one without a
+ * further fault.
+ */
 KTEST(object, release_that_leaves_one_shadow_collapses_it)
 {
 	struct vm_object *bottom = vm_object_allocate(OBJT_DEFAULT, 2), *a, *b;
@@ -480,7 +498,10 @@ KTEST(object, bypass_goes_past_what_is_wholly_hidden)
 	vm_object_deallocate(bottom);
 }
 
-/* Pages of the backing object outside of the window do not count; a page that is there but holds nothing does not hide. */
+/*
+ * Pages of the backing object outside of the window do not count; a page that is there but holds
+ * nothing does not hide.
+ */
 KTEST(object, bypass_looks_at_the_window_and_at_validity)
 {
 	struct vm_object *bottom = vm_object_allocate(OBJT_DEFAULT, 10), *top;
@@ -494,7 +515,7 @@ KTEST(object, bypass_looks_at_the_window_and_at_validity)
 	m = page_make(top, 0, 2);
 	m->valid = m->dirty = 0;
 	vm_object_lock(top);
-	vm_page_wire(m);				/* as a truncated wired page: stays, without contents */
+	vm_page_wire(m);	/* as a truncated wired page: stays, without contents */
 	vm_object_unlock(top);
 	collapse(top);
 	CHECK(top->backing_object == bottom);
@@ -527,7 +548,8 @@ KTEST(object, collapse_and_bypass_alternate_down_a_chain)
 	collapse(o[5]);
 	/* o[4] merged, o[3] passed, o[2] is still below o[3] and was left, since o[3] has it. */
 	CHECK_EQ(vm_object_count(), objects + 4);
-	CHECK(o[5]->backing_object == NULL || o[5]->backing_object == o[2] || o[5]->backing_object == o[0]);
+	CHECK(o[5]->backing_object == NULL || o[5]->backing_object == o[2] ||
+	    o[5]->backing_object == o[0]);
 	PAGES(o[5], 6, 0);
 	PAGES(o[3], 4, 0);
 	PAGES(o[1], 2, 0);

@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Small tools that the suites of maps, objects, forks and faults share: one page of an object, one byte of an address space. */
+/*
+ * Small tools that the suites of maps, objects, forks and faults share, on top of vmtest.h: pages
+ * of objects made by hand, and accesses in several address spaces in turn.
+ */
 #ifndef TESTS_KERNEL_T_VM_H
 #define TESTS_KERNEL_T_VM_H
 
 #include "kernel/amd64/cpu.h"
-#include "kernel/thread.h"
-#include "tests/kernel/ktest.h"
+#include "tests/kernel/vmtest.h"
 #include "vm/pmap.h"
 #include "vm/vm_fault.h"
-#include "vm/vm_map.h"
-#include "vm/vm_meter.h"
-#include "vm/vm_mmap.h"
-#include "vm/vm_object.h"
-#include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
 
 #define BASE	0x10000000ul
@@ -22,18 +19,10 @@
 
 /* ---- pages of objects.  => object unlocked ---- */
 
-static inline struct vm_page *
-page_find(struct vm_object *object, vm_pindex_t pindex)
-{
-	struct vm_page *m;
-
-	vm_object_rlock(object);
-	m = vm_page_lookup(object, pindex);
-	vm_object_unlock(object);
-	return (m);
-}
-
-/* A new page as a write fault leaves it: valid, dirty, idle, active; all its bytes are `value`.  NULL fails the test. */
+/*
+ * A new page as a write fault leaves it: valid, dirty, idle, active; all its bytes are `value`.
+ * NULL fails the test.
+ */
 static inline struct vm_page *
 page_make(struct vm_object *object, vm_pindex_t pindex, uint8_t value)
 {
@@ -96,13 +85,15 @@ mapped_page(struct vmspace *vm, vm_offset_t va)
 
 /* Map `npages` of an object from `offset` on at AT(first); the map gets a reference of its own. */
 static inline void
-map_object(struct vmspace *vm, struct vm_object *object, vm_ooffset_t offset, int first, size_t npages, vm_prot_t prot, int cow)
+map_object(struct vmspace *vm, struct vm_object *object, vm_ooffset_t offset, int first,
+    size_t npages, vm_prot_t prot, int cow)
 {
 	vm_offset_t addr = AT(first);
 
 	vm_object_reference(object);
-	CHECK_EQ(vm_map_find(&vm->map, object, offset, &addr, npages * PAGE_SIZE, false, prot, VM_PROT_ALL, cow,
-	    (cow & MAP_COPY_ON_WRITE) ? VM_INHERIT_COPY : VM_INHERIT_SHARE), KERN_SUCCESS);
+	CHECK_EQ(vm_map_find(&vm->map, object, offset, &addr, npages * PAGE_SIZE, false, prot,
+	    VM_PROT_ALL, cow, (cow & MAP_COPY_ON_WRITE) ? VM_INHERIT_COPY : VM_INHERIT_SHARE),
+	    KERN_SUCCESS);
 }
 
 static inline void
@@ -110,7 +101,8 @@ map_anonymous(struct vmspace *vm, int first, size_t npages, int flags)
 {
 	vm_offset_t addr = AT(first);
 
-	CHECK_EQ(vm_mmap(vm, &addr, npages * PAGE_SIZE, RW, flags | MAP_ANONYMOUS | MAP_FIXED, NULL, 0), 0);
+	CHECK_EQ(vm_mmap(vm, &addr, npages * PAGE_SIZE, RW, flags | MAP_ANONYMOUS | MAP_FIXED, NULL,
+	    0), 0);
 }
 
 /* One byte through a real fault, in an address space that is not (or is) this thread's own. */
@@ -160,15 +152,13 @@ chain_length(struct vmspace *vm, vm_offset_t va)
 	return (n);
 }
 
-/* Wait, at most two seconds, until td sleeps in `wmesg`. */
+/* Wait until td really sleeps under this name. */
 static inline bool
 wait_asleep(const struct thread *td, const char *wmesg)
 {
-	for (int i = 0; i < 200; i++) {
+	for (uint64_t end = ticks + VT_PATIENCE; ticks < end; vt_pause())
 		if (td->state == TD_ASLEEP && td->wmesg != NULL && streq(td->wmesg, wmesg))
 			return (true);
-		(void)tsleep(&i, NULL, "ktest", 1);
-	}
 	return (false);
 }
 

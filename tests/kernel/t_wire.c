@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Wiring: memory that stays.  A wired entry's pages are resident, mapped, on no queue, and counted exactly, whatever happens to the
- * address space around them (M4, P4).
+ * Wiring: memory that stays.  A wired entry's pages are resident, mapped, on no queue, and counted
+ * exactly, whatever happens to the address space around them (M4, P4).
  */
 #include "kernel/fs/vnode.h"
 #include "tests/kernel/t_vm.h"
@@ -14,7 +14,8 @@ wired(struct vmspace *vm, int n, uint32_t count)
 {
 	struct vm_page *m = mapped_page(vm, AT(n));
 
-	return (CHECK(m != NULL) && CHECK_EQ(m->wire_count, count) && CHECK_EQ(m->queue, PQ_NONE) && CHECK(vm_page_all_valid(m)));
+	return (CHECK(m != NULL) && CHECK_EQ(m->wire_count, count) && CHECK_EQ(m->queue, PQ_NONE) &&
+	    CHECK(vm_page_all_valid(m)));
 }
 
 static bool
@@ -105,23 +106,27 @@ KTEST(fault, wiring_across_entries_and_backings)
 	map_anonymous(vm, 0, 2, MAP_PRIVATE);
 	CHECK_EQ(vm_mmap(vm, &addr, 2 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_FIXED, vp, 0), 0);
 	addr = AT(4);
-	CHECK_EQ(vm_mmap(vm, &addr, 2 * PAGE_SIZE, RO, MAP_SHARED | MAP_FIXED, vp, 2 * PAGE_SIZE), 0);
+	CHECK_EQ(vm_mmap(vm, &addr, 2 * PAGE_SIZE, RO, MAP_SHARED | MAP_FIXED, vp, 2 * PAGE_SIZE),
+	    0);
 	map_anonymous(vm, 6, 2, MAP_SHARED);
 	CHECK_EQ(vm_map_wire(&vm->map, AT(1), AT(7)), KERN_SUCCESS);
 	for (int i = 1; i < 7; i++)
 		wired(vm, i, 1);
-	/* A private writable page is copied now, so that wired memory never moves; the file's own is left alone. */
+	/*
+	 * A private writable page is copied now, so that wired memory never moves; the file's own
+	 * is left alone.
+	 */
 	CHECK(mapped_page(vm, AT(2))->object != vp->v_object);
-	CHECK_EQ(page_find(vp->v_object, 0)->wire_count, 0);
+	CHECK_EQ(vt_page(vp->v_object, 0)->wire_count, 0);
 	CHECK(mapped_page(vm, AT(4))->object == vp->v_object);
 	vm_check();
 	/* Removal unwires. */
 	CHECK_EQ(vm_map_remove(&vm->map, AT(0), AT(5)), KERN_SUCCESS);
-	CHECK_EQ(page_find(vp->v_object, 2)->wire_count, 0);
+	CHECK_EQ(vt_page(vp->v_object, 2)->wire_count, 0);
 	CHECK_EQ(vm->pmap.wired_count, 2);
 	vm_check();
 	vmspace_free(vm);				/* and so does the end */
-	CHECK_EQ(page_find(vp->v_object, 3)->wire_count, 0);
+	CHECK_EQ(vt_page(vp->v_object, 3)->wire_count, 0);
 	vrele(vp);
 }
 
@@ -162,7 +167,8 @@ KTEST(fault, wiring_that_fails_half_way_is_undone)
 	CHECK_EQ(vm_mmap(vm, &addr, 6 * PAGE_SIZE, RO, MAP_SHARED | MAP_FIXED, vp, 0), 0);
 	map_anonymous(vm, 8, 2, MAP_PRIVATE);
 	CHECK_EQ(vm_map_wire(&vm->map, AT(1), AT(9)), KERN_OUT_OF_BOUNDS);
-	CHECK_EQ(vm->map.nentries, 4);		/* page 1 was touched and has an object now, page 0 has none */
+	/* page 1 was touched and has an object now, page 0 has none */
+	CHECK_EQ(vm->map.nentries, 4);
 	CHECK_EQ(vm->pmap.wired_count, 0);
 	for (int i = 0; i < 10; i++)
 		not_wired(vm, i);
@@ -301,8 +307,9 @@ KTEST(fault, held_page_is_the_one_that_is_mapped)
 /* ---- wiring and copying ---- */
 
 /*
- * Read-only private memory is wired where it lies, below the top.  Made writable and written, it is copied: the wiring must go along,
- * or the address would have a wired mapping of a page that reclaim may take, and the lower page a wiring that nobody gives back.
+ * Read-only private memory is wired where it lies, below the top.  Made writable and written, it is
+ * copied: the wiring must go along, or the address would have a wired mapping of a page that
+ * reclaim may take, and the lower page a wiring that nobody gives back.
  */
 KTEST(fault, wiring_moves_with_the_copy)
 {
@@ -327,7 +334,38 @@ KTEST(fault, wiring_moves_with_the_copy)
 	vm_check();
 	vmspace_free(vm);
 	for (vm_pindex_t i = 0; i < 4; i++)
-		CHECK(page_find(object, i) == NULL || page_find(object, i)->wire_count == 0);
+		CHECK(vt_page(object, i) == NULL || vt_page(object, i)->wire_count == 0);
+	vm_object_deallocate(object);
+}
+
+/*
+ * Wired memory may lie below the top of its chain, at another index there: [0 .] -> [. 0x41 0x42 .].
+ * Whoever unwires it must find it.
+ */
+KTEST(fault, wired_page_below_the_top_is_found_again)
+{
+	struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, 4);
+	struct vmspace *vm = vmspace_alloc();
+	vm_offset_t addr = AT(0);
+	struct vm_page *below;
+
+	(void)page_make(object, 1, 0x41);
+	below = page_make(object, 2, 0x42);
+	vm_object_reference(object);
+	CHECK_EQ(vm_map_find(&vm->map, object, PAGE_SIZE, &addr, 2 * PAGE_SIZE, false, RW,
+	    VM_PROT_ALL, MAP_COPY_ON_WRITE, VM_INHERIT_COPY), KERN_SUCCESS);
+	CHECK_EQ(put(vm, AT(0), 0), 0);
+	CHECK_EQ(chain_length(vm, AT(0)), 2);
+	CHECK_EQ(vm_map_protect(&vm->map, AT(0), AT(2), RO), KERN_SUCCESS);
+	CHECK_EQ(vm_map_wire(&vm->map, AT(0), AT(2)), KERN_SUCCESS);
+	CHECK(mapped_page(vm, AT(1)) == below);
+	wired(vm, 0, 1);
+	wired(vm, 1, 1);
+	CHECK_EQ(vm_map_unwire(&vm->map, AT(0), AT(2)), KERN_SUCCESS);
+	not_wired(vm, 0);
+	not_wired(vm, 1);
+	CHECK_EQ(below->wire_count, 0);
+	vmspace_free(vm);
 	vm_object_deallocate(object);
 }
 
