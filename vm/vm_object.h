@@ -66,6 +66,11 @@ struct vm_object {
 	uint8_t		 type;			/* (o) enum obj_type */
 	int		 paging_in_progress;	/* (o) operations that have busy pages here */
 	uint32_t	 resident_page_count;	/* (o) */
+	uint32_t	 dirty_head;		/* (o) pages with dirty sectors, as page numbers, in no order; files only */
+	uint32_t	 dirty_count;		/* (o) */
+	uint64_t	 dirty_since;		/* (o) tick at which the first of them became dirty */
+	uint32_t	 error_gen;		/* (o) goes up with each failed write; see vm_object_error_check() */
+	int		 error;			/* (o) errno of the last failed write */
 	struct vm_object *backing_object;	/* (o) what we shadow; referenced */
 	vm_ooffset_t	 backing_object_offset;	/* (o) our byte 0 is its byte ...; page aligned */
 	void		*handle;		/* (o) the pager's key: the vnode; NULL once dead */
@@ -115,6 +120,19 @@ void vm_object_collapse(struct vm_object *object);
  * => exclusively locked; sleeps in "vmopar" for busy pages with the lock dropped.
  */
 void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
+/*
+ * Write the dirty pages in [start, end) (end 0: to the end), in clusters, and leave them clean.
+ * => the vnode locked exclusively; object unlocked; sleeps.  Time goes with the dirty pages, not with the file.
+ * => 0, or the errno of the first failure: those pages are dirty still, and the object's error generation went up.
+ */
+#define OBJPC_SYNC	0x1	/* the data is on disk (not necessarily flushed) when this returns */
+int  vm_object_page_clean(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, int flags);
+/* Mark sectors [off, +len) of a valid page dirty.  => object exclusively locked, page busy or nobody can write it. */
+void vm_object_page_dirty(struct vm_page *m, size_t off, size_t len);
+/* The page's dirty bits may have become 0: take it off the list.  => object exclusively locked. */
+void vm_object_page_cleaned(struct vm_page *m);
+/* A write error that this holder (an open file, a map entry) has not been told of yet: returns it once and updates *seen. */
+int  vm_object_error_check(struct vm_object *object, uint32_t *seen);
 /* Write-protect every mapping of the pages [start, end). => exclusively locked. */
 void vm_object_pmap_copy(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 

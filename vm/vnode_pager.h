@@ -23,6 +23,21 @@ struct vnode *vnode_pager_lock(struct vm_object *object);
 void vnode_pager_uncache(struct vnode *vp);
 /* Empty the object cache of everything on this mount.  => sleeps; no vnode locked. */
 void vnode_pager_umount(struct mount *mp);
+/*
+ * The file's size changed to nsize bytes.  Growing: publish.  The filesystem zeroes the old tail (vnode_object_zero).
+ * Shrinking: publish the new size first, so that faults beyond it fail; then free the pages past it, waiting for busy ones; zero the rest of
+ * the last page and forget that sectors past EOF were dirty.  Wired pages stay, unmapped and invalid.
+ * => vnode locked exclusively; object unlocked; sleeps in "vnpsiz", "vmopar".  No object: nothing to do.
+ */
+void vnode_pager_setsize(struct vnode *vp, vm_ooffset_t nsize);
+/* vnode_putpages.c */
+int vnode_pager_putpages(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals);
+/*
+ * Write the bytes [uio_offset, + uio_resid) from uio->uio_pages to device block `blkno` (512-byte units) of dp, in one request of at most MAXPHYS.
+ * For VOP_WRITE with UIO_NOCOPY.  => pages shared-busy; sleeps in "pbufout", "vnwrite"; holds no metadata buffer.  0 or errno.
+ */
+struct uio;
+int vnode_pager_output(struct vnode *vp, struct vnode *dp, const struct uio *uio, size_t len, daddr_t blkno);
 /* pagerops slots in vnode_getpages.c */
 int vnode_pager_getpages(struct vm_object *object, struct vm_page **m, int count, int reqpage);
 enum vm_pager_has vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, int *before, int *after);

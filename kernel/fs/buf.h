@@ -40,6 +40,7 @@ struct disk;
 #define B_INVAL		0x0080u		/* contents worthless: forget the block on release */
 #define B_FLUSH		0x0100u		/* no data: make earlier completed writes durable */
 #define B_PBUF		0x0200u		/* from a pbuf pool */
+#define B_DELWRI	0x0400u		/* (b) newer than the disk: to be written before the memory is reused */
 #define B_RESERVE	0x0400u		/* the cache's one buffer beyond its limit: not kept on release */
 
 struct buf {
@@ -87,6 +88,20 @@ void bio_init(void);
  * Read a block.  => sleeps in "biord", "getblk"; holds no other buffer.  0: *bpp busy and valid; else an errno and *bpp is NULL.
  */
 int  bread(struct vnode *devvp, daddr_t blkno, size_t size, struct buf **bpp);
+/* A busy buffer for a block that will be overwritten whole: not read, zeroed if new.  => sleeps in "getblk". */
+int  getblk_zero(struct vnode *devvp, daddr_t blkno, size_t size, struct buf **bpp);
+/* Delayed write: mark dirty and give it back.  It reaches the disk by bsync(), by age, or when the memory is needed. */
+void bdwrite(struct buf *bp);
+/* Write now and give it back.  => sleeps in "biowr".  errno; on error the block stays dirty and is tried again by the next bsync(). */
+int  bwrite(struct buf *bp);
+/*
+ * Write every dirty block of a device, in block order, many at a time, and wait.  `barrier`: the disk is flushed before the first and after the
+ * last.  => sleeps.  First error.
+ */
+int  bsync(struct vnode *devvp, bool barrier);
+/* A metadata block is free again: drop its buffer, dirty or not, after any I/O on it has ended.  => sleeps. */
+void bforget(struct vnode *devvp, daddr_t blkno, size_t size);
+uint64_t bio_dirty_count(void);
 void brelse(struct buf *bp);				/* give it back; B_INVAL or B_ERROR: forget the contents */
 /* Forget all cached blocks of a device.  => sleeps for busy ones. */
 void binval(struct vnode *devvp);
