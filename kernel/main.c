@@ -25,6 +25,7 @@
 #include "kernel/trace.h"
 #include "vm/pmap.h"
 #include "vm/vm_kern.h"
+#include "vm/vm_laundry.h"
 #include "vm/vm_map.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
@@ -93,6 +94,7 @@ main_thread(void *arg)
 	vm_map_init();
 	vm_pager_init();
 	vm_pageout_init();
+	vm_laundry_init();
 	bio_init();
 	vfs_init();
 	disk_init();

@@ -216,6 +216,22 @@ map_around(struct faultstate *fs)
 	}
 }
 
+/* What a mapping of this page may not allow yet: a file's page is writable only while it counts as dirty (vm_dirty.c). */
+static vm_prot_t
+file_page_denies(const struct vm_object *object, const struct vm_page *m)
+{
+	return (object->type == OBJT_VNODE && m->dirty != VM_PAGE_BITS_ALL ? VM_PROT_WRITE : VM_PROT_NONE);
+}
+
+/* Without making it busy?  A page that is being written to disk may be read, and only read.  => first_object locked, shared. */
+static bool
+may_map_now(const struct faultstate *fs, const struct vm_page *m)
+{
+	if (fs->type & VM_PROT_WRITE)
+		return (!vm_page_busied(m) && file_page_denies(fs->first_object, m) == VM_PROT_NONE);
+	return (!vm_page_xbusied(m));
+}
+
 /*
  * The page is resident in the top object, valid and idle: map it.  The object stays locked, shared, until that is done, so nobody can
  * make the page busy to free it.
@@ -230,10 +246,11 @@ fault_soft(struct faultstate *fs)
 		return (FAULT_NOT_SOFT);
 	vm_object_rlock(fs->first_object);
 	m = vm_page_lookup(fs->first_object, fs->place.pindex);
-	if (m == NULL || !vm_page_all_valid(m) || vm_page_busied(m)) {
+	if (m == NULL || !vm_page_all_valid(m) || !may_map_now(fs, m)) {
 		vm_object_unlock(fs->first_object);
 		return (FAULT_NOT_SOFT);
 	}
+	fs->place.prot &= ~file_page_denies(fs->first_object, m);
 	TRACE(TR_OBJECT_LOOKUP, fs->first_object, fs->place.pindex, m->pfn, 0);
 	kr = pmap_enter(fs->map->pmap, fs->addr, m, fs->place.prot, fs->type, 0);
 	if (kr == KERN_SUCCESS) {
@@ -568,6 +585,11 @@ fault_enter(struct faultstate *fs)
 		VMCNT_INC(v_restarts);
 		fault_give_up(fs);
 		return (KERN_RESTART);
+	}
+	if (fs->object->type == OBJT_VNODE) {
+		if (fs->type & VM_PROT_WRITE)
+			vm_object_page_dirty(fs->m, 0, PAGE_SIZE);
+		fs->place.prot &= ~file_page_denies(fs->object, fs->m);
 	}
 	kr = pmap_enter(fs->map->pmap, fs->addr, fs->m, fs->place.prot, fs->type, wire ? PMAP_WIRED : 0);
 	if (kr != KERN_SUCCESS) {

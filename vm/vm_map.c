@@ -341,6 +341,7 @@ vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset,
 	e->inheritance = inherit;
 	e->needs_copy = object != NULL && (cow & MAP_COPY_ON_WRITE);
 	e->next_read = OFF_TO_IDX(offset);
+	e->error_seen = object != NULL ? object->error_gen : 0;
 	entry_link(map, before, e);
 	join_range(map, start, end);
 	return (KERN_SUCCESS);

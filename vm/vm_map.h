@@ -43,6 +43,7 @@ struct vm_map_entry {
 	uint8_t		 advice;	/* (m) enum vm_advice */
 	bool		 needs_copy;	/* (m) the object is not ours to write: shadow it first */
 	uint32_t	 wired_count;	/* (m) */
+	uint32_t	 error_seen;	/* (m) the object's write-error generation that msync has told of */
 	vm_pindex_t	 next_read;	/* (a) index at which a sequential reader would fault next */
 };
 

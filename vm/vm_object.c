@@ -5,7 +5,7 @@
  * The end of an object.  vm_object_deallocate() gives up one reference; with the last one
  *
  *	file that may persist ------------> object cache: ref_count 0, LRU, revived by vnode_pager_alloc()
- *	anything else --------------------> OBJ_DEAD -> pager operations drain -> pages freed -> pager deallocated -> freed
+ *	anything else --> dirty pages written --> OBJ_DEAD -> pager operations drain -> pages freed -> pager deallocated -> freed
  *
  * A file's object is killed with the vnode locked, so that nobody is in the middle of using it, and under vnode_list_lock, so that
  * vnode_pager_alloc() either revives it before or sees it dead.  The vnode's reference is dropped last, with no lock held.
@@ -90,6 +90,7 @@ vm_object_allocate(enum obj_type type, vm_pindex_t size)
 	object->type = type;
 	object->size = size;
 	object->ref_count = 1;
+	object->dirty_head = VM_PAGE_NIL;
 	spin_lock(&object_list_lock);
 	TAILQ_INSERT_TAIL(&object_list, object, object_list);
 	object_count++;
@@ -283,6 +284,13 @@ vnode_object_kill(struct vm_object *object, bool wait)
 		VOP_LOCK(vp, LK_EXCLUSIVE);
 	else if (!VOP_TRYLOCK(vp, LK_EXCLUSIVE))
 		return (false);
+	if (object->dirty_count > 0) {
+		int error = vm_object_page_clean(object, 0, 0, OBJPC_SYNC);
+
+		if (error != 0)
+			printf("vm_object: inode %lu: %u changed pages are lost: %s\n", vp->v_ino, object->dirty_count,
+			    errno_name(error));
+	}
 	vm_object_lock(object);
 	/* re-check: while we slept for the vnode somebody may have mapped the file again. */
 	spin_lock(&vnode_list_lock);
@@ -358,14 +366,15 @@ vm_object_cache_leave(struct vm_object *object)
 
 /* Take the least recently used object out, with a reference for the caller. */
 static struct vm_object *
-cache_take(void)
+cache_take(bool dirty_too)
 {
 	struct vm_object *object;
 
 	spin_lock(&vnode_list_lock);
 	spin_lock(&object_list_lock);
 	TAILQ_FOREACH(object, &cached_list, cached_list) {
-		if (object->ref_count == 0)	/* else it is being revived, and leaves by itself */
+		/* One with references is being revived, and leaves by itself. */
+		if (object->ref_count == 0 && (dirty_too || object->dirty_count == 0))
 			break;
 	}
 	if (object != NULL) {
@@ -386,7 +395,7 @@ vm_object_cache_shrink(size_t pages_wanted, bool wait)
 	for (uint32_t tries = cached_count; tries > 0 && freed < pages_wanted; tries--) {
 		uint32_t pages;
 
-		if ((object = cache_take()) == NULL)
+		if ((object = cache_take(wait)) == NULL)
 			break;
 		pages = object->resident_page_count;
 		if (vnode_object_kill(object, wait))

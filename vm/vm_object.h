@@ -139,7 +139,7 @@ void vm_object_pmap_copy(struct vm_object *object, vm_pindex_t start, vm_pindex_
 /* The object cache. */
 uint32_t vm_object_cached_count(void);
 /*
- * Terminate least recently used objects.  => sleeps; wait false: never for a vnode's lock.  Returns pages freed (an object
+ * Terminate least recently used objects.  => sleeps; wait false: never for a vnode's lock, and none with dirty pages.  Returns pages freed (an object
  * without pages counts as one).
  */
 size_t vm_object_cache_shrink(size_t pages_wanted, bool wait);

@@ -327,6 +327,8 @@ vm_page_remove(struct vm_page *m)
 	KASSERT(rw_wheld(&object->lock), "removing a page from an object that is not locked");
 	vm_page_assert_xbusied(m);
 	KASSERT(m->wire_count == 0, "removing wired page %u from its object", m->pfn);
+	m->dirty = m->flags & PG_DIRTYLIST ? 0 : m->dirty;
+	vm_object_page_cleaned(m);
 	rb_remove(&object->memq, &m->obj_node, NULL);
 	object->resident_page_count--;
 	m->object = NULL;

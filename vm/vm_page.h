@@ -61,6 +61,8 @@ enum page_queue {
 #define PG_MAPPED	0x04	/* (v) may have mappings: set on the first, cleared when the last goes */
 #define PG_WRITEABLE	0x08	/* (v) may have writable mappings */
 
+#define PG_DIRTYLIST	0x10	/* (o) on its object's list of dirty pages */
+
 #define VM_PAGE_BITS_ALL 0xffu	/* eight sectors of 512 bytes */
 
 #define ACT_INIT	5	/* act_count of a page that becomes active */
@@ -73,12 +75,13 @@ struct vm_page {
 	vm_pindex_t	 pindex;	/* (o)(b) index in the object, pages */
 	struct pv_entry	*pv;		/* (v) reverse mappings */
 	uint32_t	 q_next, q_prev;	/* (q)(f) neighbours on the queue, as page numbers; VM_PAGE_NIL ends */
+	uint32_t	 d_next, d_prev; /* (o) neighbours among the object's dirty pages, if PG_DIRTYLIST */
 	uint32_t	 pfn;		/* (c) physical address / PAGE_SIZE */
 	volatile uint32_t busy;		/* (a) the busy word */
 	uint32_t	 busy_tid;	/* (b) debug: thread that has it exclusively busy */
 	uint32_t	 wire_count;	/* (a) > 0: on no queue, never reclaimed.  P4 */
 	uint8_t		 valid;		/* (b) sectors that hold the object's bytes; bit i = bytes [512i, 512i + 512) */
-	uint8_t		 dirty;		/* (b) sectors changed since they were last clean.  P5: dirty is a subset of valid */
+	uint8_t		 dirty;		/* (b)(o) sectors changed since they were last clean.  P5: dirty is a subset of valid */
 	uint8_t		 queue;		/* (q)(f) enum page_queue: which queue the links belong to.  P1 */
 	uint8_t		 act_count;	/* (q) how active, 0 to ACT_MAX */
 	volatile uint8_t flags;		/* see above; changed atomically */

@@ -4,13 +4,13 @@
  *
  *	ACTIVE --(not referenced for a while)--> INACTIVE --(still not referenced, clean)--> FREE
  *	   ^                                        |
- *	   +---------(referenced: second chance)----+
+ *	   +---------(referenced: second chance)----+--(dirty, of a file)--> LAUNDRY --(written)--> INACTIVE
  *
  * The thread sleeps until free pages fall below vm_ladder.min and works until vm_ladder.target.  It never sleeps for an object or a
  * vnode: it tries, and goes on with the next page.  A page cannot leave its object while it is on a queue and the queue's lock is
  * held, so with that lock the object can be found and tried; then the queue's lock goes and the object's rules.
  *
- * Only clean pages are taken.  A dirty page has no other copy: it stays.  Besides pages there are caches to ask: objects of
+ * Only clean pages are taken.  A file's dirty page goes to the laundry (vm_laundry.c); a dirty anonymous page has no other place: it stays.  Besides pages there are caches to ask: objects of
  * files that nobody has open, metadata buffers, idle vnodes.
  */
 #include "vm/vm_pageout.h"
@@ -22,6 +22,7 @@
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "vm/pmap.h"
+#include "vm/vm_laundry.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
@@ -33,7 +34,7 @@ static bool scanning;			/* pageout_lock: the thread is between two sleeps */
 static volatile uint64_t fruitless;	/* scans in vain, ever */
 
 /* Is one page of this object, found on a queue, worth taking now? */
-enum verdict { TAKE, KEEP_ACTIVE, KEEP_AS_IT_IS };
+enum verdict { TAKE, KEEP_ACTIVE, LAUNDER };
 
 /* => object exclusively locked, page exclusive-busy by us. */
 static enum verdict
@@ -50,7 +51,9 @@ judge(struct vm_page *m)
 	/* P10: write access goes first, then the hardware's bit is read, and only then is the page called clean. */
 	pmap_remove_all(m);
 	vm_page_test_dirty(m);
-	return (m->dirty != 0 ? KEEP_ACTIVE : TAKE);
+	if (m->dirty == 0)
+		return (TAKE);
+	return (m->object->type == OBJT_VNODE ? LAUNDER : KEEP_ACTIVE);
 }
 
 /* => the page-queue lock held, and dropped.  Returns 1 if the page became free. */
@@ -69,14 +72,25 @@ try_to_free(struct vm_page *m)
 	/* re-check: between the two locks nothing could change: the page's object was locked before the queue's lock went. */
 	if (m->wire_count > 0 || (object->flags & OBJ_DEAD) || !vm_page_tryxbusy(m)) {
 		vm_page_requeue(m);
-	} else if (judge(m) == TAKE) {
+		vm_object_unlock(object);
+		return (0);
+	}
+	switch (judge(m)) {
+	case TAKE:
 		vm_page_free(m);
 		VMCNT_INC(v_dfree);
 		freed = 1;
-	} else {
+		break;
+	case LAUNDER:
+		vm_page_launder(m);
+		vm_page_xunbusy(m);
+		vm_laundry_wakeup();
+		break;
+	case KEEP_ACTIVE:
 		vm_page_activate(m);
 		VMCNT_INC(v_reactivated);
 		vm_page_xunbusy(m);
+		break;
 	}
 	vm_object_unlock(object);
 	return (freed);

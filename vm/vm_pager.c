@@ -78,6 +78,22 @@ vm_pager_get_pages(struct vm_object *object, struct vm_page **m, int count, int 
 	return (result);
 }
 
+void
+vm_pager_put_pages(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals)
+{
+	assert_can_sleep("vm_pager_put_pages");
+	KASSERT(object->paging_in_progress > 0, "putpages of object %p without paging_in_progress (O2)", object);
+	for (int i = 0; i < count; i++) {
+		vm_page_assert_xbusied(m[i]);
+		KASSERT(m[i]->object == object && m[i]->pindex == m[0]->pindex + i && vm_page_all_valid(m[i]),
+		    "putpages: page %d is not index %lu of object %p, or not valid", i, m[0]->pindex + i, object);
+		rtvals[i] = VM_PAGER_ERROR;
+	}
+	pagertab[object->type]->pgo_putpages(object, m, count, sync, rtvals);
+	for (int i = 0; i < count; i++)
+		KASSERT(vm_page_sbusied(m[i]), "putpages: page %d came back %x, not shared-busy", i, m[i]->busy);
+}
+
 enum vm_pager_has
 vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, int *before, int *after)
 {

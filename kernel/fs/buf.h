@@ -32,6 +32,7 @@ struct disk;
 
 /* b_flags */
 #define B_READ		0x0001u		/* from disk to memory; without it, a write */
+#define B_WRITE		0x0000u		/* for readers: the absence of B_READ */
 #define B_DONE		0x0002u		/* (a) finished; set once by biodone */
 #define B_ERROR		0x0004u		/* b_error says why */
 #define B_BUSY		0x0008u		/* (b) owned */

@@ -32,6 +32,8 @@ void uio_init_kernel(struct uio *uio, struct iovec *iov, void *base, size_t len,
  * may be held.  Returns 0 or EFAULT (then part may have been moved, and the uio says how much).
  */
 int  uiomove(void *cp, size_t n, struct uio *uio);
+/* UIO_NOCOPY: n bytes were taken care of. */
+void uio_skip(struct uio *uio, size_t n);
 /* The same with zeros as the source. */
 int  uiozero(size_t n, struct uio *uio);
 

@@ -327,8 +327,8 @@ int  vn_symlink(const char *target, const char *path);
 /* vm/vnode_io.c: for every filesystem whose data lives in its object (DESIGN 6, the unified cache). */
 int  vnode_object_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
 /*
- * Copy into the object's pages and mark the sectors dirty; extends the object (vnode_pager_setsize) as it goes.  The filesystem has made sure that
- * there is room on disk, writes its inode's size when this returns, and calls vnode_object_zero for the old tail first.
+ * Copy into the object's pages and mark the sectors dirty.  The filesystem has made sure that there is room on disk, has extended the object
+ * over the whole range (vnode_pager_setsize) and zeroed the old tail (vnode_object_zero); it updates its inode afterwards.
  * => vnode locked exclusively; UIO_SYSSPACE.  0; EIO; EAGAIN: memory is short (what was copied stays copied; uio says how much).
  */
 int  vnode_object_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
