@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The laundry: dirty pages that nobody has used lately are written, so that reclaim can take them.
+ * The laundry: dirty pages of files that nobody has used lately are written, so that reclaim can take them.  (Anonymous pages lie on the same
+ * queue, and are another thread's: vm_swapout.c.)
  *
  *	reclaim finds an idle dirty page --> LAUNDRY queue --> laundry thread --> written --> INACTIVE, clean --> reclaim
  *
@@ -18,11 +19,17 @@
 #include "kernel/thread.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
+#include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
+#include "vm/vm_path.h"
+#include "vm/vm_swapout.h"
 #include "vm/vnode_pager.h"
 
 static struct spinlock laundry_lock = SPINLOCK_INITIALIZER("laundry", RANK_NONE);
 static bool needed;			/* laundry_lock */
+static volatile int writing;		/* atomic: threads that are at it */
+
+#define BREATH		64		/* pages to look at with interrupts off */
 
 uint32_t
 vm_dirty_limit(void)
@@ -33,12 +40,46 @@ vm_dirty_limit(void)
 void
 vm_laundry_wakeup(void)
 {
-	if (__atomic_load_n(&needed, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&needed, __ATOMIC_RELAXED)) {
+		vm_swapout_wakeup();
 		return;
+	}
 	spin_lock(&laundry_lock);
 	needed = true;
 	wakeup(&needed);
 	spin_unlock(&laundry_lock);
+	vm_swapout_wakeup();
+}
+
+void
+vm_laundry_note_writing(int change)
+{
+	__atomic_fetch_add(&writing, change, __ATOMIC_RELAXED);
+}
+
+bool
+vm_laundry_writing(void)
+{
+	return (writing > 0);
+}
+
+struct vm_page *
+vm_laundry_next(bool anonymous, uint32_t *left)
+{
+	for (int i = 0; i < BREATH && *left > 0; i++) {
+		struct vm_page *m = vm_pageq_first(PQ_LAUNDRY);
+
+		if (m == NULL) {
+			*left = 0;
+			return (NULL);
+		}
+		--*left;
+		/* A page leaves its object only after it left the queue, or without object: so the type can be read. */
+		if (m->object != NULL && vm_object_is_anonymous(m->object) == anonymous)
+			return (m);
+		vm_pageq_rotate(m);
+	}
+	return (NULL);
 }
 
 /*
@@ -78,6 +119,7 @@ launder_cluster(struct vnode *vp, vm_pindex_t pindex)
 	struct vm_object *object;
 
 	if (!VOP_TRYLOCK(vp, LK_EXCLUSIVE)) {
+		VM_PATH("laundry_skips_locked_vnode");
 		vrele(vp);
 		return (false);
 	}
@@ -98,22 +140,25 @@ launder_queue(void)
 	uint32_t left = vm_page_queue_len(PQ_LAUNDRY);
 	bool moved = false;
 
-	while (left-- > 0) {
+	while (left > 0) {
 		uint32_t before = vm_page_queue_len(PQ_LAUNDRY);
 		struct vnode *vp;
 		struct vm_page *m;
 		vm_pindex_t pindex;
 
 		vm_pageq_lock();
-		m = vm_pageq_first(PQ_LAUNDRY);
+		m = vm_laundry_next(false, &left);
 		if (m == NULL) {
 			vm_pageq_unlock();
-			break;
+			continue;
 		}
 		vp = page_vnode(m, &pindex);
 		if (vp != NULL)
 			launder_cluster(vp, pindex);
-		moved |= vm_page_queue_len(PQ_LAUNDRY) < before;
+		if (vm_page_queue_len(PQ_LAUNDRY) < before) {
+			moved = true;
+			vm_pageout_progress(1);
+		}
 	}
 	return (moved);
 }
@@ -122,12 +167,17 @@ static void
 laundry_thread(void *arg)
 {
 	for (;;) {
+		bool moved;
+
 		spin_lock(&laundry_lock);
 		while (!needed)
 			tsleep(&needed, &laundry_lock.lk, "laundry", 0);
 		needed = false;
 		spin_unlock(&laundry_lock);
-		if (!launder_queue() && vm_page_queue_len(PQ_LAUNDRY) > 0) {
+		vm_laundry_note_writing(1);
+		moved = launder_queue();
+		vm_laundry_note_writing(-1);
+		if (!moved && vm_page_queue_len(PQ_LAUNDRY) > 0) {
 			/* All of it is locked, or its disk is full: not now. */
 			tsleep(&laundry_lock, NULL, "launwt", HZ / 10);
 		}

@@ -376,16 +376,19 @@ entry_unwire(struct vm_map *map, struct vm_map_entry *e)
 	e->wired_count = 0;
 }
 
-/* Nobody else can reach these pages of a private object: give them back now and not when the object dies. */
+/*
+ * Nobody else can reach these pages of a private object: give them back, in memory and on the swap disk, now and not when the object dies.
+ * Other entries may be parts of what was one, but theirs are other pages (OBJ_ONEMAPPING).
+ */
 static void
 free_private_pages(const struct vm_map_entry *e)
 {
 	struct vm_object *object = e->object;
 
-	if (object == NULL || object->type != OBJT_DEFAULT || object->ref_count != 1)
+	if (object == NULL || !vm_object_is_anonymous(object))
 		return;
 	vm_object_lock(object);
-	if (object->ref_count == 1 && object->shadow_count == 0)
+	if ((object->ref_count == 1 || (object->flags & OBJ_ONEMAPPING)) && object->shadow_count == 0)
 		vm_object_page_remove(object, OFF_TO_IDX(e->offset), OFF_TO_IDX(e->offset + (e->end - e->start)));
 	vm_object_unlock(object);
 }
@@ -550,6 +553,7 @@ make_object(struct vm_map_entry *e)
 	} else {
 		vm_object_shadow(&e->object, &e->offset, e->end - e->start);
 	}
+	e->object->flags |= OBJ_ONEMAPPING;	/* nobody else knows it yet */
 	e->needs_copy = false;
 }
 
@@ -636,7 +640,10 @@ fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 	copy->wired_count = 0;
 	if (copy->object != NULL) {
 		vm_object_reference(copy->object);
-		if (e->inheritance == VM_INHERIT_COPY && (e->object->type == OBJT_DEFAULT || e->needs_copy)) {
+		vm_object_lock(copy->object);
+		copy->object->flags &= ~OBJ_ONEMAPPING;
+		vm_object_unlock(copy->object);
+		if (e->inheritance == VM_INHERIT_COPY && (vm_object_is_anonymous(e->object) || e->needs_copy)) {
 			/* Both sides copy on write from now on; what the parent can write must become read-only first (M3). */
 			if (!e->needs_copy)
 				pmap_protect(parent->pmap, e->start, e->end, e->protection & ~VM_PROT_WRITE);

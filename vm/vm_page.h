@@ -46,6 +46,7 @@ enum page_queue {
 	PQ_INACTIVE,		/* candidates for reuse, oldest first */
 	PQ_ACTIVE,		/* used lately */
 	PQ_LAUNDRY,		/* dirty, waiting to be written */
+	PQ_UNSWAPPABLE,		/* idle, dirty, anonymous, and no room on a swap disk: not looked at until there is */
 	PQ_COUNT
 };
 
@@ -104,6 +105,7 @@ struct vm_ladder {
 	uint32_t	reserved;	/* below: only VM_ALLOC_SYSTEM, what reclaiming itself needs */
 	uint32_t	min;		/* below: allocators wait, the reclaim thread runs */
 	uint32_t	target;		/* reclaim stops here */
+	uint32_t	launder;	/* above: anonymous pages on the laundry queue stay unwritten */
 };
 extern struct vm_ladder vm_ladder;
 
@@ -175,6 +177,9 @@ struct vm_page *vm_page_busy_acquire(struct vm_object *object, vm_pindex_t pinde
 void vm_page_activate(struct vm_page *m);
 void vm_page_deactivate(struct vm_page *m);
 void vm_page_launder(struct vm_page *m);
+void vm_page_unswappable(struct vm_page *m);
+/* There is room on a swap disk again: all of those become inactive. */
+void vm_page_swappable_again(void);
 void vm_page_unqueue(struct vm_page *m);
 void vm_page_requeue(struct vm_page *m);	/* to the young end of its queue */
 void vm_page_reference(struct vm_page *m);
@@ -187,6 +192,7 @@ void vm_pageq_lock(void);
 void vm_pageq_unlock(void);
 struct vm_page *vm_pageq_first(enum page_queue q);
 struct vm_page *vm_pageq_next(struct vm_page *m);
+void vm_pageq_rotate(struct vm_page *m);	/* to the end of its queue; => it is on one that this lock guards */
 
 /* Valid and dirty bits. */
 uint8_t vm_page_bits(size_t off, size_t len);		/* sectors that [off, off+len) of a page touches; bytes */

@@ -9,10 +9,14 @@
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "vm/pmap.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_page.h"
+#include "vm/vm_path.h"
 #include "vm/vnode_pager.h"
 
 const struct pagerops *pagertab[OBJT_COUNT] = {
+	[OBJT_DEFAULT] = &defaultpagerops,
+	[OBJT_SWAP] = &swappagerops,
 	[OBJT_VNODE] = &vnodepagerops,
 };
 
@@ -108,12 +112,26 @@ vm_pager_deallocate(struct vm_object *object)
 		pagertab[object->type]->pgo_dealloc(object);
 }
 
+void
+vm_pager_free_extras(struct vm_object *object, struct vm_page **m, int count, int first, int end)
+{
+	vm_object_lock(object);
+	for (int i = 0; i < count; i++)
+		if (i < first || i >= end)
+			vm_page_free(m[i]);
+	vm_object_unlock(object);
+}
+
 /* Allocate one absent neighbour.  NULL ends the cluster: it is resident, outside, or memory is short. */
 static struct vm_page *
 neighbour_alloc(struct vm_object *object, vm_pindex_t pindex)
 {
-	if (pindex >= object->size || vm_free_count() <= vm_ladder.min || vm_page_lookup(object, pindex) != NULL)
+	if (pindex >= object->size || vm_page_lookup(object, pindex) != NULL)
 		return (NULL);
+	if (vm_free_count() <= vm_ladder.min) {
+		VM_PATH("readahead_cut_short");
+		return (NULL);
+	}
 	return (vm_page_alloc(object, pindex, VM_ALLOC_NORMAL));
 }
 

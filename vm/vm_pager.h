@@ -55,11 +55,18 @@ void vm_pager_init(void);
 
 #define VM_PAGER_CLUSTER_MAX	32	/* pages in one get or put: MAXPHYS */
 
-static inline bool vm_object_has_pager(const struct vm_object *object) { return (pagertab[object->type] != NULL); }
+/* Can pages of this object be anywhere but in memory?  Those of the default pager cannot. */
+static inline bool
+vm_object_has_pager(const struct vm_object *object)
+{
+	return (object->type != OBJT_DEFAULT && pagertab[object->type] != NULL);
+}
 
 int  vm_pager_get_pages(struct vm_object *object, struct vm_page **m, int count, int reqpage);
 enum vm_pager_has vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, int *before, int *after);
 void vm_pager_put_pages(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals);
+/* For pagers: give back the pages of a cluster outside of [first, end), which could not be filled.  => object unlocked. */
+void vm_pager_free_extras(struct vm_object *object, struct vm_page **m, int count, int first, int end);
 void vm_pager_deallocate(struct vm_object *object);
 /*
  * Read the page m, and up to `behind` and `ahead` absent neighbours that come in the same transfer.

@@ -41,8 +41,21 @@ struct disk;
 #define B_INVAL		0x0080u		/* contents worthless: forget the block on release */
 #define B_FLUSH		0x0100u		/* no data: make earlier completed writes durable */
 #define B_PBUF		0x0200u		/* from a pbuf pool */
-#define B_DELWRI	0x0400u		/* (b) newer than the disk: to be written before the memory is reused */
 #define B_RESERVE	0x0400u		/* the cache's one buffer beyond its limit: not kept on release */
+#define B_DELWRI	0x0800u		/* (b) newer than the disk: stays in memory until bsync() has written it */
+
+/*
+ * Why a delayed block waits: what a filesystem may want to write at different times.  The cache attaches no meaning to them but that a FRESH
+ * block stays FRESH until it is written, whatever is done to it meanwhile.
+ */
+enum buf_order {
+	BUF_FRESH,		/* nothing on the disk leads to it yet */
+	BUF_NAMES,		/* directory entries */
+	BUF_INODES,
+	BUF_REST,		/* all else */
+	BUF_ORDERS
+};
+#define BUF_ALL_ORDERS	((1u << BUF_ORDERS) - 1)
 
 struct buf {
 	TAILQ_ENTRY(buf) b_link;	/* (b) LRU or free list; (o) driver's queue while in flight */
@@ -63,6 +76,7 @@ struct buf {
 	vm_offset_t	 b_kvabase;	/* (constant) pbuf: its window of MAXPHYS bytes, page aligned */
 	int		 b_npages;	/* (o) pbuf: pages mapped in the window */
 	uint8_t		 b_pool;	/* (constant) pbuf: enum pbuf_pool */
+	uint8_t		 b_order;	/* (o) B_DELWRI: enum buf_order */
 	uint64_t	 b_start_ns;	/* (o) when the disk got it */
 };
 
@@ -91,24 +105,27 @@ void bio_init(void);
 int  bread(struct vnode *devvp, daddr_t blkno, size_t size, struct buf **bpp);
 /* A busy buffer for a block that will be overwritten whole: not read, zeroed if new.  => sleeps in "getblk". */
 int  getblk_zero(struct vnode *devvp, daddr_t blkno, size_t size, struct buf **bpp);
-/* Delayed write: mark dirty and give it back.  It reaches the disk by bsync(), by age, or when the memory is needed. */
-void bdwrite(struct buf *bp);
-/* Write now and give it back.  => sleeps in "biowr".  errno; on error the block stays dirty and is tried again by the next bsync(). */
-int  bwrite(struct buf *bp);
 /*
- * Write every dirty block of a device, in block order, many at a time, and wait.  `barrier`: the disk is flushed before the first and after the
- * last.  => sleeps.  First error.
+ * Delayed write: mark dirty and give it back.  It reaches the disk by bsync() and in no other way: a dirty block is never evicted, so that the
+ * filesystem alone decides what is written before what.  Whoever dirties must therefore ask bio_dirty_full() now and then.
  */
-int  bsync(struct vnode *devvp, bool barrier);
+void bdwrite(struct buf *bp, enum buf_order order);
+/*
+ * Write the dirty blocks of a device whose order is in the mask (bits 1 << BUF_*), many at a time, in block order, and wait.
+ * => sleeps in "biosyn", "biowr".  0 or the first error; a block that could not be written stays dirty.
+ */
+int  bsync(struct vnode *devvp, unsigned orders);
+unsigned bio_dirty_orders(struct vnode *devvp);		/* which orders have dirty blocks, as a mask */
+/* So many blocks are dirty that somebody should write them before dirtying more. */
+bool bio_dirty_full(void);
 /* A metadata block is free again: drop its buffer, dirty or not, after any I/O on it has ended.  => sleeps. */
 void bforget(struct vnode *devvp, daddr_t blkno, size_t size);
-uint64_t bio_dirty_count(void);
 void brelse(struct buf *bp);				/* give it back; B_INVAL or B_ERROR: forget the contents */
 /* Forget all cached blocks of a device.  => sleeps for busy ones. */
 void binval(struct vnode *devvp);
 /* Give back memory of unused buffers; => does not sleep.  Returns pages freed. */
 size_t bio_shrink(size_t pages_wanted);
-struct bio_stats { uint64_t hits, misses, bytes, bytes_max, busy, count, bytes_peak; };
+struct bio_stats { uint64_t hits, misses, bytes, bytes_max, busy, count, bytes_peak, dirty, dirty_bytes, writes; };
 void bio_get_stats(struct bio_stats *st);
 
 /* Pager buffers. */

@@ -39,6 +39,7 @@ enum vtype { VNON, VREG, VDIR, VLNK, VBLK, VCHR, VFIFO, VSOCK, VBAD };
 #define VAGE		0x0020u		/* recycle it before others: insert at the head of the free list */
 #define VXLOCK		0x0040u		/* being recycled; vget() waits and fails */
 #define VONFREE		0x0080u		/* on the free list */
+#define VNONAME		0x0200u		/* its file lost its last name: its object shall not rest in the object cache, for that would keep the file */
 #define VUSED		0x0100u		/* a reference was taken since VOP_INACTIVE ran: run it again before resting */
 
 struct vnode {
@@ -247,6 +248,7 @@ void cache_init(void);				/* vfs_init() calls it */
 bool cache_lookup(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp);	/* true: hit; *vpp referenced or NULL (known absent) */
 void cache_enter(struct vnode *dvp, struct vnode *vp, const char *name, size_t len);
 void cache_purge(struct vnode *vp);		/* forget all names of and in it */
+void cache_purge_name(struct vnode *dvp, const char *name, size_t len);
 struct cache_stats { uint64_t hits, negative_hits, misses, entries, entries_max; };
 void cache_get_stats(struct cache_stats *st);
 
@@ -269,9 +271,12 @@ struct vfsops {
 	int (*unmount)(struct mount *mp);			/* all its vnodes are gone */
 	int (*root)(struct mount *mp, struct vnode **vpp);	/* referenced, unlocked */
 	int (*statfs)(struct mount *mp, struct statfs *st);
-	/* Write out what is dirty, files and metadata, in the filesystem's order; wait: and flush.  => sleeps.  First error. */
+	/*
+	 * wait: write out all that is dirty, files and metadata, in the filesystem's order, and flush.  Else only metadata that waits.
+	 * => sleeps.  First error.
+	 */
 	int (*sync)(struct mount *mp, bool wait);
-	/* Read-only <-> read-write.  EBUSY: files are open for writing. */
+	/* Read-only <-> read-write.  EBUSY: it is being written, or files without a name are in use; EROFS: it must stay read-only. */
 	int (*remount)(struct mount *mp, uint32_t flags);
 };
 
@@ -303,19 +308,22 @@ int  vfs_mount(const char *fsname, struct disk *disk, const char *opts, uint32_t
 int  vfs_mount_on(struct mount *mp, struct vnode *covered);	/* make it visible at a directory */
 /* EBUSY when a vnode is in use, naming it.  => sleeps. */
 int  vfs_unmount(struct mount *mp);
+/* Change MNT_RDONLY.  => sleeps. */
+int  vfs_remount(struct mount *mp, uint32_t flags);
+/* The machine stops: unmount what can be unmounted, make read-only what cannot.  => sleeps. */
+void vfs_shutdown(void);
+/* Call fn for each mount, in order of mounting; nonzero stops.  => sleeps; mount lock held meanwhile */
+int  vfs_foreach(int (*fn)(struct mount *mp, void *arg), void *arg);
 /* Mount root from `root=` or the first disk that holds ext2.  Says what it did.  0 or errno; without any disk ENODEV. */
 int  mount_root(void);
 
-/* Convenience for kernel users: read whole ranges.  => sleeps; vnode unlocked.  *done bytes. */
+/* vn_ops.c: for kernel users.  => sleep; nothing locked.  *done bytes. */
 int  vn_read(struct vnode *vp, void *buf, size_t len, off_t off, size_t *done);
 int  vn_size(struct vnode *vp, uint64_t *size);
-
-/* Write a whole range, truncate: for kernel users.  => sleeps; vnode unlocked. */
 int  vn_write(struct vnode *vp, const void *buf, size_t len, off_t off, size_t *done);
 int  vn_truncate(struct vnode *vp, off_t size);
 int  vn_fsync(struct vnode *vp);
-int  vfs_sync_all(bool wait);			/* every mount; first error */
-/* Path conveniences: split into directory and last name, and act.  => sleeps. */
+/* By path. */
 int  vn_create(const char *path, const struct vattr *va, struct vnode **vpp);
 int  vn_mkdir(const char *path, const struct vattr *va);
 int  vn_remove(const char *path);
@@ -323,6 +331,12 @@ int  vn_rmdir(const char *path);
 int  vn_rename(const char *from, const char *to);
 int  vn_link(const char *old, const char *new);
 int  vn_symlink(const char *target, const char *path);
+
+/* syncer.c */
+void syncer_init(void);
+int  vfs_sync_all(bool wait);			/* every mount: vfsops' sync; first error */
+/* Write the dirty pages of a mount's files: of those that have been dirty for `min_age` ticks.  => sleeps, nothing locked.  First error. */
+int  vfs_clean_files(struct mount *mp, uint64_t min_age);
 
 /* vm/vnode_io.c: for every filesystem whose data lives in its object (DESIGN 6, the unified cache). */
 int  vnode_object_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);

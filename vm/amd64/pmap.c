@@ -324,12 +324,12 @@ pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot,
 int
 pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count, vm_prot_t prot)
 {
-	pt_entry_t *pde = NULL, *pte = NULL;
+	pt_entry_t *pde = NULL, *table = NULL;
 	int entered = 0;
 
 	prot &= ~VM_PROT_WRITE;
 	spin_lock(&pmap->lock);
-	for (int i = 0; i < count; i++, va += PAGE_SIZE, pte++) {
+	for (int i = 0; i < count; i++, va += PAGE_SIZE) {
 		if (pde == NULL || PT_INDEX(va, 1) == 0) {
 			pde = pmap_pde(pmap, va);
 			if (pde == NULL || !(*pde & PG_V)) {
@@ -341,12 +341,12 @@ pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int 
 				pde = NULL;
 				continue;
 			}
-			pte = &PT_TABLE(*pde)[PT_INDEX(va, 1)];
+			table = PT_TABLE(*pde);
 		}
-		if (m[i] == NULL || *pte != 0)
+		if (m[i] == NULL || table[PT_INDEX(va, 1)] != 0)
 			continue;
 		KASSERT(m[i]->valid == VM_PAGE_BITS_ALL, "mapping page %u, not wholly valid (P6)", m[i]->pfn);
-		if (!enter_new(pmap, va, m[i], pde, pte, make_pte(m[i], prot)))
+		if (!enter_new(pmap, va, m[i], pde, &table[PT_INDEX(va, 1)], make_pte(m[i], prot)))
 			break;
 		entered++;
 	}
