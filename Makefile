@@ -9,6 +9,7 @@
 ## Variables (make NAME=value ...)
 #: CC=gcc         compiler: gcc or clang; each has a build folder of its own
 #: DEBUG=1        1: assertions and lock checks; 0: release; each has a build folder of its own
+#: SAN=           ubsan: watch for undefined behaviour; kasan: for bad memory accesses; 1: for both
 #: TEST=GLOB      test: only the self-tests whose name matches, e.g. TEST='pager.*'
 #: SEED=N         test: order of the self-tests (default: random, and printed)
 #: BS=N           test: block size of the test volume (1024 2048 4096 8192 65536), one run only
@@ -71,7 +72,7 @@ NM := nm
 OBJCOPY := objcopy
 PYTHON := python3
 
-CONFIG := $(if $(filter 0,$(DEBUG)),release,debug)-$(notdir $(firstword $(CC)))
+CONFIG := $(if $(filter 0,$(DEBUG)),release,debug)-$(notdir $(firstword $(CC)))$(if $(SAN),-$(SAN:1=san))
 B := build/$(CONFIG)
 O := $(B)/obj
 Q := $(if $(V),,@)
@@ -80,16 +81,27 @@ ifneq ($(filter-out 0 1,$(DEBUG)),)
 $(error DEBUG=$(DEBUG): must be 0 or 1)
 endif
 
-CPPFLAGS := -I. -DFAULTLINE_DEBUG=$(DEBUG)
+ifneq ($(filter-out ubsan kasan 1,$(SAN)),)
+$(error SAN=$(SAN): must be ubsan, kasan or 1)
+endif
+ifeq ($(if $(SAN),1)$(DEBUG),10)
+$(error SAN=$(SAN) needs DEBUG=1: release builds have no red zones around objects)
+endif
+UBSAN := $(if $(filter ubsan 1,$(SAN)),1,0)
+KASAN := $(if $(filter kasan 1,$(SAN)),1,0)
+
+CPPFLAGS := -I. -DFAULTLINE_DEBUG=$(DEBUG) -DFAULTLINE_UBSAN=$(UBSAN) -DFAULTLINE_KASAN=$(KASAN)
 CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
 	-fno-stack-protector -fno-strict-aliasing -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
 	-fno-common -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wno-unused-parameter \
 	$(if $(CI),-Werror)
 ASFLAGS := -g -fno-pic -mcmodel=kernel -Wa,--noexecstack $(if $(CI),-Werror)
-LDFLAGS := -n -T linker.ld -z max-page-size=4096 -z noexecstack --build-id=none
+LDFLAGS := -n -T linker.ld -z max-page-size=4096 -z noexecstack --build-id=none --defsym=kasan=$(KASAN)
 
 SOURCES := $(sort $(wildcard boot/*.S boot/*.c kernel/*.c kernel/lib/*.c kernel/amd64/*.c kernel/amd64/*.S \
 	kernel/fs/*.c kernel/fs/*/*.c vm/*.c vm/amd64/*.c drivers/*.c tests/kernel/*.c tests/bench/*.c))
+SOURCES := $(filter-out $(if $(filter 0,$(UBSAN)),kernel/ubsan.c) \
+	$(if $(filter 0,$(KASAN)),kernel/kasan.c vm/amd64/pmap_shadow.c),$(SOURCES))
 OBJECTS := $(SOURCES:%=$(O)/%.o)
 
 .PHONY: all kernel
@@ -99,13 +111,41 @@ all: kernel ## build the kernel (the default)
 kernel: $(B)/kernel.elf
 	@if [ "$$(readlink build/kernel.elf)" != "$(CONFIG)/kernel.elf" ]; then ln -sfn $(CONFIG)/kernel.elf build/kernel.elf; fi
 
+# ---- sanitizers -----------------------------------------------------------------------------------
+
+# Not watched by UBSan: `null`, because page 0 is never mapped and the processor watches it for nothing.
+# C++'s kinds and floating point's don't occur.
+UBSAN_CFLAGS := -fsanitize=undefined -fno-sanitize=null
+# The offset is KASAN_SHADOW_OFFSET of kernel/amd64/layout.h.  Accesses are checked by calls (a threshold
+# of 0): that is half the size of checks in line, and kasan.c can let pass what has no shadow.
+KASAN_OFFSET := 0xdffffc0000000000
+KASAN_CFLAGS := -fsanitize=kernel-address $(if $(findstring clang,$(CC)), \
+	-mllvm -asan-mapping-offset=$(KASAN_OFFSET) -mllvm -asan-instrumentation-with-call-threshold=0 \
+	-mllvm -asan-stack=1 -mllvm -asan-globals=1 -mllvm -asan-use-after-return=never, \
+	-fasan-shadow-offset=$(KASAN_OFFSET) --param asan-instrumentation-with-call-threshold=0 \
+	--param asan-stack=1 --param asan-globals=1 --param asan-use-after-return=0)
+
+# Left out: the sanitizers themselves, which would report while they report; and for KASAN slab.c, which
+# fills and reads the red zones and the free objects that nobody else may touch.
+UBSAN_WITHOUT := kernel/ubsan.c kernel/kasan.c
+KASAN_WITHOUT := kernel/ubsan.c kernel/kasan.c kernel/slab.c
+# Here memcpy, memmove and memset are those that do not check: where they are defined, and where poison is
+# handled.  The kernel's other files get kasan.c's, which check and then call these.
+KASAN_RAW := kernel/lib/string.c kernel/slab.c
+KASAN_RAW_CFLAGS := -Dmemcpy=raw_memcpy -Dmemmove=raw_memmove -Dmemset=raw_memset
+
+# The flags for one source file.
+kasan_cflags = $(if $(filter $1,$(KASAN_WITHOUT)),,$(KASAN_CFLAGS)) $(if $(filter $1,$(KASAN_RAW)),$(KASAN_RAW_CFLAGS))
+ubsan_cflags = $(if $(filter $1,$(UBSAN_WITHOUT)),,$(UBSAN_CFLAGS))
+san_cflags = $(if $(filter 1,$(UBSAN)),$(call ubsan_cflags,$1)) $(if $(filter 1,$(KASAN)),$(call kasan_cflags,$1))
+
 # ---- compiling ------------------------------------------------------------------------------------
 
 # Rewritten only when its text would change, so that a new flag or compiler rebuilds what depends on it.
 .PHONY: FORCE
 $(B)/flags: FORCE
 	@mkdir -p $(@D); \
-	{ echo '$(CC) $(CPPFLAGS) $(CFLAGS) | $(ASFLAGS) | $(LDFLAGS)'; $(CC) --version | head -n 1; } >$@.new || exit 1; \
+	{ echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(call san_cflags,any) | $(ASFLAGS) | $(LDFLAGS)'; $(CC) --version | head -n 1; } >$@.new || exit 1; \
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # Likewise for the list of sources: a file that is gone must go from the kernel, too.
@@ -115,7 +155,7 @@ $(B)/sources: FORCE
 $(O)/%.c.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC  $<")
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(call san_cflags,$<) -MMD -MP -c -o $@ $<
 
 $(O)/%.S.o: %.S $(B)/flags
 	@mkdir -p $(@D)
@@ -153,7 +193,15 @@ $(B)/faultline.iso: $(B)/kernel.elf boot/grub/grub.cfg
 
 QEMU := boot/qemu $(if $(BOOT),--boot $(BOOT)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) \
 	$(if $(SMP),--smp $(SMP)) $(if $(ACCEL),--accel $(ACCEL))
-export TEST SEED BS MEM CPU BOOT SMP ACCEL
+export TEST SEED BS MEM CPU BOOT SMP ACCEL SAN
+
+# `make test` runs the suite once more in a kernel that watches for undefined behaviour.
+ifeq ($(TEST)$(BS)$(MEM)$(CPU)$(BOOT)$(SMP)$(SAN)$(filter 0,$(DEBUG)),)
+UBSAN_KERNEL := $(B)-ubsan/kernel.elf
+.PHONY: $(UBSAN_KERNEL)
+$(UBSAN_KERNEL):
+	+@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$$(nproc)) SAN=ubsan $@
+endif
 
 .PHONY: disk run test soak gdb bench doctor
 disk: ## build the default disk, build/root.img, from build/root/
@@ -162,8 +210,8 @@ disk: ## build the default disk, build/root.img, from build/root/
 run: kernel disk $(if $(filter bios,$(BOOT)),iso) ## boot the default disk and play the tour (Ctrl-A X quits)
 	@$(QEMU) $(if $(ARGS),-- $(ARGS))
 
-test: kernel iso disk ## run all tests; the last line says N passed, N failed
-	@$(PYTHON) tests/host/run.py
+test: kernel iso disk $(UBSAN_KERNEL) ## run all tests; the last line says N passed, N failed
+	@UBSAN_KERNEL=$(UBSAN_KERNEL) $(PYTHON) tests/host/run.py
 
 soak: kernel iso disk ## run the self-tests in every combination of boot path, memory, CPU and block size
 	@$(PYTHON) tests/host/run.py --soak

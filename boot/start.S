@@ -11,6 +11,8 @@
  *	DMAP_BASE  .. + 4 GiB		0 .. 4 GiB		(the same tables)
  *	KERNBASE   .. kernel_end	%edi ..
  *
+ *	KASAN_SHADOW_IMAGE ..		kasan_image_shadow ..	(KASAN builds: functions mark their frames from the first on)
+ *
  * All of it is writable and executable, in 2 MiB pages; pmap_bootstrap() replaces it by tables with
  * proper rights.  Interrupts stay off.
  *
@@ -213,6 +215,29 @@ build_early_tables:
 	addl	$8, %esi
 	decl	%ecx
 	jnz	3b
+#if FAULTLINE_KASAN
+	/* The image's shadow: PML4 slot 503, PDPT slot 511, PD slots from 384 on, here only the first: 16 MiB of image. */
+	leal	PA(early_pml4), %esi
+	leal	PA(early_pdpt_shadow), %edx
+	leal	(PTE_TABLE)(%edx), %eax
+	movl	%eax, (503 * 8)(%esi)
+	leal	PA(early_pd_shadow), %esi
+	leal	(PTE_TABLE)(%esi), %eax
+	movl	%eax, (511 * 8)(%edx)
+	leal	PA(early_pt_shadow), %edx
+	leal	(PTE_TABLE)(%edx), %eax
+	movl	%eax, (384 * 8)(%esi)
+	leal	PA(kasan_image_shadow), %eax
+	orl	$PTE_TABLE, %eax
+	movl	$(kasan_image_shadow - KERNBASE), %ecx
+	addl	$0x7fff, %ecx
+	shrl	$15, %ecx			/* one page for each eight of the image */
+4:	movl	%eax, (%edx)
+	addl	$0x1000, %eax
+	addl	$8, %edx
+	decl	%ecx
+	jnz	4b
+#endif
 	ret
 	.size	build_early_tables, . - build_early_tables
 
@@ -261,6 +286,11 @@ early_pml4:		.skip	4096
 early_pdpt:		.skip	4096
 early_pdpt_high:	.skip	4096
 early_pd_high:		.skip	4096
+#if FAULTLINE_KASAN
+early_pdpt_shadow:	.skip	4096
+early_pd_shadow:	.skip	4096
+early_pt_shadow:	.skip	4096
+#endif
 	/* The page below the boot stack is unmapped by pmap_bootstrap(). */
 	.global	boot_stack_guard, boot_stack, boot_stack_top
 boot_stack_guard:	.skip	4096

@@ -28,6 +28,9 @@ static const struct word {
 	{ "ro",		 VALUE_NONE,	 "",	  "mount the root volume read-only" },
 	{ "init",	 VALUE_TEXT,	 "PATH",  "the first program; its arguments follow after --" },
 	{ "mem",	 VALUE_NUMBER,	 "SIZE",  "use no more RAM than this, such as 8M" },
+	{ "swap",	 VALUE_TEXT,	 "DISK",  "swap anonymous memory to this disk" },
+	{ "torture",	 VALUE_NONE,	 "",	  "evict every page as soon as it can be" },
+	{ "paths",	 VALUE_NONE,	 "",	  "selftest: fail for each marked path of the VM that no test reached" },
 	{ "selftest",	 VALUE_OPTIONAL, "GLOB",  "run the self-tests (whose suite.name matches)" },
 	{ "seed",	 VALUE_NUMBER,	 "N",	  "order and random numbers of the self-tests" },
 	{ "bench",	 VALUE_OPTIONAL, "GLOB",  "run the measurements (whose name matches)" },
@@ -37,6 +40,11 @@ static const struct word {
 	{ "trace",	 VALUE_OPTIONAL, "WHAT",  "record events from the start" },
 	{ "ioerr",	 VALUE_NONE,	 "",	  "vda fails as tests/host/mkimage.py arranged it: the ioerr tests apply" },
 	{ "damage",	 VALUE_TEXT,	 "WHAT",  "vda is damaged; what the damage tests shall find: refuse, errors, readonly, any, none" },
+	{ "ubsan",	 VALUE_TEXT,	 "panic", "in a build with UBSan: stop at the first undefined behaviour" },
+	{ "fsx",	 VALUE_NUMBER,	 "N",	  "operations of each run of the file exerciser" },
+	{ "powercut",	 VALUE_TEXT,	 "WHAT",  "a number: run the power-cut workload with this seed; read: read what a cut has left" },
+	{ "diskerr",	 VALUE_TEXT,	 "WHAT",  "vda fails where tests/host/test_diskerr.py arranged it: the diskerr tests apply" },
+	{ "break",	 VALUE_TEXT,	 "WHAT",  "leave out what keeps files safe, to see a test fail: noflush, order (debug kernels)" },
 	{ "help",	 VALUE_NONE,	 "",	  "print this table" },
 };
 

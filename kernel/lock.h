@@ -23,11 +23,14 @@ enum lock_rank {
 	RANK_NONE = 0,		/* a test's own lock: unchecked */
 	RANK_MOUNT,		/* sleep: the mount list, mounting and unmounting */
 	RANK_MAP,		/* sleep: vm_map */
+	RANK_RENAME,		/* sleep: one rename at a time in each filesystem */
 	RANK_VNODE,		/* sleep: a vnode's lock; DUP, parent before child */
 	RANK_OBJECT,		/* sleep: vm_object; DUP, shadow before backing */
+	RANK_FSOP,		/* sleep: a filesystem's changes against its sync */
 	RANK_NAMECACHE,		/* spin: the name cache */
 	RANK_VNODE_LIST,	/* spin: free list of vnodes, a mount's vnodes, a vnode's use count */
 	RANK_OBJECT_LIST,	/* spin: all objects, and the object cache */
+	RANK_FSCOUNT,		/* spin: a filesystem's accounts */
 	RANK_BIO,		/* spin: buffer cache and pbuf pool */
 	RANK_DISK,		/* spin: a driver's queue */
 	RANK_PAGEQ,		/* spin: page queues */

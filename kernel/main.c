@@ -16,6 +16,7 @@
 #include "kernel/console.h"
 #include "kernel/fs/buf.h"
 #include "kernel/fs/vnode.h"
+#include "kernel/kasan.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/printf.h"
@@ -24,12 +25,16 @@
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "vm/pmap.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_kern.h"
+#include "vm/vm_laundry.h"
 #include "vm/vm_map.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
+#include "vm/vm_swapout.h"
+#include "vm/vm_torture.h"
 
 const struct boot_info *boot_info;
 
@@ -86,7 +91,7 @@ run(void)
 static void
 main_thread(void *arg)
 {
-	int error;
+	int error, status;
 
 	console_init_irq();
 	trace_serial_init();
@@ -94,6 +99,9 @@ main_thread(void *arg)
 	vm_map_init();
 	vm_pager_init();
 	vm_pageout_init();
+	vm_laundry_init();
+	vm_swapout_init();
+	vm_torture_init();
 	bio_init();
 	vfs_init();
 	disk_init();
@@ -101,7 +109,10 @@ main_thread(void *arg)
 	error = mount_root();
 	if (error != 0)
 		printf("root: not mounted: %s\n", errno_name(error));
-	machine_exit(run());
+	swap_boot();
+	status = run();
+	vfs_shutdown();
+	machine_exit(status);
 }
 
 void
@@ -119,6 +130,7 @@ kernel_main(struct boot_info *bi)
 	acpi_init(bi);
 
 	pmap_bootstrap(bi);
+	kasan_init();
 	stack_guards_init();
 	vm_page_init(bi);
 	kmalloc_init();

@@ -18,6 +18,7 @@
  */
 #include "kernel/malloc.h"
 
+#include "kernel/kasan.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
@@ -148,6 +149,8 @@ large_alloc(size_t size, struct malloc_type *type, int flags)
 	PHYS_TO_VM_PAGE(pmap_kextract((vm_offset_t)p))->pindex = large_tag(size, type);
 	if (FAULTLINE_DEBUG)
 		memset((char *)p + size, KMEM_ZONE, round_page(size) - size);
+	kasan_poison(p, round_page(size), KASAN_HEAP_ZONE);
+	kasan_unpoison(p, size);
 	return (p);
 }
 
@@ -183,6 +186,7 @@ large_free(void *p, struct malloc_type *type, const void *caller)
 	if (FAULTLINE_DEBUG && !kmem_filled((char *)p + size, KMEM_ZONE, round_page(size) - size))
 		kmem_violation("overflow", type->name, p, size, NULL, caller);
 	type_count_out(type, round_page(size));
+	kasan_unpoison(p, round_page(size));
 	if (size <= PAGE_SIZE)
 		vm_page_free(m);
 	else

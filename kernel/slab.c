@@ -15,8 +15,10 @@
  * twice is seen even in release builds.  Debug builds look at the guard and the zone at each free,
  * at the poison at each allocation, and at everything in kmalloc_check().
  *
- * The page's vm_page.pindex holds the address of its slab, which is how a wild pointer is told from
- * an object.
+ * In KASAN builds whoever touches what lies between the objects, or a free one, is told at once; so this file, which must, is
+ * compiled without those checks.
+ *
+ * The page's vm_page.pindex holds the address of its slab, which is how a wild pointer is told from an object.
  *
  * A cache keeps one empty slab; others go back at once.  Getting a new slab may sleep (M_WAITOK),
  * so it is done without the cache's lock.  Nothing here enters the pmap: pv entries come from here
@@ -27,6 +29,7 @@
 #include "kernel/slab.h"
 
 #include "kernel/amd64/cpu.h"
+#include "kernel/kasan.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/string.h"
 #include "kernel/malloc.h"
@@ -153,6 +156,8 @@ note_allocated(const struct kmem_cache *c, void *p, const char *type, size_t siz
 	memset(&head_of(p)->guard, KMEM_ZONE, sizeof(uint64_t));
 	memset(p, KMEM_FRESH, size);
 	memset((char *)p + size, KMEM_ZONE, zone_len(c, size));
+	kasan_poison(p, c->size, KASAN_HEAP_ZONE);
+	kasan_unpoison(p, size);
 }
 
 static void
@@ -164,6 +169,7 @@ note_freed(const struct kmem_cache *c, void *p, const void *caller)
 	h->state = OBJ_FREE;
 	h->caller = caller;
 	memset(p, KMEM_FREED, c->size);
+	kasan_poison(p, c->size, KASAN_HEAP_FREE);
 }
 
 /* ---- slabs ---- */
@@ -198,11 +204,13 @@ slab_new(struct kmem_cache *c, int flags)
 	memset(s, 0, sizeof(*s));
 	s->cache = c;
 	s->magic = SLAB_MAGIC;
+	kasan_poison(s, PAGE_SIZE, KASAN_HEAP_ZONE);
 	for (uint32_t i = 0; i < c->per_slab; i += 64)
 		s->free[i / 64] = ~0ul >> (64 - MIN(c->per_slab - i, 64u));
 	for (uint32_t i = 0; FAULTLINE_DEBUG && i < c->per_slab; i++) {
 		*head_of(object(c, s, i)) = (struct obj_head){ .type = c->name, .state = OBJ_FREE };
 		memset(object(c, s, i), KMEM_FREED, c->size);
+		kasan_poison(object(c, s, i), c->size, KASAN_HEAP_FREE);
 	}
 	return (s);
 }
@@ -348,6 +356,27 @@ free_locked(struct kmem_cache *c, struct slab *s, uint32_t i, const char *type, 
 		note_freed(c, p, caller);
 	}
 	*gone = slab_put(c, s, i);
+	return (true);
+}
+
+bool
+slab_describe(vm_offset_t va, struct slab_object *o)
+{
+	struct slab *s = (struct slab *)trunc_page(va);
+	struct vm_page *m = PHYS_TO_VM_PAGE(DMAP_TO_PHYS(s));
+	struct obj_head *h;
+	uint32_t i = 0;
+
+	if (!FAULTLINE_DEBUG || m == NULL || m->pindex != (uintptr_t)s || s->magic != SLAB_MAGIC)
+		return (false);
+	while (i + 1 < s->cache->per_slab && va >= (vm_offset_t)head_of(object(s->cache, s, i + 1)))
+		i++;
+	o->p = object(s->cache, s, i);
+	h = head_of(o->p);
+	o->type = h->type;
+	o->size = h->size;
+	o->live = h->state == OBJ_LIVE;
+	o->caller = h->caller;
 	return (true);
 }
 

@@ -39,6 +39,17 @@ void *slab_alloc(struct kmem_cache *cache, const char *type, size_t size, int fl
 bool slab_free(void *p, const char *type, const void *caller, struct kmem_cache **cache);
 void slab_check(struct kmem_cache *cache);
 
+/* What is known of the object that a byte of a slab belongs to. */
+struct slab_object {
+	const char	*type;		/* of the last allocation */
+	void		*p;
+	size_t		 size;		/* asked for, bytes */
+	bool		 live;
+	const void	*caller;	/* who allocated or freed it last */
+};
+/* The object that va lies in, or whose red zone.  false: va is not in a slab.  Takes no lock.  => debug builds */
+bool slab_describe(vm_offset_t va, struct slab_object *o);
+
 #define KMEM_ZONE	0xbd		/* fills red zones */
 #define KMEM_FREED	0xdf		/* fills free objects */
 #define KMEM_FRESH	0xa5		/* fills allocated objects that need not be zero */

@@ -27,7 +27,7 @@ enum thread_prio { PRI_INTR, PRI_PAGEOUT, PRI_KERNEL, PRI_USER, PRI_IDLE, PRI_CO
 
 #define THREAD_NAME_MAX		24
 #define THREAD_HELD_MAX		16
-#define KSTACK_PAGES		4	/* plus one unmapped guard page below */
+#define KSTACK_PAGES		(4 << FAULTLINE_KASAN)	/* plus one unmapped guard page below; red zones need room */
 
 /* How the last failed access to a user address ended (DESIGN 5): what a signal would have carried. */
 struct fault_info {

@@ -4,6 +4,7 @@
  *
  *	pages	   P1 queues whole  P2 free means free  P3 found where it says it is  P4 wired: on no queue  P5 dirty is valid
  *	objects	   O1 references  O2 busy pages have paging_in_progress  O3 a file has one size  O4 chains end  O8 pages add up
+ *	swap	   every block taken is some object's; a clean page is what its block holds (checksum)
  *	maps	   M1, M2 and the gaps
  *	pmaps	   every entry leads to a page that knows of it, and the other way round (P2, P6); to the page that a fault there would
  *		   find now (O6); and allows no more than the map does (M3)
@@ -18,6 +19,7 @@
 #include "kernel/lib/printf.h"
 #include "kernel/thread.h"
 #include "vm/pmap.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_map.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
@@ -106,8 +108,22 @@ check_object_pages(struct vm_object *object)
 		vm_check_violation("object %p: %u pages, noted %u (P3)", object, n, object->resident_page_count);
 }
 
+struct object_totals {
+	uint64_t	resident, swapped;	/* pages, swap blocks */
+};
+
+/* Its pages are not on a list of dirty ones: who could write them finds them on the laundry queue. */
 static void
-check_object(struct vm_object *object, void *total)
+check_anonymous(const struct vm_object *object)
+{
+	if (object->dirty_count != 0 || object->dirty_head != VM_PAGE_NIL)
+		panic("object %p: anonymous, with a list of %u dirty pages", object, object->dirty_count);
+	if (object->type == OBJT_DEFAULT && object->un_pager.swp.nblocks != 0)
+		panic("object %p: %u swap blocks, and the default pager", object, object->un_pager.swp.nblocks);
+}
+
+static void
+check_object(struct vm_object *object, void *totals)
 {
 	struct vm_object *shadow, *o;
 	int shadows = 0, depth = 0;
@@ -137,7 +153,10 @@ check_object(struct vm_object *object, void *total)
 			vm_check_violation("object %p of inode %lu: %lu pages for %ld bytes (O3)", object, vp->v_ino, object->size,
 			    object->un_pager.vnp.vnp_size);
 	}
-	*(uint64_t *)total += object->resident_page_count;
+	if (object->type != OBJT_VNODE)
+		check_anonymous(object);
+	((struct object_totals *)totals)->resident += object->resident_page_count;
+	((struct object_totals *)totals)->swapped += swap_pager_check(object);
 }
 
 /* ---- page tables against reverse mappings ---- */
@@ -216,7 +235,8 @@ check_vmspace(struct vmspace *vm, void *total)
 void
 vm_check(void)
 {
-	uint64_t in_objects, resident = 0, mappings = 0;
+	struct object_totals objects = { 0 };
+	uint64_t in_objects, mappings = 0;
 	static struct spinlock quiet = SPINLOCK_INITIALIZER("vmcheck", RANK_NONE);
 
 	vm_pageout_freeze(true);
@@ -224,9 +244,10 @@ vm_check(void)
 	spin_lock(&quiet);		/* interrupts off: nobody else runs on this CPU */
 	vm_pageq_check();
 	in_objects = check_pages();
-	vm_object_foreach(check_object, &resident);
-	if (resident != in_objects)
-		vm_check_violation("%lu pages belong to objects, the objects hold %lu (O8)", in_objects, resident);
+	vm_object_foreach(check_object, &objects);
+	if (objects.resident != in_objects)
+		vm_check_violation("%lu pages belong to objects, the objects hold %lu (O8)", in_objects, objects.resident);
+	swap_check(objects.swapped);
 	vmspace_foreach(check_vmspace, &mappings);
 	if (mappings != pmap_pv_count())
 		vm_check_violation("%lu mappings in page tables, %lu reverse mappings", mappings, pmap_pv_count());

@@ -43,18 +43,21 @@
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "vm/pmap.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_map.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
+#include "vm/vm_path.h"
+#include "vm/vm_torture.h"
 #include "vm/vnode_pager.h"
 
 #define AROUND_PAGES	16	/* resident neighbours mapped along with a fault: an aligned block of this many pages */
 #define CLUSTER_PAGES	16	/* read around the first fault without a pattern */
 #define CLUSTER_MIN	4	/* and around a random one that follows others */
-#define NOMEM_RETRIES	50	/* times to wait for memory in vain (100 ms each at most) before giving up */
+#define NOMEM_RETRIES	10	/* times to wait for memory (100 ms each at most) before asking whether there is any hope */
 
 #define FAULT_NOT_SOFT	(-1)	/* internal: the fast path does not apply */
 
@@ -82,7 +85,6 @@ struct faultstate {
 	struct vnode		*vp;		/* locked shared and referenced, or NULL */
 	int			 nomem;		/* waits for memory so far */
 	int			 again;		/* times that a pager had no resources although memory was there */
-	uint64_t		 fruitless;	/* reclaim's count of vain scans when we first waited */
 };
 
 /* ---- letting go ---- */
@@ -148,17 +150,20 @@ fault_release(struct faultstate *fs)
 }
 
 /*
- * No page could be allocated.  Wait for memory, a bounded number of times: as long as reclaim gets somewhere it is worth it.
+ * No page could be allocated.  Wait for memory, as long as reclaim or the laundry gets somewhere.  When they do not, somebody must give up
+ * memory, and as nothing is known here of who holds how much, it is whoever asks for more.
  * => nothing held but perhaps the vnode, which goes: nobody waits for memory with a vnode locked.
  */
 static int
 fault_nomem(struct faultstate *fs)
 {
+	VM_PATH("fault_nomem");
 	vnode_release(fs);
-	if (fs->nomem++ == 0)
-		fs->fruitless = vm_pageout_fruitless();
-	if (fs->nomem > NOMEM_RETRIES && vm_pageout_fruitless() > fs->fruitless + NOMEM_RETRIES / 10)
+	if (++fs->nomem > NOMEM_RETRIES && vm_pageout_hopeless()) {
+		VM_PATH("fault_oom");
+		vm_pageout_report_oom(fs->addr);
 		return (KERN_RESOURCE_SHORTAGE);
+	}
 	vm_wait();
 	return (KERN_RESTART);
 }
@@ -173,6 +178,7 @@ fault_lookup(struct faultstate *fs)
 	if (fs->vp == NULL) {
 		vm_map_rlock(fs->map);
 	} else if (!vm_map_tryrlock(fs->map)) {
+		VM_PATH("fault_map_busy");
 		vnode_release(fs);
 		return (KERN_RESTART);
 	}
@@ -220,6 +226,27 @@ map_around(struct faultstate *fs)
 }
 
 /*
+ * What a mapping of this page may not allow yet.  The first store to a clean page must be seen: a file's page goes on the list of dirty pages
+ * (vm_dirty.c), and an anonymous one gives back its copy on the swap disk (swap_pager.c).  => object locked.
+ */
+static vm_prot_t
+clean_page_denies(struct vm_object *object, const struct vm_page *m)
+{
+	bool counts = object->type == OBJT_VNODE || (object->type == OBJT_SWAP && swap_pager_has_block(object, m->pindex));
+
+	return (counts && m->dirty != VM_PAGE_BITS_ALL ? VM_PROT_WRITE : VM_PROT_NONE);
+}
+
+/* Without making it busy?  A page that is being written to disk may be read, and only read.  => first_object locked, shared. */
+static bool
+may_map_now(const struct faultstate *fs, const struct vm_page *m)
+{
+	if (fs->type & VM_PROT_WRITE)
+		return (!vm_page_busied(m) && clean_page_denies(fs->first_object, m) == VM_PROT_NONE);
+	return (!vm_page_xbusied(m));
+}
+
+/*
  * The page is resident in the top object, valid and idle: map it.  The object stays locked, shared, until that is done, so nobody can
  * make the page busy to free it.
  */
@@ -233,10 +260,11 @@ fault_soft(struct faultstate *fs)
 		return (FAULT_NOT_SOFT);
 	vm_object_rlock(fs->first_object);
 	m = vm_page_lookup(fs->first_object, fs->place.pindex);
-	if (m == NULL || !vm_page_all_valid(m) || vm_page_busied(m)) {
+	if (m == NULL || !vm_page_all_valid(m) || !may_map_now(fs, m)) {
 		vm_object_unlock(fs->first_object);
 		return (FAULT_NOT_SOFT);
 	}
+	fs->place.prot &= ~clean_page_denies(fs->first_object, m);
 	TRACE(TR_OBJECT_LOOKUP, fs->first_object, fs->place.pindex, m->pfn, 0);
 	kr = pmap_enter(fs->map->pmap, fs->addr, m, fs->place.prot, fs->type, 0);
 	if (kr == KERN_SUCCESS) {
@@ -266,6 +294,7 @@ fault_busy_wait(struct faultstate *fs)
 	struct vm_object *object = fs->object;
 	struct vm_page *m;
 
+	VM_PATH("fault_busy_wait");
 	VMCNT_INC(v_restarts);
 	/* Our paging_in_progress keeps this object alive while we let go of what lies above it. */
 	vm_object_unlock(object);
@@ -353,6 +382,7 @@ fault_lock_vnode(struct faultstate *fs)
 		fs->vp = vp;
 		return (KERN_SUCCESS);
 	}
+	VM_PATH("fault_vnode_busy");
 	/* The map, still locked, owns a reference on the top object: take our own before we let go of the map. */
 	reachable = fs->map_locked;
 	if (reachable)
@@ -392,8 +422,10 @@ fault_pagein(struct faultstate *fs)
 	vm_object_lock(fs->object);
 	if (result == VM_PAGER_OK)
 		return (KERN_SUCCESS);
-	if (result == VM_PAGER_FAIL)
+	if (result == VM_PAGER_FAIL) {
+		VM_PATH("fault_pager_fail");
 		return (FAULT_NOT_SOFT);
+	}
 	fault_release(fs);
 	if (result == VM_PAGER_AGAIN && vm_free_count() > vm_ladder.min && ++fs->again > NOMEM_RETRIES) {
 		vnode_release(fs);
@@ -402,6 +434,15 @@ fault_pagein(struct faultstate *fs)
 	if (result == VM_PAGER_AGAIN)
 		return (fault_nomem(fs));
 	return (result == VM_PAGER_BAD ? KERN_OUT_OF_BOUNDS : KERN_IO_ERROR);
+}
+
+/* Is there any use in asking the pager?  The swap pager knows at once.  => object locked. */
+static bool
+pager_may_have(struct vm_object *object, vm_pindex_t pindex)
+{
+	if (object->type == OBJT_SWAP)
+		return (swap_pager_has_block(object, pindex));
+	return (vm_object_has_pager(object));
 }
 
 /*
@@ -413,7 +454,7 @@ static int
 fault_look_here(struct faultstate *fs)
 {
 	struct vm_object *object = fs->object;
-	bool pager = vm_object_has_pager(object);
+	bool pager = pager_may_have(object, fs->pindex);
 	struct vm_page *m = vm_page_lookup(object, fs->pindex);
 
 	TRACE(TR_OBJECT_LOOKUP, object, fs->pindex, m != NULL ? m->pfn : 0, object != fs->first_object);
@@ -588,10 +629,15 @@ fault_map_unchanged(struct faultstate *fs)
 {
 	if (fs->map_locked)
 		return (true);
-	if (!vm_map_tryrlock(fs->map))
+	if (!vm_map_tryrlock(fs->map)) {
+		VM_PATH("fault_map_busy_after_io");
 		return (false);
+	}
 	fs->map_locked = true;
-	return (fs->map->timestamp == fs->timestamp);
+	if (fs->map->timestamp == fs->timestamp)
+		return (true);
+	VM_PATH("fault_map_changed");
+	return (false);
 }
 
 /*
@@ -624,6 +670,20 @@ fault_give_up(struct faultstate *fs)
 	fault_finish(fs, false);
 }
 
+/*
+ * The page is about to be written to: say so where clean pages count.  A wired page stays in memory whatever happens, so a copy on disk
+ * would only be a waste.
+ * => fs->object is the top one (what lies below is never mapped writable), locked.
+ */
+static void
+note_store(struct faultstate *fs, bool wire)
+{
+	if (fs->object->type == OBJT_VNODE && (fs->type & VM_PROT_WRITE))
+		vm_object_page_dirty(fs->m, 0, PAGE_SIZE);
+	else if (fs->object->type == OBJT_SWAP && ((fs->type & VM_PROT_WRITE) || wire))
+		swap_pager_dirtied(fs->m);
+}
+
 /* => first_object locked, fs->m busy and valid.  Everything but the vnode is released on return. */
 static int
 fault_enter(struct faultstate *fs)
@@ -635,6 +695,10 @@ fault_enter(struct faultstate *fs)
 		VMCNT_INC(v_restarts);
 		fault_give_up(fs);
 		return (KERN_RESTART);
+	}
+	if (fs->object == fs->first_object) {
+		note_store(fs, wire);
+		fs->place.prot &= ~clean_page_denies(fs->object, fs->m);
 	}
 	kr = pmap_enter(fs->map->pmap, fs->addr, fs->m, fs->place.prot, fs->type, wire ? PMAP_WIRED : 0);
 	if (kr != KERN_SUCCESS) {
@@ -691,60 +755,9 @@ vm_fault(struct vm_map *map, vm_offset_t addr, vm_prot_t type, int flags, struct
 	vm_pageout_poll();
 	if (kr != KERN_SUCCESS)
 		VMCNT_INC(v_failed_faults);
+	else if (vm_torture)
+		vm_torture_after_fault(map, fs.addr);
 	return (kr);
-}
-
-/* ---- from the trap ---- */
-
-#define SIGBUS		7
-#define SIGKILL		9
-#define SIGSEGV		11
-#define SEGV_MAPERR	1
-#define SEGV_ACCERR	2
-#define BUS_ADRERR	2
-
-/* What the user sees: DESIGN 5's table, in one place. */
-static void
-fault_explain(int kr, vm_offset_t addr, struct fault_info *why)
-{
-	why->addr = addr;
-	switch (kr) {
-	case KERN_PROTECTION_FAILURE:
-		why->signo = SIGSEGV;
-		why->code = SEGV_ACCERR;
-		break;
-	case KERN_OUT_OF_BOUNDS:
-	case KERN_IO_ERROR:
-		why->signo = SIGBUS;
-		why->code = BUS_ADRERR;
-		break;
-	case KERN_RESOURCE_SHORTAGE:
-		why->signo = SIGKILL;
-		why->code = 0;
-		printf("vm_fault: out of memory at %lx for thread %s: %u pages free, reclaim finds nothing\n", addr,
-		    curthread->name, vm_free_count());
-		break;
-	default:
-		why->signo = SIGSEGV;
-		why->code = SEGV_MAPERR;
-		break;
-	}
-}
-
-int
-vm_fault_trap(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, struct fault_info *why)
-{
-	vm_prot_t type = pf_error & PF_WRITE ? VM_PROT_WRITE : pf_error & PF_FETCH ? VM_PROT_EXECUTE : VM_PROT_READ;
-	uint64_t start = trace_on ? clock_ns() : 0;
-	int kr;
-
-	TRACE(TR_FAULT_ENTER, addr, type, &vm->map, pf_error);
-	kr = vm_fault(&vm->map, addr, type, 0, NULL);
-	TRACE(TR_FAULT_RETURN, addr, kr, clock_ns() - start, 0);
-	if (kr == KERN_SUCCESS)
-		return (0);
-	fault_explain(kr, addr, why);
-	return (EFAULT);
 }
 
 void
@@ -759,8 +772,7 @@ vm_fault_unwire_page(struct vm_object *object, vm_pindex_t pindex)
 
 		if (m != NULL && m->wire_count > 0) {
 			vm_page_unwire(m, PQ_ACTIVE);
-			vm_object_unlock(object);
-			return;
+			break;
 		}
 		/* Hand over hand: a collapse changes the chain only under the lock of the object above. */
 		pindex += OFF_TO_IDX(object->backing_object_offset);
@@ -769,4 +781,5 @@ vm_fault_unwire_page(struct vm_object *object, vm_pindex_t pindex)
 			vm_object_rlock(next);
 		vm_object_unlock(object);
 	}
+	vm_object_unlock(object);
 }

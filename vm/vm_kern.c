@@ -25,6 +25,7 @@
  */
 #include "vm/vm_kern.h"
 
+#include "kernel/kasan.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/rbtree.h"
@@ -439,8 +440,10 @@ kstack_alloc(void)
 
 	if (guard == 0)
 		return (0);
-	if (pages_fill(guard + PAGE_SIZE, KSTACK_PAGES * PAGE_SIZE, M_NOWAIT))
+	if (pages_fill(guard + PAGE_SIZE, KSTACK_PAGES * PAGE_SIZE, M_NOWAIT)) {
+		kasan_unpoison((void *)(guard + PAGE_SIZE), KSTACK_PAGES * PAGE_SIZE);	/* marks of the last thread's frames */
 		return (guard + PAGE_SIZE);
+	}
 	kstack_slot_give(guard);
 	return (0);
 }

@@ -342,6 +342,7 @@ vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset,
 	e->inheritance = inherit;
 	e->needs_copy = object != NULL && (cow & MAP_COPY_ON_WRITE);
 	e->next_read = OFF_TO_IDX(offset);
+	e->error_seen = object != NULL ? object->error_gen : 0;
 	entry_link(map, before, e);
 	join_range(map, start, end);
 	return (KERN_SUCCESS);
@@ -376,17 +377,19 @@ entry_unwire(struct vm_map *map, struct vm_map_entry *e)
 	e->wired_count = 0;
 }
 
-/* Nobody else can reach these pages: give them back now and not when the last piece of the object is unmapped. */
+/*
+ * Nobody else can reach these pages of a private object: give them back, in memory and on the swap disk, now and not when the object dies.
+ * Other entries may be parts of what was one, but theirs are other pages (OBJ_ONEMAPPING).
+ */
 static void
 free_private_pages(const struct vm_map_entry *e)
 {
 	struct vm_object *object = e->object;
 
-	if (object == NULL || (object->flags & OBJ_ONEMAPPING) == 0)
+	if (object == NULL || !vm_object_is_anonymous(object))
 		return;
 	vm_object_lock(object);
-	/* re-check: what is left of the mapping may have been forked since. */
-	if ((object->flags & OBJ_ONEMAPPING) && object->shadow_count == 0)
+	if ((object->ref_count == 1 || (object->flags & OBJ_ONEMAPPING)) && object->shadow_count == 0)
 		vm_object_page_remove(object, OFF_TO_IDX(e->offset), OFF_TO_IDX(e->offset + (e->end - e->start)));
 	vm_object_unlock(object);
 }
@@ -650,7 +653,7 @@ fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 		vm_object_lock(copy->object);
 		copy->object->flags &= ~OBJ_ONEMAPPING;
 		vm_object_unlock(copy->object);
-		if (e->inheritance == VM_INHERIT_COPY && (e->object->type == OBJT_DEFAULT || e->needs_copy)) {
+		if (e->inheritance == VM_INHERIT_COPY && (vm_object_is_anonymous(e->object) || e->needs_copy)) {
 			/* Both sides copy on write from now on; what the parent can write must become read-only first (M3). */
 			if (!e->needs_copy)
 				pmap_protect(parent->pmap, e->start, e->end, e->protection & ~VM_PROT_WRITE);

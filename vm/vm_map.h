@@ -44,6 +44,7 @@ struct vm_map_entry {
 	bool		 needs_copy;	/* (m) the object is not ours to write: shadow it first */
 	uint32_t	 wired_count;	/* (m) */
 	volatile uint8_t read_misses;	/* (a) reads in a row that were not sequential */
+	uint32_t	 error_seen;	/* (m) the object's write-error generation that msync has told of */
 	vm_pindex_t	 next_read;	/* (a) index at which a sequential reader would fault next */
 };
 

@@ -23,6 +23,10 @@
 	X(v_vnodesmlfs,	 "  pages read block by block")			\
 	X(v_vnodeold,	 "  pages read through VOP_READ")		\
 	X(v_vnoderetry,	 "  clusters retried for the demanded page alone") \
+	X(v_swapin,	 "swap pager: page-ins")			\
+	X(v_swappgsin,	 "  pages brought in")				\
+	X(v_swapout,	 "swap pager: page-outs")			\
+	X(v_swappgsout,	 "  pages written")				\
 	X(v_tfree,	 "pages freed")					\
 	X(v_pdwakeups,	 "reclaim: wakeups")				\
 	X(v_pdpages,	 "  pages looked at")				\

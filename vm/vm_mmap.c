@@ -89,3 +89,107 @@ vm_munmap(struct vmspace *vm, vm_offset_t addr, vm_size_t len)
 		return (EINVAL);
 	return (vm_errno(vm_map_remove(&vm->map, addr, addr + round_page(len))));
 }
+
+/* ---- msync ---- */
+
+/* One entry's part of the range. */
+struct sync_part {
+	struct vnode	*vp;		/* referenced; NULL: nothing to sync there */
+	vm_offset_t	 end;
+	off_t		 from, to;	/* bytes of the file */
+	uint32_t	 seen;
+};
+
+/* What lies at addr.  0, ENOMEM (then part->end is where something begins again), EBUSY. */
+static int
+sync_find(struct vm_map *map, vm_offset_t addr, vm_offset_t end, int flags, struct sync_part *part)
+{
+	struct vm_map_entry *e;
+	int error = 0;
+
+	*part = (struct sync_part){ .end = end };
+	vm_map_rlock(map);
+	e = vm_map_lookup_entry(map, addr);
+	if (e == NULL) {
+		for (e = vm_map_first(map); e != NULL && e->start < addr; e = vm_map_next(e))
+			;
+		if (e != NULL)
+			part->end = MIN(end, e->start);
+		error = ENOMEM;
+	} else {
+		part->end = MIN(end, e->end);
+		if ((flags & MS_INVALIDATE) && e->wired_count > 0)
+			error = EBUSY;
+		if (e->object != NULL && e->object->type == OBJT_VNODE && !e->needs_copy) {
+			part->vp = e->object->handle;
+			vref(part->vp);
+			part->from = e->offset + (off_t)(addr - e->start);
+			part->to = part->from + (off_t)(part->end - addr);
+			part->seen = e->error_seen;
+		}
+	}
+	vm_map_runlock(map);
+	return (error);
+}
+
+/* The mapping at addr has been told of the errors up to `seen`. */
+static void
+sync_told(struct vm_map *map, vm_offset_t addr, const struct vnode *vp, uint32_t seen)
+{
+	struct vm_map_entry *e;
+
+	vm_map_lock(map);
+	/* re-check: the map was unlocked; only the same file's mapping was told. */
+	e = vm_map_lookup_entry(map, addr);
+	if (e != NULL && e->object != NULL && e->object->type == OBJT_VNODE && e->object->handle == vp)
+		e->error_seen = seen;
+	vm_map_unlock(map);
+}
+
+static int
+sync_one(struct vm_map *map, vm_offset_t addr, struct sync_part *part, int flags)
+{
+	struct vm_object *object = vnode_pager_object(part->vp);
+	int error = 0, late;
+
+	if (flags & MS_SYNC) {
+		VOP_LOCK(part->vp, LK_EXCLUSIVE);
+		error = VOP_FSYNC(part->vp, part->from, part->to, FSYNC_WAIT | FSYNC_DATA);
+		VOP_UNLOCK(part->vp);
+	}
+	if (object != NULL) {
+		late = vm_object_error_check(object, &part->seen);
+		vm_object_deallocate(object);
+		if (error == 0)
+			error = late;
+		sync_told(map, addr, part->vp, part->seen);
+	}
+	return (error);
+}
+
+int
+vm_msync(struct vmspace *vm, vm_offset_t addr, vm_size_t len, int flags)
+{
+	vm_offset_t end = addr + round_page(len);
+	int error = 0;
+
+	if ((addr & PAGE_MASK) != 0 || (flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) != 0 ||
+	    (flags & (MS_ASYNC | MS_SYNC)) == (MS_ASYNC | MS_SYNC))
+		return (EINVAL);
+	if (end < addr)
+		return (ENOMEM);
+	while (addr < end) {
+		struct sync_part part;
+		int e = sync_find(&vm->map, addr, end, flags, &part);
+
+		if (part.vp != NULL) {
+			if (e == 0)
+				e = sync_one(&vm->map, addr, &part, flags);
+			vrele(part.vp);
+		}
+		if (error == 0)
+			error = e;
+		addr = part.end;
+	}
+	return (error);
+}

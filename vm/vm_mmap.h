@@ -28,4 +28,17 @@ int  vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t pro
 	    vm_ooffset_t off);
 int  vm_munmap(struct vmspace *vm, vm_offset_t addr, vm_size_t len);	/* 0 or EINVAL */
 
+
+#define MS_ASYNC	1
+#define MS_INVALIDATE	2
+#define MS_SYNC		4
+
+/*
+ * Bring the shared file mappings in the range to disk.  MS_SYNC waits until the data is there and flushed; MS_ASYNC leaves it to the syncer:
+ * stores and write() see each other anyway, so MS_INVALIDATE has nothing to do.
+ * => sleeps.  EINVAL: unaligned, unknown flags, or both SYNC and ASYNC; ENOMEM: part of the range is not mapped (the rest is synced);
+ *    EBUSY: MS_INVALIDATE on a locked range; EIO, ENOSPC: writing failed since this mapping was told last.
+ */
+int  vm_msync(struct vmspace *vm, vm_offset_t addr, vm_size_t len, int flags);
+
 #endif

@@ -5,23 +5,14 @@
  * The end of an object.  vm_object_deallocate() gives up one reference; with the last one
  *
  *	file that may persist ------------> object cache: ref_count 0, LRU, revived by vnode_pager_alloc()
- *	anything else --------------------> OBJ_DEAD -> pager operations drain -> pages freed -> pager deallocated -> freed
+ *	anything else --> dirty pages written --> OBJ_DEAD -> pager operations drain -> pages freed -> pager deallocated -> freed
  *
  * A file's object is killed with the vnode locked, so that nobody is in the middle of using it, and under vnode_list_lock, so that
  * vnode_pager_alloc() either revives it before or sees it dead.  The vnode's reference is dropped last, with no lock held.
  *
- * Collapse and bypass keep private chains short:
- *
- *	collapse: nobody but us uses the backing object          bypass: others use it, but we hide all of it that we could see
- *
- *	   [object] --> [backing] --> [below]                       [object] --> [backing] --> [below]
- *	       |  its pages move up      ^                              |           ^             ^
- *	       +-------------------------+  backing is freed            |    others-+             |
- *	                                                                +-------------------------+
+ * Shadow chains are in vm_collapse.c.
  *
  * Lock order: vnode, shadow, backing, page busy.  object_list_lock is a leaf among the spin locks here.
- *
- * Why not UVM's amaps: the seed lives in a world of shadow chains, and they are what this kernel shows.
  */
 #include "vm/vm_object.h"
 
@@ -32,10 +23,12 @@
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "vm/pmap.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
+#include "vm/vm_path.h"
 
 TAILQ_HEAD(object_list, vm_object);
 
@@ -90,6 +83,7 @@ vm_object_allocate(enum obj_type type, vm_pindex_t size)
 	object->type = type;
 	object->size = size;
 	object->ref_count = 1;
+	object->dirty_head = VM_PAGE_NIL;
 	spin_lock(&object_list_lock);
 	TAILQ_INSERT_TAIL(&object_list, object, object_list);
 	object_count++;
@@ -166,8 +160,7 @@ object_free_pages(struct vm_object *object)
 	    object->resident_page_count);
 }
 
-/* => object exclusively locked, OBJ_DEAD, ref_count 0; gone on return.  Returns what it shadowed: the caller owns that reference. */
-static struct vm_object *
+struct vm_object *
 vm_object_terminate(struct vm_object *object)
 {
 	struct vm_object *backing = object->backing_object;
@@ -285,6 +278,13 @@ vnode_object_kill(struct vm_object *object, bool wait)
 		VOP_LOCK(vp, LK_EXCLUSIVE);
 	else if (!VOP_TRYLOCK(vp, LK_EXCLUSIVE))
 		return (false);
+	if (object->dirty_count > 0) {
+		int error = vm_object_page_clean(object, 0, 0, OBJPC_SYNC);
+
+		if (error != 0)
+			printf("vm_object: inode %lu: %u changed pages are lost: %s\n", vp->v_ino, object->dirty_count,
+			    errno_name(error));
+	}
 	vm_object_lock(object);
 	/* re-check: while we slept for the vnode somebody may have mapped the file again. */
 	spin_lock(&vnode_list_lock);
@@ -360,14 +360,15 @@ vm_object_cache_leave(struct vm_object *object)
 
 /* Take the least recently used object out, with a reference for the caller. */
 static struct vm_object *
-cache_take(void)
+cache_take(bool dirty_too)
 {
 	struct vm_object *object;
 
 	spin_lock(&vnode_list_lock);
 	spin_lock(&object_list_lock);
 	TAILQ_FOREACH(object, &cached_list, cached_list) {
-		if (object->ref_count == 0)	/* else it is being revived, and leaves by itself */
+		/* One with references is being revived, and leaves by itself. */
+		if (object->ref_count == 0 && (dirty_too || object->dirty_count == 0))
 			break;
 	}
 	if (object != NULL) {
@@ -388,7 +389,7 @@ vm_object_cache_shrink(size_t pages_wanted, bool wait)
 	for (uint32_t tries = cached_count; tries > 0 && freed < pages_wanted; tries--) {
 		uint32_t pages;
 
-		if ((object = cache_take()) == NULL)
+		if ((object = cache_take(wait)) == NULL)
 			break;
 		pages = object->resident_page_count;
 		if (vnode_object_kill(object, wait))
@@ -417,161 +418,12 @@ vm_object_cached_count(void)
 	return (cached_count);
 }
 
-/* ---- shadow chains ---- */
-
-void
-vm_object_shadow(struct vm_object **object, vm_ooffset_t *offset, vm_size_t len)
-{
-	struct vm_object *source = *object, *result;
-
-	result = vm_object_allocate(OBJT_DEFAULT, OFF_TO_IDX(round_page(len)));
-	result->backing_object = source;	/* takes over the caller's reference */
-	result->backing_object_offset = *offset;
-	if (source != NULL) {
-		vm_object_lock(source);
-		TAILQ_INSERT_TAIL(&source->shadow_head, result, shadow_list);
-		source->shadow_count++;
-		vm_object_unlock(source);
-	}
-	*object = result;
-	*offset = 0;
-}
-
-/* Take `object` out from above `backing` and put it above what backing shadows.  => both exclusively locked. */
-static void
-chain_skip(struct vm_object *object, struct vm_object *backing)
-{
-	struct vm_object *below = backing->backing_object;
-
-	TAILQ_REMOVE(&backing->shadow_head, object, shadow_list);
-	backing->shadow_count--;
-	object->backing_object = below;
-	object->backing_object_offset += backing->backing_object_offset;
-	if (below != NULL) {
-		vm_object_lock(below);
-		TAILQ_INSERT_TAIL(&below->shadow_head, object, shadow_list);
-		below->shadow_count++;
-		vm_object_unlock(below);
-	}
-}
-
-/*
- * Move one page of the backing object up, or free it where the object hides it or cannot see it.
- * => both locked.  false: it cannot be moved now.
- */
-static bool
-collapse_page(struct vm_object *object, struct vm_object *backing, struct vm_page *p)
-{
-	vm_pindex_t skip = OFF_TO_IDX(object->backing_object_offset);
-	vm_pindex_t up = p->pindex - skip;
-
-	if (p->wire_count > 0 || !vm_page_tryxbusy(p))
-		return (false);
-	if (p->pindex < skip || up >= object->size || vm_page_lookup(object, up) != NULL) {
-		vm_page_free(p);
-		return (true);
-	}
-	vm_page_test_dirty(p);
-	pmap_remove_all(p);
-	vm_page_rename(p, object, up);
-	vm_page_activate(p);
-	vm_page_xunbusy(p);
-	return (true);
-}
-
-/* => both locked; backing is ours alone.  true: merged, and backing unlocked and gone. */
-static bool
-collapse_merge(struct vm_object *object, struct vm_object *backing)
-{
-	struct vm_object *below = backing->backing_object;
-	struct vm_page *p, *next;
-
-	for (p = vm_page_find_least(backing, 0); p != NULL; p = next) {
-		next = vm_page_next(p);
-		if (!collapse_page(object, backing, p))
-			return (false);
-	}
-	chain_skip(object, backing);
-	/* Our reference on backing was its last; the one that backing had on `below` is ours now. */
-	if (below != NULL) {
-		vm_object_lock(below);
-		TAILQ_REMOVE(&below->shadow_head, backing, shadow_list);
-		below->shadow_count--;
-		vm_object_unlock(below);
-		backing->backing_object = NULL;
-	}
-	backing->flags |= OBJ_DEAD;
-	backing->ref_count = 0;
-	vm_object_terminate(backing);
-	VMCNT_INC(v_collapses);
-	return (true);
-}
-
-/* Does the object hide every page of backing that it could see?  => both locked. */
-static bool
-hides_all(struct vm_object *object, struct vm_object *backing)
-{
-	vm_pindex_t skip = OFF_TO_IDX(object->backing_object_offset);
-
-	for (struct vm_page *p = vm_page_find_least(backing, skip); p != NULL; p = vm_page_next(p)) {
-		struct vm_page *mine;
-
-		if (p->pindex - skip >= object->size)
-			break;
-		mine = vm_page_lookup(object, p->pindex - skip);
-		if (mine == NULL || !vm_page_all_valid(mine))
-			return (false);
-	}
-	return (true);
-}
-
-static bool
-may_collapse(const struct vm_object *object)
-{
-	return (object->type == OBJT_DEFAULT && (object->flags & OBJ_DEAD) == 0 && object->paging_in_progress == 0);
-}
-
-void
-vm_object_collapse(struct vm_object *object)
-{
-	struct vm_object *backing;
-
-	KASSERT(rw_wheld(&object->lock), "collapsing object %p without its lock", object);
-	while ((backing = object->backing_object) != NULL && may_collapse(object)) {
-		struct vm_object *below;
-
-		vm_object_lock(backing);
-		if (!may_collapse(backing)) {
-			vm_object_unlock(backing);
-			return;		/* tried again by the next fault or release on this chain */
-		}
-		if (backing->ref_count == 1) {
-			if (!collapse_merge(object, backing)) {
-				vm_object_unlock(backing);
-				return;
-			}
-			continue;
-		}
-		if (!hides_all(object, backing)) {
-			vm_object_unlock(backing);
-			return;
-		}
-		below = backing->backing_object;
-		if (below != NULL)
-			vm_object_reference(below);
-		chain_skip(object, backing);
-		/* Others hold references, so this is not the last one. */
-		__atomic_sub_fetch(&backing->ref_count, 1, __ATOMIC_ACQ_REL);
-		vm_object_unlock(backing);
-		VMCNT_INC(v_bypasses);
-	}
-}
-
 /* ---- ranges ---- */
 
 void
 vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
+	vm_pindex_t first = start;
 	struct vm_page *m;
 
 	while ((m = vm_page_find_least(object, start)) != NULL && m->pindex < end) {
@@ -589,6 +441,7 @@ vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t e
 			vm_page_free(m);
 		}
 	}
+	swap_pager_freespace(object, first, end);
 }
 
 void
@@ -618,8 +471,22 @@ vm_object_foreach(void (*fn)(struct vm_object *object, void *arg), void *arg)
 	spin_unlock(&object_list_lock);
 }
 
+struct vm_object *
+vm_object_find(bool (*match)(struct vm_object *object))
+{
+	struct vm_object *object;
+
+	spin_lock(&object_list_lock);
+	TAILQ_FOREACH(object, &object_list, object_list)
+		if (match(object) && object_reference_if_alive(object))
+			break;
+	spin_unlock(&object_list_lock);
+	return (object);
+}
+
 static const char *const type_names[OBJT_COUNT] = {
-	[OBJT_DEFAULT] = "anonymous", [OBJT_VNODE] = "vnode", [OBJT_TEST] = "test", [OBJT_DEAD] = "dead"
+	[OBJT_DEFAULT] = "anonymous", [OBJT_SWAP] = "anonymous, swapped",
+	[OBJT_VNODE] = "vnode", [OBJT_TEST] = "test", [OBJT_DEAD] = "dead"
 };
 
 static char

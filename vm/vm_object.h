@@ -38,7 +38,8 @@ struct ucred;
 struct vm_page;
 
 enum obj_type {
-	OBJT_DEFAULT,		/* anonymous memory; no pager yet, pages come zeroed */
+	OBJT_DEFAULT,		/* anonymous memory of which nothing was ever swapped out; pages come zeroed */
+	OBJT_SWAP,		/* anonymous memory; some of it may be on the swap disk */
 	OBJT_VNODE,		/* a file */
 	OBJT_TEST,		/* a pager registered by a self-test */
 	OBJT_DEAD,		/* terminated; only its last holders still see it */
@@ -51,7 +52,7 @@ enum obj_type {
 #define OBJ_PIPWNT	0x04	/* somebody sleeps until paging_in_progress is 0 */
 #define OBJ_VNODE_GONE	0x08	/* its vnode lost its filesystem: no more paging */
 #define OBJ_CACHED	0x10	/* (l) on the object cache's list */
-#define OBJ_ONEMAPPING	0x20	/* anonymous, and each page lies in one map entry at most: made for one, never forked */
+#define OBJ_ONEMAPPING	0x20	/* each page is in one map entry at most: made by a fault, lost for good when a fork shares it */
 
 struct vm_object {
 	struct rwlock	 lock;
@@ -67,6 +68,11 @@ struct vm_object {
 	uint8_t		 type;			/* (o) enum obj_type */
 	int		 paging_in_progress;	/* (o) operations that have busy pages here */
 	uint32_t	 resident_page_count;	/* (o) */
+	uint32_t	 dirty_head;		/* (o) pages with dirty sectors, as page numbers, in no order; files only */
+	uint32_t	 dirty_count;		/* (o) */
+	uint64_t	 dirty_since;		/* (o) tick at which the first of them became dirty */
+	uint32_t	 error_gen;		/* (o) goes up with each failed write; see vm_object_error_check() */
+	int		 error;			/* (o) errno of the last failed write */
 	struct vm_object *backing_object;	/* (o) what we shadow; referenced */
 	vm_ooffset_t	 backing_object_offset;	/* (o) our byte 0 is its byte ...; page aligned */
 	void		*handle;		/* (o) the pager's key: the vnode; NULL once dead */
@@ -75,11 +81,17 @@ struct vm_object {
 			vm_ooffset_t	 vnp_size;	/* (o) exact size of the file, bytes */
 			struct ucred	*vnp_cred;	/* (c) on whose behalf pages are read and written; held */
 		} vnp;
+		struct {
+			struct rb_tree	 chunks;	/* (o) swap blocks by page index: swap_map.c */
+			uint32_t	 nblocks;	/* (o) how many */
+		} swp;
 		void		*test;		/* OBJT_TEST */
 	} un_pager;
 };
 
 void vm_object_init(void);
+
+static inline bool vm_object_is_anonymous(const struct vm_object *o) { return (o->type == OBJT_DEFAULT || o->type == OBJT_SWAP); }
 
 void vm_object_lock(struct vm_object *object);		/* exclusive; => sleeps */
 void vm_object_rlock(struct vm_object *object);		/* shared; => sleeps */
@@ -96,6 +108,11 @@ void vm_object_reference(struct vm_object *object);
  * => sleeps; no object locked, no page busy.  The vnode of a file that may persist may be locked; no other.
  */
 void vm_object_deallocate(struct vm_object *object);
+/*
+ * The end of an object, for vm_object_deallocate() and a collapse.
+ * => exclusively locked, OBJ_DEAD, ref_count 0; gone on return.  Returns what it shadowed: the caller owns that reference.
+ */
+struct vm_object *vm_object_terminate(struct vm_object *object);
 /* Set or clear OBJ_CANPERSIST and give up a reference.  => as vm_object_deallocate. */
 void pager_cache(struct vm_object *object, bool should_cache);
 
@@ -109,20 +126,35 @@ void vm_object_pip_wait(struct vm_object *object, const char *wmesg);	/* => slee
  * => consumes the caller's reference on *object, gives one on the new object.  => sleeps for memory.
  */
 void vm_object_shadow(struct vm_object **object, vm_ooffset_t *offset, vm_size_t len);
+/* Does the object itself have this page, in memory or swapped out?  It then hides what lies below.  => locked; anonymous. */
+bool vm_object_has_content(struct vm_object *object, vm_pindex_t pindex);
 /* Merge with or go past backing objects that nobody else needs.  => object exclusively locked (kept), anonymous, referenced. */
 void vm_object_collapse(struct vm_object *object);
 /*
- * Free the pages [start, end) of the object; wired ones stay, unmapped and invalid.
+ * Free the pages [start, end) of the object, and their swap blocks; wired ones stay, unmapped and invalid.
  * => exclusively locked; sleeps in "vmopar" for busy pages with the lock dropped.
  */
 void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
+/*
+ * Write the dirty pages in [start, end) (end 0: to the end), in clusters, and leave them clean.
+ * => the vnode locked exclusively; object unlocked; sleeps.  Time goes with the dirty pages, not with the file.
+ * => 0, or the errno of the first failure: those pages are dirty still, and the object's error generation went up.
+ */
+#define OBJPC_SYNC	0x1	/* the data is on disk (not necessarily flushed) when this returns */
+int  vm_object_page_clean(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, int flags);
+/* Mark sectors [off, +len) of a valid page dirty.  => object exclusively locked, page busy or nobody can write it. */
+void vm_object_page_dirty(struct vm_page *m, size_t off, size_t len);
+/* The page's dirty bits may have become 0: take it off the list.  => object exclusively locked. */
+void vm_object_page_cleaned(struct vm_page *m);
+/* A write error that this holder (an open file, a map entry) has not been told of yet: returns it once and updates *seen. */
+int  vm_object_error_check(struct vm_object *object, uint32_t *seen);
 /* Write-protect every mapping of the pages [start, end). => exclusively locked. */
 void vm_object_pmap_copy(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 
 /* The object cache. */
 uint32_t vm_object_cached_count(void);
 /*
- * Terminate least recently used objects.  => sleeps; wait false: never for a vnode's lock.  Returns pages freed (an object
+ * Terminate least recently used objects.  => sleeps; wait false: never for a vnode's lock, and none with dirty pages.  Returns pages freed (an object
  * without pages counts as one).
  */
 size_t vm_object_cache_shrink(size_t pages_wanted, bool wait);
@@ -131,6 +163,8 @@ size_t vm_object_cache_trim(void);	/* down to the bound; never waits for a vnode
 void vm_object_cache_leave(struct vm_object *object);
 
 uint64_t vm_object_count(void);
+/* Some object that is alive and matches, referenced for the caller; NULL: none.  match() must not sleep and sees the object unlocked. */
+struct vm_object *vm_object_find(bool (*match)(struct vm_object *object));
 /* fn(object, arg) for every object; => object_list_lock held: must not sleep. */
 void vm_object_foreach(void (*fn)(struct vm_object *object, void *arg), void *arg);
 void vm_object_print(struct vm_object *object, bool pages);	/* with its chain and a strip of its pages; for the monitor and the tour */

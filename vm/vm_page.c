@@ -12,6 +12,7 @@
  * this ladder, so that whoever makes memory always finds some:
  *
  *	free pages
+ *	   |   launder         above: nothing is swapped out; dirty anonymous pages wait on the laundry queue
  *	   |   target          reclaim stops
  *	   |   min             reclaim starts; vm_wait() ends above it
  *	   |   reserved        VM_ALLOC_NORMAL ends: threads wait in vm_wait()
@@ -113,8 +114,9 @@ ladder_set(void)
 	vm_ladder.reserved = vm_ladder.interrupt_min + 8 + n / 256;
 	vm_ladder.min = vm_ladder.reserved + 16 + n / 128;
 	vm_ladder.target = vm_ladder.min + 16 + n / 64;
+	vm_ladder.launder = vm_ladder.target + 16 + n / 64;
 	KASSERT(vm_ladder.interrupt_min < vm_ladder.reserved && vm_ladder.reserved < vm_ladder.min &&
-	    vm_ladder.min < vm_ladder.target, "free-page ladder out of order");
+	    vm_ladder.min < vm_ladder.target && vm_ladder.target < vm_ladder.launder, "free-page ladder out of order");
 }
 
 void
@@ -364,6 +366,8 @@ void
 vm_page_remove(struct vm_page *m)
 {
 	KASSERT(m->wire_count == 0, "removing wired page %u from its object", m->pfn);
+	m->dirty = m->flags & PG_DIRTYLIST ? 0 : m->dirty;
+	vm_object_page_cleaned(m);
 	page_remove(m);
 }
 

@@ -46,6 +46,7 @@ enum page_queue {
 	PQ_INACTIVE,		/* candidates for reuse, oldest first */
 	PQ_ACTIVE,		/* used lately */
 	PQ_LAUNDRY,		/* dirty, waiting to be written */
+	PQ_UNSWAPPABLE,		/* idle, dirty, anonymous, and no room on a swap disk: not looked at until there is */
 	PQ_COUNT
 };
 
@@ -61,6 +62,8 @@ enum page_queue {
 #define PG_MAPPED	0x04	/* (v) may have mappings: set on the first, cleared when the last goes */
 #define PG_WRITEABLE	0x08	/* (v) may have writable mappings */
 
+#define PG_DIRTYLIST	0x10	/* (o) on its object's list of dirty pages */
+
 #define VM_PAGE_BITS_ALL 0xffu	/* eight sectors of 512 bytes */
 
 #define ACT_INIT	5	/* act_count of a page that becomes active */
@@ -73,12 +76,13 @@ struct vm_page {
 	vm_pindex_t	 pindex;	/* (o)(b) index in the object, pages */
 	struct pv_entry	*pv;		/* (v) reverse mappings */
 	uint32_t	 q_next, q_prev;	/* (q)(f) neighbours on the queue, as page numbers; VM_PAGE_NIL ends */
+	uint32_t	 d_next, d_prev; /* (o) neighbours among the object's dirty pages, if PG_DIRTYLIST */
 	uint32_t	 pfn;		/* (c) physical address / PAGE_SIZE */
 	volatile uint32_t busy;		/* (a) the busy word */
 	uint32_t	 busy_tid;	/* (b) debug: thread that has it exclusively busy */
 	uint32_t	 wire_count;	/* (a) > 0: on no queue, never reclaimed.  P4 */
 	uint8_t		 valid;		/* (b) sectors that hold the object's bytes; bit i = bytes [512i, 512i + 512) */
-	uint8_t		 dirty;		/* (b) sectors changed since they were last clean.  P5: dirty is a subset of valid */
+	uint8_t		 dirty;		/* (b)(o) sectors changed since they were last clean.  P5: dirty is a subset of valid */
 	uint8_t		 queue;		/* (q)(f) enum page_queue: which queue the links belong to.  P1 */
 	uint8_t		 act_count;	/* (q) how active, 0 to ACT_MAX */
 	volatile uint8_t flags;		/* see above; changed atomically */
@@ -101,6 +105,7 @@ struct vm_ladder {
 	uint32_t	reserved;	/* below: only VM_ALLOC_SYSTEM, what reclaiming itself needs */
 	uint32_t	min;		/* below: allocators wait, the reclaim thread runs */
 	uint32_t	target;		/* reclaim stops here */
+	uint32_t	launder;	/* above: anonymous pages on the laundry queue stay unwritten */
 };
 extern struct vm_ladder vm_ladder;
 
@@ -177,6 +182,9 @@ struct vm_page *vm_page_busy_acquire(struct vm_object *object, vm_pindex_t pinde
 void vm_page_activate(struct vm_page *m);
 void vm_page_deactivate(struct vm_page *m);
 void vm_page_launder(struct vm_page *m);
+void vm_page_unswappable(struct vm_page *m);
+/* There is room on a swap disk again: all of those become inactive. */
+void vm_page_swappable_again(void);
 void vm_page_unqueue(struct vm_page *m);
 void vm_page_requeue(struct vm_page *m);	/* to the young end of its queue */
 void vm_page_reference(struct vm_page *m);
@@ -189,6 +197,7 @@ void vm_pageq_lock(void);
 void vm_pageq_unlock(void);
 struct vm_page *vm_pageq_first(enum page_queue q);
 struct vm_page *vm_pageq_next(struct vm_page *m);
+void vm_pageq_rotate(struct vm_page *m);	/* to the end of its queue; => it is on one that this lock guards */
 
 /* Valid and dirty bits. */
 uint8_t vm_page_bits(size_t off, size_t len);		/* sectors that [off, off+len) of a page touches; bytes */

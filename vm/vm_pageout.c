@@ -3,16 +3,19 @@
  * Reclaim: turning pages that nobody has used lately into free ones.
  *
  *	ACTIVE --(not referenced for a while)--> INACTIVE --(not referenced, clean)--> FREE
- *	   ^                                      |   ^
- *	   +-------(referenced again)-------------+   |
- *	                                          +---+ (referenced once: a second chance)
+ *	   ^                                        |
+ *	   +---------(referenced: second chance)----+--(dirty, of a file)--> LAUNDRY --(written)--> INACTIVE
  *
  * The thread sleeps until free pages fall below vm_ladder.min and works until vm_ladder.target.  It never sleeps for an object or a
  * vnode: it tries, and goes on with the next page.  A page cannot leave its object while it is on a queue and the queue's lock is
  * held, so with that lock the object can be found and tried; then the queue's lock goes and the object's rules.
  *
- * Only clean pages are taken.  A dirty page has no other copy: it stays.  Besides pages there are caches to ask: objects of
- * files that nobody has open, metadata buffers, idle vnodes.
+ * Only clean pages are taken.  A dirty page goes to the laundry, a file's (vm_laundry.c) or anonymous (vm_swapout.c).  When there is no swap disk,
+ * or it is full, a dirty anonymous page has no other place than memory: it waits on a queue that nobody scans until there is room again.
+ * Besides pages there are caches to ask: objects of files that nobody has open, metadata buffers, idle vnodes.
+ *
+ * Out of memory is a lack of progress: OOM_SCANS scans in a row found nothing, and the laundry did nothing meanwhile.  A slow disk is no lack
+ * of progress; a full one is.
  */
 #include "vm/vm_pageout.h"
 
@@ -20,24 +23,32 @@
 #include "kernel/fs/buf.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
+#include "kernel/lib/printf.h"
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "vm/pmap.h"
+#include "vm/swap_pager.h"
+#include "vm/vm_laundry.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
+#include "vm/vm_path.h"
+#include "vm/vm_swapout.h"
 
 static struct spinlock pageout_lock = SPINLOCK_INITIALIZER("pageout", RANK_NONE);
 static bool needed;			/* pageout_lock */
 static bool frozen;			/* pageout_lock */
 static bool scanning;			/* pageout_lock: the thread is between two sleeps */
-static volatile uint64_t fruitless;	/* scans in vain, ever */
+static volatile uint32_t fruitless;	/* scans in a row that were in vain */
+static volatile uint64_t progress;	/* pages freed by reclaim, or written by the laundry, ever */
 volatile bool vm_pageout_asked;		/* a hint; set without a lock */
+static volatile bool reported;		/* of this standstill somebody was told */
 
-#define CONTENDED_MAX	32		/* locked objects met in a row before a scan gives up for now */
+#define LOCKED_MAX	8		/* pages of locked objects to pass over before their holders are let run */
+#define OOM_SCANS	12		/* in vain, one after the other, before an allocator gives up */
 
 /* What to do with an inactive page. */
-enum verdict { TAKE, KEEP_ACTIVE, KEEP_INACTIVE };
+enum verdict { TAKE, KEEP_ACTIVE, KEEP_INACTIVE, LAUNDER, UNSWAPPABLE };
 
 /*
  * A page that was used since the last look stays; the first time on this queue, because whoever reads a file from end to end uses
@@ -45,7 +56,7 @@ enum verdict { TAKE, KEEP_ACTIVE, KEEP_INACTIVE };
  * => object exclusively locked, page exclusive-busy by us.
  */
 static enum verdict
-judge(struct vm_page *m)
+judge(struct vm_page *m, bool second_chance)
 {
 	int refs = pmap_ts_referenced(m);
 
@@ -53,50 +64,118 @@ judge(struct vm_page *m)
 		vm_page_flag_clear(m, PG_REFERENCED);
 		refs++;
 	}
-	if (refs > 0) {
+	if (refs > 0 && second_chance) {
 		m->act_count += ACT_ADVANCE;
 		return (m->act_count > ACT_INIT ? KEEP_ACTIVE : KEEP_INACTIVE);
 	}
 	/* P10: write access goes first, then the hardware's bit is read, and only then is the page called clean. */
 	pmap_remove_all(m);
 	vm_page_test_dirty(m);
-	return (m->dirty != 0 ? KEEP_ACTIVE : TAKE);
+	if (m->dirty == 0)
+		return (TAKE);
+	if (m->object->type == OBJT_VNODE || (vm_object_is_anonymous(m->object) && swap_has_room()))
+		return (LAUNDER);
+	return (vm_object_is_anonymous(m->object) ? UNSWAPPABLE : KEEP_ACTIVE);
 }
 
-/* => the page-queue lock held, and dropped.  Returns 1 if the page became free.  *contended: locked objects met in a row. */
+/* => object exclusively locked, page exclusive-busy by us; neither on return.  Returns 1 if the page became free. */
 static size_t
-try_to_free(struct vm_page *m, int *contended)
+dispose(struct vm_page *m, bool second_chance)
 {
 	struct vm_object *object = m->object;
-	enum verdict verdict;
 	size_t freed = 0;
 
-	if (object == NULL || !vm_object_trylock(object)) {
-		vm_pageq_unlock();
-		vm_page_requeue(m);
-		++*contended;
-		return (0);
-	}
-	vm_pageq_unlock();
-	*contended = 0;
-	/* re-check: between the two locks nothing could change: the page's object was locked before the queue's lock went. */
-	if (m->wire_count > 0 || (object->flags & OBJ_DEAD) || !vm_page_tryxbusy(m)) {
-		vm_page_requeue(m);
-	} else if ((verdict = judge(m)) == TAKE) {
+	switch (judge(m, second_chance)) {
+	case TAKE:
 		vm_page_free(m);
 		VMCNT_INC(v_dfree);
 		freed = 1;
-	} else {
-		if (verdict == KEEP_ACTIVE) {
-			vm_page_activate(m);
-			VMCNT_INC(v_reactivated);
-		} else {
-			vm_page_requeue(m);
-		}
+		break;
+	case LAUNDER:
+		vm_page_launder(m);
 		vm_page_xunbusy(m);
+		vm_laundry_wakeup();
+		break;
+	case UNSWAPPABLE:
+		VM_PATH("reclaim_unswappable");
+		vm_page_unswappable(m);
+		vm_page_xunbusy(m);
+		break;
+	case KEEP_INACTIVE:
+		VM_PATH("reclaim_used_once");
+		vm_page_requeue(m);
+		vm_page_xunbusy(m);
+		break;
+	case KEEP_ACTIVE:
+		VM_PATH("reclaim_second_chance");
+		vm_page_activate(m);
+		VMCNT_INC(v_reactivated);
+		vm_page_xunbusy(m);
+		break;
 	}
 	vm_object_unlock(object);
 	return (freed);
+}
+
+/*
+ * => the page-queue lock held, and dropped.  Returns 1 if the page became free.
+ * => *locked: goes up when the object was locked; NULL: nobody wants to know.
+ */
+static size_t
+try_to_free(struct vm_page *m, bool second_chance, int *locked)
+{
+	struct vm_object *object = m->object;
+
+	if (object == NULL || !vm_object_trylock(object)) {
+		VM_PATH("reclaim_object_locked");
+		vm_pageq_unlock();
+		vm_page_requeue(m);
+		if (locked != NULL)
+			++*locked;
+		return (0);
+	}
+	vm_pageq_unlock();
+	/* re-check: between the two locks nothing could change: the page's object was locked before the queue's lock went. */
+	if (m->wire_count > 0 || (object->flags & OBJ_DEAD) || !vm_page_tryxbusy(m)) {
+		VM_PATH("reclaim_page_busy");
+		vm_page_requeue(m);
+		vm_object_unlock(object);
+		return (0);
+	}
+	return (dispose(m, second_chance));
+}
+
+void
+vm_pageout_evict(struct vm_page *m)
+{
+	struct vm_object *object;
+	vm_pindex_t pindex;
+
+	vm_pageq_lock();
+	object = m->object;
+	if (object == NULL || m->queue == PQ_NONE || m->queue == PQ_FREE || m->queue == PQ_ZERO) {
+		vm_pageq_unlock();
+		return;
+	}
+	pindex = m->pindex;
+	/* Only an address from here on, unless the page is still the one that we saw. */
+	(void)try_to_free(m, false, NULL);
+	if (m->queue == PQ_LAUNDRY && m->object == object && m->pindex == pindex)
+		vm_swapout_page(m);
+}
+
+/*
+ * The objects whose pages come up are locked by somebody whom we have preempted, perhaps by the very allocation that woke us.  Nobody holds an object's
+ * lock for long, but with a better priority than everybody else we would go round the queue without ever letting him finish.
+ */
+static void
+let_holders_run(void)
+{
+	enum thread_prio own = curthread->prio;
+
+	thread_set_prio(curthread, PRI_USER);
+	thread_yield();
+	thread_set_prio(curthread, own);
 }
 
 /* Look at the oldest inactive pages, each at most once. */
@@ -105,9 +184,9 @@ scan_inactive(size_t wanted)
 {
 	uint32_t left = vm_page_queue_len(PQ_INACTIVE);
 	size_t freed = 0;
-	int contended = 0;
+	int locked = 0;
 
-	while (left-- > 0 && freed < wanted && contended < CONTENDED_MAX) {
+	while (left-- > 0 && freed < wanted) {
 		struct vm_page *m;
 
 		vm_pageq_lock();
@@ -117,7 +196,11 @@ scan_inactive(size_t wanted)
 			break;
 		}
 		VMCNT_INC(v_pdpages);
-		freed += try_to_free(m, &contended);
+		freed += try_to_free(m, true, &locked);
+		if (locked == LOCKED_MAX) {
+			let_holders_run();
+			locked = 0;
+		}
 	}
 	return (freed);
 }
@@ -158,8 +241,13 @@ scan_active(size_t wanted_inactive)
 size_t
 vm_pageout_scan(size_t pages)
 {
-	size_t freed = scan_inactive(pages);
+	size_t freed;
 
+	if (vm_page_queue_len(PQ_UNSWAPPABLE) > 0 && swap_has_room()) {
+		VM_PATH("reclaim_swappable_again");
+		vm_page_swappable_again();
+	}
+	freed = scan_inactive(pages);
 	/* Each pass ages the active pages by one; the more is missing, the more passes. */
 	for (int pass = 0; pass < ACT_INIT + ACT_ADVANCE && freed < pages; pass++) {
 		scan_active(MAX(2 * pages, (size_t)vm_page_count / 4));
@@ -175,10 +263,33 @@ vm_pageout_scan(size_t pages)
 	return (freed);
 }
 
-uint64_t
-vm_pageout_fruitless(void)
+bool
+vm_pageout_hopeless(void)
 {
-	return (fruitless);
+	return (fruitless >= OOM_SCANS);
+}
+
+void
+vm_pageout_progress(size_t pages)
+{
+	__atomic_fetch_add(&progress, pages, __ATOMIC_RELAXED);
+	__atomic_store_n(&fruitless, 0, __ATOMIC_RELAXED);
+	reported = false;
+	wakeup(&progress);
+}
+
+void
+vm_pageout_report_oom(vm_offset_t addr)
+{
+	struct swap_info swap;
+
+	if (__atomic_exchange_n(&reported, true, __ATOMIC_RELAXED))
+		return;
+	swap_info(&swap);
+	printf("out of memory: thread %s at 0x%lx gets no page, for %u scans freed none: %u pages free, %u active, %u inactive, "
+	    "%u dirty, %u unswappable; swap %s, %u of %u pages used\n", curthread->name, addr, fruitless, vm_free_count(),
+	    vm_page_queue_len(PQ_ACTIVE), vm_page_queue_len(PQ_INACTIVE), vm_page_queue_len(PQ_LAUNDRY),
+	    vm_page_queue_len(PQ_UNSWAPPABLE), swap.disk == NULL ? "off" : swap.full ? "full" : "on", swap.inuse, swap.nblocks);
 }
 
 void
@@ -209,12 +320,32 @@ vm_pageout_freeze(bool on)
 	spin_unlock(&pageout_lock);
 }
 
+/* One scan, and what it says about our prospects. */
+static void
+reclaim_round(void)
+{
+	uint32_t free = vm_free_count();
+	uint64_t before = progress;
+	size_t freed;
+
+	if (free >= vm_ladder.target)
+		return;
+	freed = vm_pageout_scan(vm_ladder.target - free);
+	if (freed > 0) {
+		vm_pageout_progress(freed);
+		return;
+	}
+	/* Nothing to be had: give the laundry, and those who hold memory, time to let go of it, instead of scanning in a circle. */
+	VM_PATH("reclaim_in_vain");
+	tsleep(&progress, NULL, "pdidle", HZ / 20);
+	if (progress == before && !vm_laundry_writing() && vm_free_count() <= vm_ladder.min)
+		__atomic_fetch_add(&fruitless, 1, __ATOMIC_RELAXED);
+}
+
 static void
 pageout_thread(void *arg)
 {
 	for (;;) {
-		uint32_t free;
-
 		spin_lock(&pageout_lock);
 		scanning = false;
 		wakeup(&frozen);
@@ -225,12 +356,7 @@ pageout_thread(void *arg)
 		spin_unlock(&pageout_lock);
 		VMCNT_INC(v_pdwakeups);
 		vm_object_cache_trim();
-		free = vm_free_count();
-		if (free < vm_ladder.target && vm_pageout_scan(vm_ladder.target - free) == 0) {
-			__atomic_fetch_add(&fruitless, 1, __ATOMIC_RELAXED);
-			/* Nothing to be had: give those who hold memory time to let go of it, instead of scanning in a circle. */
-			tsleep(&fruitless, NULL, "pdidle", HZ / 20);
-		}
+		reclaim_round();
 	}
 }
 

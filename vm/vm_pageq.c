@@ -10,7 +10,7 @@
  *	  INACTIVE <--- deactivate ---- NONE <-------+
  *	    |  ^                         |
  *	    |  +--- second chance ---> ACTIVE          (LAUNDRY: dirty, to be written)
- *	    +--- reclaim: back to FREE
+ *	    +--- reclaim: back to FREE                UNSWAPPABLE: dirty, and nowhere to write it
  *
  * A page is on at most one queue and `queue` says which (P1); the links are page numbers, 32 bits each.  Exactly one
  * function, page_set_queue(), moves a page, and the table below says which moves exist.
@@ -20,6 +20,7 @@
  */
 #include "vm/vm_pageq.h"
 
+#include "kernel/kasan.h"
 #include "kernel/kassert.h"
 #include "kernel/thread.h"
 #include "kernel/trace.h"
@@ -27,6 +28,7 @@
 #include "vm/vm_check.h"
 #include "vm/vm_object.h"
 #include "vm/vm_pageout.h"
+#include "vm/vm_path.h"
 
 struct pageq {
 	uint32_t	head, tail;	/* oldest, youngest; page numbers */
@@ -36,25 +38,26 @@ struct pageq {
 #define PAGEQ_EMPTY { VM_PAGE_NIL, VM_PAGE_NIL, 0 }
 static struct pageq pageq[PQ_COUNT] = {
 	[PQ_FREE] = PAGEQ_EMPTY, [PQ_ZERO] = PAGEQ_EMPTY, [PQ_INACTIVE] = PAGEQ_EMPTY,
-	[PQ_ACTIVE] = PAGEQ_EMPTY, [PQ_LAUNDRY] = PAGEQ_EMPTY,
+	[PQ_ACTIVE] = PAGEQ_EMPTY, [PQ_LAUNDRY] = PAGEQ_EMPTY, [PQ_UNSWAPPABLE] = PAGEQ_EMPTY,
 };
 static struct spinlock free_lock = SPINLOCK_INITIALIZER("freelist", RANK_FREELIST);
 static struct spinlock pageq_lock = SPINLOCK_INITIALIZER("pageq", RANK_PAGEQ);
 static bool free_waiters;		/* free_lock: somebody sleeps in vm_wait() */
 
 static const char *const queue_names[PQ_COUNT] = {
-	"none", "free", "zero", "inactive", "active", "laundry"
+	"none", "free", "zero", "inactive", "active", "laundry", "unswappable"
 };
 
 /* legal[from]: bit mask of queues that a page may go to. */
 #define TO(q) (1u << (q))
 static const uint8_t legal[PQ_COUNT] = {
-	[PQ_NONE] = TO(PQ_FREE) | TO(PQ_ZERO) | TO(PQ_INACTIVE) | TO(PQ_ACTIVE) | TO(PQ_LAUNDRY),
+	[PQ_NONE] = TO(PQ_FREE) | TO(PQ_ZERO) | TO(PQ_INACTIVE) | TO(PQ_ACTIVE) | TO(PQ_LAUNDRY) | TO(PQ_UNSWAPPABLE),
 	[PQ_FREE] = TO(PQ_NONE),
 	[PQ_ZERO] = TO(PQ_NONE),
-	[PQ_INACTIVE] = TO(PQ_NONE) | TO(PQ_ACTIVE) | TO(PQ_LAUNDRY) | TO(PQ_INACTIVE),
-	[PQ_ACTIVE] = TO(PQ_NONE) | TO(PQ_INACTIVE) | TO(PQ_LAUNDRY) | TO(PQ_ACTIVE),
-	[PQ_LAUNDRY] = TO(PQ_NONE) | TO(PQ_INACTIVE) | TO(PQ_ACTIVE) | TO(PQ_LAUNDRY),
+	[PQ_INACTIVE] = TO(PQ_NONE) | TO(PQ_ACTIVE) | TO(PQ_LAUNDRY) | TO(PQ_INACTIVE) | TO(PQ_UNSWAPPABLE),
+	[PQ_ACTIVE] = TO(PQ_NONE) | TO(PQ_INACTIVE) | TO(PQ_LAUNDRY) | TO(PQ_ACTIVE) | TO(PQ_UNSWAPPABLE),
+	[PQ_LAUNDRY] = TO(PQ_NONE) | TO(PQ_INACTIVE) | TO(PQ_ACTIVE) | TO(PQ_LAUNDRY) | TO(PQ_UNSWAPPABLE),
+	[PQ_UNSWAPPABLE] = TO(PQ_NONE) | TO(PQ_INACTIVE) | TO(PQ_ACTIVE) | TO(PQ_LAUNDRY),
 };
 
 const char *
@@ -99,6 +102,12 @@ pageq_append(struct pageq *q, struct vm_page *m)
 	q->count++;
 }
 
+static bool
+is_free(const struct vm_page *m)
+{
+	return (m->queue == PQ_FREE || m->queue == PQ_ZERO);
+}
+
 /* The one function that moves a page between queues.  => the lock of both queues held. */
 static void
 page_set_queue(struct vm_page *m, enum page_queue to)
@@ -106,11 +115,15 @@ page_set_queue(struct vm_page *m, enum page_queue to)
 	if (unlikely((legal[m->queue] & TO(to)) == 0))
 		panic("page %u: illegal move from queue %s to %s", m->pfn, vm_pageq_name(m->queue),
 		    vm_pageq_name(to));
+	if (is_free(m))
+		kasan_unpoison(VM_PAGE_TO_DMAP(m), PAGE_SIZE);
 	if (m->queue != PQ_NONE)
 		pageq_unlink(&pageq[m->queue], m);
 	m->queue = to;
 	if (to != PQ_NONE)
 		pageq_append(&pageq[to], m);
+	if (is_free(m))
+		kasan_poison(VM_PAGE_TO_DMAP(m), PAGE_SIZE, KASAN_PAGE_FREE);
 }
 
 /* ---- free pages ---- */
@@ -163,12 +176,6 @@ vm_pageq_take_free(uint32_t floor, bool zero)
 	return (m);
 }
 
-static bool
-is_free(const struct vm_page *m)
-{
-	return (m->queue == PQ_FREE || m->queue == PQ_ZERO);
-}
-
 struct vm_page *
 vm_pageq_take_contig(size_t npages, uint32_t floor)
 {
@@ -200,6 +207,7 @@ void
 vm_wait(void)
 {
 	assert_can_sleep("vm_wait");
+	VM_PATH("vm_wait");
 	vm_pageout_wakeup();
 	spin_lock(&free_lock);
 	if (vm_free_count() <= vm_ladder.min) {
@@ -273,6 +281,27 @@ vm_page_launder(struct vm_page *m)
 }
 
 void
+vm_page_unswappable(struct vm_page *m)
+{
+	page_enqueue(m, PQ_UNSWAPPABLE);
+}
+
+void
+vm_page_swappable_again(void)
+{
+	bool more;
+
+	do {
+		spin_lock(&pageq_lock);
+		/* A few at a time: interrupts are off. */
+		for (int i = 0; i < 64 && pageq[PQ_UNSWAPPABLE].count > 0; i++)
+			page_set_queue(&vm_page_array[pageq[PQ_UNSWAPPABLE].head], PQ_INACTIVE);
+		more = pageq[PQ_UNSWAPPABLE].count > 0;
+		spin_unlock(&pageq_lock);
+	} while (more);
+}
+
+void
 vm_page_unqueue(struct vm_page *m)
 {
 	if (m->queue == PQ_NONE)
@@ -287,7 +316,8 @@ void
 vm_page_requeue(struct vm_page *m)
 {
 	spin_lock(&pageq_lock);
-	if (m->queue != PQ_NONE)
+	/* Whoever asks has let go of the page: it may have been freed meanwhile, and the free lists are not ours to touch. */
+	if (m->queue != PQ_NONE && !is_free(m))
 		page_set_queue(m, m->queue);
 	spin_unlock(&pageq_lock);
 }
@@ -346,6 +376,12 @@ struct vm_page *
 vm_pageq_next(struct vm_page *m)
 {
 	return (m->q_next == VM_PAGE_NIL ? NULL : &vm_page_array[m->q_next]);
+}
+
+void
+vm_pageq_rotate(struct vm_page *m)
+{
+	page_set_queue(m, m->queue);
 }
 
 static void

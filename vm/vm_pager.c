@@ -9,11 +9,15 @@
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "vm/pmap.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
+#include "vm/vm_path.h"
 #include "vm/vnode_pager.h"
 
 const struct pagerops *pagertab[OBJT_COUNT] = {
+	[OBJT_DEFAULT] = &defaultpagerops,
+	[OBJT_SWAP] = &swappagerops,
 	[OBJT_VNODE] = &vnodepagerops,
 };
 
@@ -81,6 +85,22 @@ vm_pager_get_pages(struct vm_object *object, struct vm_page **m, int count, int 
 	return (result);
 }
 
+void
+vm_pager_put_pages(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals)
+{
+	assert_can_sleep("vm_pager_put_pages");
+	KASSERT(object->paging_in_progress > 0, "putpages of object %p without paging_in_progress (O2)", object);
+	for (int i = 0; i < count; i++) {
+		vm_page_assert_xbusied(m[i]);
+		KASSERT(m[i]->object == object && m[i]->pindex == m[0]->pindex + i && vm_page_all_valid(m[i]),
+		    "putpages: page %d is not index %lu of object %p, or not valid", i, m[0]->pindex + i, object);
+		rtvals[i] = VM_PAGER_ERROR;
+	}
+	pagertab[object->type]->pgo_putpages(object, m, count, sync, rtvals);
+	for (int i = 0; i < count; i++)
+		KASSERT(vm_page_sbusied(m[i]), "putpages: page %d came back %x, not shared-busy", i, m[i]->busy);
+}
+
 enum vm_pager_has
 vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, int *before, int *after)
 {
@@ -95,12 +115,24 @@ vm_pager_deallocate(struct vm_object *object)
 		pagertab[object->type]->pgo_dealloc(object);
 }
 
+void
+vm_pager_free_extras(struct vm_object *object, struct vm_page **m, int count, int first, int end)
+{
+	vm_object_lock(object);
+	for (int i = 0; i < count; i++)
+		if (i < first || i >= end)
+			vm_page_free(m[i]);
+	vm_object_unlock(object);
+}
+
 /* Allocate an absent neighbour.  NULL ends the cluster: memory is short. */
 static struct vm_page *
 neighbour_alloc(struct vm_object *object, vm_pindex_t pindex)
 {
-	if (vm_free_count() <= vm_ladder.min)
+	if (vm_free_count() <= vm_ladder.min) {
+		VM_PATH("readahead_cut_short");
 		return (NULL);
+	}
 	return (vm_page_alloc(object, pindex, VM_ALLOC_NORMAL));
 }
 

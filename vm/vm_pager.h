@@ -8,7 +8,10 @@
  *	   clean, and not fully valid (P12); paging_in_progress is held; no object is locked; the vnode, if any, is locked.
  *	   On every return code m[reqpage] is still exclusive-busy with the caller; every other page was finished (valid,
  *	   unbusied, on a queue) or freed by the pager.  VM_PAGER_OK: m[reqpage] is fully valid and clean.
- *   put   rtvals[] arrives filled with VM_PAGER_ERROR and is filled completely; OK means that the dirty bits are gone.
+ *   put   The caller passes consecutive pages, exclusive-busy, write-protected; the vnode, if any, is locked exclusively.  The pager
+ *	   clears the dirty bits when the transfer starts and downgrades to shared busy; the pages come back shared-busy.
+ *	   rtvals[] arrives filled with VM_PAGER_ERROR and is filled completely: OK: written; BAD: past EOF, no longer dirty;
+ *	   ERROR, AGAIN: what was not written is dirty again.
  *   has   answers for every block of the page, and always sets *before and *after.
  */
 #ifndef VM_VM_PAGER_H
@@ -39,6 +42,7 @@ struct pagerops {
 	    struct ucred *cred);
 	void (*pgo_dealloc)(struct vm_object *object);
 	int (*pgo_getpages)(struct vm_object *object, struct vm_page **m, int count, int reqpage);
+	/* => as above; the pages are shared-busy with the caller on return */
 	int (*pgo_putpages)(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals);
 	/* before, after (never NULL): pages that could be had in the same transfer */
 	enum vm_pager_has (*pgo_haspage)(struct vm_object *object, vm_pindex_t pindex, int *before, int *after);
@@ -51,10 +55,18 @@ void vm_pager_init(void);
 
 #define VM_PAGER_CLUSTER_MAX	32	/* pages in one get or put: MAXPHYS */
 
-static inline bool vm_object_has_pager(const struct vm_object *object) { return (pagertab[object->type] != NULL); }
+/* Can pages of this object be anywhere but in memory?  Those of the default pager cannot. */
+static inline bool
+vm_object_has_pager(const struct vm_object *object)
+{
+	return (object->type != OBJT_DEFAULT && pagertab[object->type] != NULL);
+}
 
 int  vm_pager_get_pages(struct vm_object *object, struct vm_page **m, int count, int reqpage);
 enum vm_pager_has vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, int *before, int *after);
+void vm_pager_put_pages(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals);
+/* For pagers: give back the pages of a cluster outside of [first, end), which could not be filled.  => object unlocked. */
+void vm_pager_free_extras(struct vm_object *object, struct vm_page **m, int count, int first, int end);
 void vm_pager_deallocate(struct vm_object *object);
 /*
  * Read the page m, and up to `behind` and `ahead` absent neighbours that come in the same transfer.

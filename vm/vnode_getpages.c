@@ -204,23 +204,25 @@ vnode_pager_iodone(struct buf *bp)
 }
 
 /*
- * One read, start to end: `len` bytes from `blkno` of the device to `data` inside bp's window.
- * => sleeps in `wmesg`.  Returns 0 or the device's errno.
+ * One transfer, start to end: `len` bytes between `blkno` of the device and `data` inside bp's window.
+ * => direction: B_READ or B_WRITE; sleeps in `wmesg`.  Returns 0 or the device's errno.
  */
-static int
-vnode_pager_transfer(struct vm_object *object, struct vnode *dp, struct buf *bp, daddr_t blkno, vm_offset_t data, size_t len,
-    const char *wmesg)
+int
+vnode_pager_transfer(struct vm_object *object, struct vnode *dp, struct buf *bp, uint32_t direction, daddr_t blkno,
+    vm_offset_t data, size_t len, const char *wmesg)
 {
 	int error;
 
-	bp->b_flags = (bp->b_flags & (B_PBUF | B_BUSY)) | B_READ | B_CALL;
+	bp->b_flags = (bp->b_flags & (B_PBUF | B_BUSY)) | direction | B_CALL;
 	bp->b_iodone = vnode_pager_iodone;
 	bp->b_error = 0;
 	bp->b_blkno = blkno;
 	bp->b_data = (void *)data;
 	bp->b_bcount = len;
-	if (bp->b_rcred == NOCRED)
+	if (direction == B_READ && bp->b_rcred == NOCRED)
 		bp->b_rcred = crhold(object->un_pager.vnp.vnp_cred);
+	if (direction == B_WRITE && bp->b_wcred == NOCRED)
+		bp->b_wcred = crhold(object->un_pager.vnp.vnp_cred);
 	error = VOP_STRATEGY(dp, bp);
 	if (error != 0)
 		return (error);
@@ -282,7 +284,7 @@ input_run(struct vm_object *object, struct vnode *dp, struct vm_page **m, int co
 	pbgetvp(dp, bp);
 	VMCNT_INC(v_vnodein);
 	VMCNT_ADD(v_vnodepgsin, count);
-	error = vnode_pager_transfer(object, dp, bp, blkno, kva, roundup(len, sector_size(dp)), "vnread");
+	error = vnode_pager_transfer(object, dp, bp, B_READ, blkno, kva, roundup(len, sector_size(dp)), "vnread");
 	if (error == 0 && len < count * PAGE_SIZE)
 		memset((char *)kva + len, 0, count * PAGE_SIZE - len);
 	pmap_qremove(kva, count);
@@ -367,7 +369,8 @@ vnode_pager_input_smlfs(struct vm_object *object, struct vnode *dp, struct vm_pa
 		if (p->hole)
 			memset((char *)bp->b_kvabase + p->off, 0, p->len);
 		else
-			error = vnode_pager_transfer(object, dp, bp, p->blkno, bp->b_kvabase + p->off, p->len, "vnsrd");
+			error = vnode_pager_transfer(object, dp, bp, B_READ, p->blkno, bp->b_kvabase + p->off, p->len,
+			    "vnsrd");
 		if (error == 0)
 			vm_page_set_validclean(m, p->off, p->len);
 	}

@@ -1,19 +1,34 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reading a file through its object: the one place where a file's data lives.
+ * Reading and writing a file through its object: the one place where a file's data lives.
  *
  *	VOP_READ --> vnode_object_read --> page resident?  yes: share-busy it, copy
  *	                                        no: allocate, fill through the pager like a fault, then copy
  *
- * So read and mmap agree by construction.  The page is shared-busy during the copy: it can be read and mapped by others,
+ *	VOP_WRITE --> vnode_object_write --> page busy exclusively; filled first unless it is overwritten whole; copy; sectors dirty
+ *
+ * Writing stops here: vm_dirty.c and vnode_putpages.c carry dirty pages to the disk later.
+ * So read, write and mmap agree by construction.  The page is shared-busy during the copy: it can be read and mapped by others,
  * but not freed or refilled.  Lock order: vnode (the caller's), object, page busy.
  */
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
 #include "kernel/thread.h"
+#include "vm/pmap.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pager.h"
 #include "vm/vnode_pager.h"
+
+/* The file's object, referenced; a reader or writer may be the first to need it.  => vnode locked. */
+static struct vm_object *
+object_of(struct vnode *vp, struct ucred *cred)
+{
+	struct vattr va = { 0 };
+
+	if (vp->v_object == NULL)
+		(void)VOP_GETATTR(vp, &va);
+	return (vnode_pager_alloc(vp, va.va_size, VM_PROT_ALL, 0, cred));
+}
 
 #define READ_AHEAD_MIN	7	/* pages read beyond a small request that had to go to disk */
 
@@ -63,6 +78,108 @@ follows_resident(struct vm_page *m)
 }
 
 /*
+ * The page at pindex for a change of [off, +len): exclusive-busy, valid unless the change covers all of it.
+ * => vnode locked exclusively; index inside the object.  0; EIO; EAGAIN as below.
+ */
+static int
+grab_page_to_write(struct vm_object *object, vm_pindex_t pindex, size_t len, struct vm_page **mp)
+{
+	struct vm_page *m;
+	int result;
+
+	vm_object_lock(object);
+	m = vm_page_busy_acquire(object, pindex, "vmwrwt");
+	if (m == NULL)
+		m = vm_page_alloc(object, pindex, VM_ALLOC_NORMAL);
+	if (m == NULL) {
+		vm_object_unlock(object);
+		return (EAGAIN);
+	}
+	vm_object_pip_add(object, 1);
+	vm_object_unlock(object);
+	*mp = m;
+	if (len == PAGE_SIZE || vm_page_all_valid(m))
+		return (0);
+	result = vm_pager_read_page(object, m, 0, 0, NULL);
+	if (result == VM_PAGER_OK)
+		return (0);
+	vm_object_lock(object);
+	vm_object_pip_wakeup(object);
+	if (m->valid == 0 && m->wire_count == 0)
+		vm_page_free(m);
+	else
+		vm_page_xunbusy(m);
+	vm_object_unlock(object);
+	return (EIO);
+}
+
+/* The change is made: the page is valid, its sectors dirty.  A copy that stopped early leaves zeros, never old memory. */
+static void
+page_written(struct vm_object *object, struct vm_page *m, size_t off, size_t done)
+{
+	if (!vm_page_all_valid(m)) {
+		pmap_zero_page_area(m, off + done, PAGE_SIZE - off - done);
+		m->valid = VM_PAGE_BITS_ALL;
+		done = PAGE_SIZE - off;
+	}
+	vm_page_flag_clear(m, PG_ZERO);
+	vm_object_lock(object);
+	if (done > 0)
+		vm_object_page_dirty(m, off, done);
+	vm_object_pip_wakeup(object);
+	vm_page_deactivate(m);
+	vm_page_reference(m);
+	vm_page_xunbusy(m);
+	vm_object_unlock(object);
+}
+
+int
+vnode_object_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)
+{
+	struct vm_object *object = object_of(vp, cred);
+	int error = 0;
+
+	KASSERT(uio->uio_segflg == UIO_SYSSPACE, "vnode_object_write from memory that can fault");
+	KASSERT(uio->uio_offset + (off_t)uio->uio_resid <= object->un_pager.vnp.vnp_size,
+	    "writing past the end of inode %lu's object (O3)", vp->v_ino);
+	while (error == 0 && uio->uio_resid > 0) {
+		size_t off = uio->uio_offset & PAGE_MASK;
+		size_t n = MIN(PAGE_SIZE - off, uio->uio_resid), before = uio->uio_resid;
+		struct vm_page *m;
+
+		error = grab_page_to_write(object, OFF_TO_IDX(uio->uio_offset), n, &m);
+		if (error != 0)
+			break;
+		error = uiomove((char *)VM_PAGE_TO_DMAP(m) + off, n, uio);
+		page_written(object, m, off, before - uio->uio_resid);
+	}
+	vm_object_deallocate(object);
+	return (error);
+}
+
+int
+vnode_object_zero(struct vnode *vp, off_t from, off_t to, struct ucred *cred)
+{
+	struct vm_object *object = object_of(vp, cred);
+	int error = 0;
+
+	to = MIN(to, (off_t)object->un_pager.vnp.vnp_size);
+	while (error == 0 && from < to) {
+		size_t off = from & PAGE_MASK, n = MIN(PAGE_SIZE - off, (size_t)(to - from));
+		struct vm_page *m;
+
+		error = grab_page_to_write(object, OFF_TO_IDX(from), n, &m);
+		if (error != 0)
+			break;
+		pmap_zero_page_area(m, off, n);
+		page_written(object, m, off, n);
+		from += n;
+	}
+	vm_object_deallocate(object);
+	return (error);
+}
+
+/*
  * The page at pindex, valid and shared-busy.
  * => vnode locked.  0; EIO; EAGAIN: no memory now, and we must not wait for it with the vnode locked.
  */
@@ -109,16 +226,12 @@ int
 vnode_object_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)
 {
 	struct vm_object *object;
-	struct vattr va;
-	int error;
+	int error = 0;
 
 	KASSERT(uio->uio_segflg == UIO_SYSSPACE, "vnode_object_read into memory that can fault");
 	if (uio->uio_offset < 0)
 		return (EINVAL);
-	error = VOP_GETATTR(vp, &va);
-	if (error != 0)
-		return (error);
-	object = vnode_pager_alloc(vp, va.va_size, VM_PROT_READ, 0, cred);
+	object = object_of(vp, cred);
 	while (error == 0 && uio->uio_resid > 0 && uio->uio_offset < object->un_pager.vnp.vnp_size) {
 		size_t off = uio->uio_offset & PAGE_MASK;
 		size_t to_eof = object->un_pager.vnp.vnp_size - uio->uio_offset;

@@ -23,6 +23,7 @@
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
 #include "kernel/thread.h"
+#include "vm/pmap.h"
 #include "vm/vm_page.h"
 
 static void vnode_pager_dealloc(struct vm_object *object);
@@ -31,6 +32,7 @@ const struct pagerops vnodepagerops = {
 	.pgo_alloc = vnode_pager_alloc,
 	.pgo_dealloc = vnode_pager_dealloc,
 	.pgo_getpages = vnode_pager_getpages,
+	.pgo_putpages = vnode_pager_putpages,
 	.pgo_haspage = vnode_pager_haspage,
 };
 
@@ -158,8 +160,8 @@ vnode_pager_lock(struct vm_object *object)
 	return (vp);
 }
 
-void
-vnode_pager_uncache(struct vnode *vp)
+struct vm_object *
+vnode_pager_object(struct vnode *vp)
 {
 	struct vm_object *object;
 
@@ -167,9 +169,18 @@ vnode_pager_uncache(struct vnode *vp)
 	object = volock_enter(vp);
 	volock_leave(vp);
 	spin_unlock(&vnode_list_lock);
+	if (object != NULL)
+		vm_object_cache_leave(object);
+	return (object);
+}
+
+void
+vnode_pager_uncache(struct vnode *vp)
+{
+	struct vm_object *object = vnode_pager_object(vp);
+
 	if (object == NULL)
 		return;
-	vm_object_cache_leave(object);
 	/* Letting go may end the object, and that takes the vnode's lock. */
 	VOP_UNLOCK(vp);
 	pager_cache(object, false);
@@ -214,5 +225,52 @@ vnode_pager_freepage(struct vm_page *m)
 
 	vm_object_lock(object);
 	vm_page_free(m);
+	vm_object_unlock(object);
+}
+
+/* ---- the size ---- */
+
+/*
+ * The file ends inside this page now: zero the rest, and forget that sectors past the end were ever dirty.
+ * => object exclusively locked; sleeps in "vnpsiz" for a busy page.
+ */
+static void
+trim_last_page(struct vm_object *object, vm_ooffset_t size)
+{
+	size_t keep = size & PAGE_MASK;
+	struct vm_page *m = vm_page_busy_acquire(object, OFF_TO_IDX(size), "vnpsiz");
+
+	if (m == NULL)
+		return;
+	if (m->valid != 0) {
+		pmap_zero_page_area(m, keep, PAGE_SIZE - keep);
+		m->dirty &= vm_page_bits(0, keep);
+		vm_object_page_cleaned(m);
+		/* A mapping may be writable only while every sector counts as dirty: the next store faults. */
+		pmap_page_protect(m, VM_PROT_READ);
+		pmap_clear_modify(m);
+	}
+	vm_page_xunbusy(m);
+}
+
+void
+vnode_pager_setsize(struct vnode *vp, vm_ooffset_t nsize)
+{
+	struct vm_object *object = vp->v_object;
+	vm_ooffset_t old;
+
+	KASSERT(rw_wheld(&vp->v_lock), "setsize of inode %lu without its vnode's lock", vp->v_ino);
+	if (object == NULL || (object->flags & OBJ_DEAD))
+		return;
+	vm_object_lock(object);
+	old = object->un_pager.vnp.vnp_size;
+	/* Published before anything is evicted: a fault that comes now finds the new end (O3). */
+	object->un_pager.vnp.vnp_size = nsize;
+	object->size = OFF_TO_IDX(round_page(nsize));
+	if (nsize < old) {
+		vm_object_page_remove(object, object->size, OFF_TO_IDX(round_page(old)));
+		if ((nsize & PAGE_MASK) != 0)
+			trim_last_page(object, nsize);
+	}
 	vm_object_unlock(object);
 }

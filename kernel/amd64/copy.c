@@ -6,6 +6,7 @@
  * address, which the page fault handler serves or refuses, and a kernel buffer that is always there.
  */
 #include "kernel/amd64/machdep.h"
+#include "kernel/kasan.h"
 #include "kernel/lib/errno.h"
 #include "kernel/thread.h"
 
@@ -27,6 +28,7 @@ copyin(vm_offset_t uaddr, void *kaddr, size_t len)
 	assert_can_sleep("copyin");
 	if (!user_range_ok(uaddr, len))
 		return (EFAULT);
+	kasan_check(kaddr, len, true);
 	return (user_copy(kaddr, (const void *)uaddr, len));
 }
 
@@ -36,6 +38,7 @@ copyout(const void *kaddr, vm_offset_t uaddr, size_t len)
 	assert_can_sleep("copyout");
 	if (!user_range_ok(uaddr, len))
 		return (EFAULT);
+	kasan_check(kaddr, len, false);
 	return (user_copy((void *)uaddr, kaddr, len));
 }
 

@@ -13,6 +13,8 @@
 _Static_assert(offsetof(struct cpu, self) == 0 && offsetof(struct cpu, thread) == 8,
     "cpu_self() and thread_self() know these offsets");
 _Static_assert(KERNBASE == 0xffffffff80000000, "layout.h tells assembly the same");
+_Static_assert((KERNBASE >> 3) + KASAN_SHADOW_OFFSET == KASAN_SHADOW_IMAGE, "layout.h tells assembly the result");
+_Static_assert(BOOT_STACK_SIZE == KSTACK_PAGES * PAGE_SIZE, "the idle thread's stack is the boot stack");
 _Static_assert(sizeof(struct trapframe) == 22 * 8, "trap.S pushes this much");
 
 #define MSR_EFER	0xc0000080
@@ -43,11 +45,9 @@ static void
 find_names(uint32_t max_extended)
 {
 	struct cpuid_regs r = cpuid(0, 0);
-	uint32_t *word = (uint32_t *)(void *)cpu_features.vendor, leaf;
+	uint32_t vendor[] = { r.ebx, r.edx, r.ecx }, leaf;
 
-	word[0] = r.ebx;
-	word[1] = r.edx;
-	word[2] = r.ecx;
+	__builtin_memcpy(cpu_features.vendor, vendor, sizeof(vendor));
 	if (max_extended < 0x80000004)
 		return;
 	for (leaf = 0; leaf < 3; leaf++) {

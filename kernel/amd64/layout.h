@@ -14,7 +14,14 @@
 
 #define KERNLOAD	0x200000	/* the physical base that linker.ld asks for */
 #define EARLY_MAP_END	0x100000000	/* start.S maps physical memory up to here */
-#define BOOT_STACK_SIZE	16384
+#define BOOT_STACK_SIZE	(16384 << FAULTLINE_KASAN)	/* as large as any kernel stack */
+
+/*
+ * KASAN builds: the shadow of kernel address va is the byte at va / 8 + KASAN_SHADOW_OFFSET.  The offset puts the three regions' shadows
+ * into three free slots of the root table: the direct map's in 472, the KVA's in 488, the image's in 503.
+ */
+#define KASAN_SHADOW_OFFSET	0xdffffc0000000000
+#define KASAN_SHADOW_IMAGE	0xfffffbfff0000000	/* of KERNBASE */
 
 /* Segment selectors; the order from 0x20 on is what SYSRET wants (STAR base 0x20). */
 #define SEL_KCODE	0x08

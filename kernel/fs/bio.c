@@ -18,10 +18,15 @@
  * empty and read for themselves.  There is no sleeping on a freed buffer: sleepers use its address
  * only as a channel and look the block up again.
  *
- * Bounded: the bytes of all cached buffers stay under a limit.  When every buffer is busy and the
- * limit is reached, a reader sleeps, except that one may go beyond: the reserve.  Our readers hold
- * at most one buffer at a time, so the owners that a sleeper waits for always finish; the reserve
- * covers a reader that must hold one and read another, one at a time.
+ * Delayed writes: a block that was changed is B_DELWRI and on no list until bsync() writes it.  The order in which blocks of different
+ * kinds reach the disk decides what a power cut leaves behind, and only the filesystem knows that order; so nothing here writes a block of its
+ * own accord.  Instead bio_dirty_full() tells the filesystem when it is time.
+ *
+ * Bounded: the bytes of all clean and busy buffers stay under a limit; dirty ones come on top, and are kept to a part of it by those who ask
+ * bio_dirty_full() before they begin to change something.  When every buffer is busy and the limit
+ * is reached, a reader sleeps, except that one may go beyond: the reserve.  Our readers hold at most one
+ * buffer at a time, so the owners that a sleeper waits for always finish; the reserve covers a reader
+ * that must hold one and read another, one at a time.
  *
  * Locks: bio_lock (spin) guards the tree, the list, the accounts and b_idle, and is the interlock
  * of completion, so it is taken in interrupts.  A driver calls biodone() with none of its own locks
@@ -45,6 +50,8 @@ static MALLOC_DEFINE(M_BIODATA, "bio data");
 
 #define BIO_BLOCKS_MIN	16		/* the cache may always hold this many blocks */
 #define BIO_RAM_SHARE	32		/* and this part of memory */
+#define BIO_DIRTY_SHARE	2		/* so much of the limit may be dirty before bio_dirty_full() */
+#define BIO_BATCH	32		/* blocks that bsync() hands to the disk at a time */
 
 static struct spinlock bio_lock = SPINLOCK_INITIALIZER("bio", RANK_BIO);
 
@@ -156,21 +163,30 @@ bio_find(const struct vnode *devvp, daddr_t blkno)
 	return (NULL);
 }
 
-/* The first buffer of a device, or NULL. */
+/* The first buffer of a device at or behind a block, or NULL. */
 static struct buf *
-bio_first(const struct vnode *devvp)
+bio_from(const struct vnode *devvp, daddr_t blkno)
 {
 	struct rb_node *node = bio.tree.root;
 	struct buf *best = NULL;
 
 	while (node != NULL) {
-		int c = bio_compare(devvp, INT64_MIN, NODE_BUF(node));
+		int c = bio_compare(devvp, blkno, NODE_BUF(node));
 
-		if (c < 0)
+		if (c <= 0)
 			best = NODE_BUF(node);
 		node = node->child[c > 0];
 	}
 	return (best != NULL && best->b_vp == devvp ? best : NULL);
+}
+
+/* The buffer behind it in the tree, of whatever device, or NULL. */
+static struct buf *
+bio_next(const struct buf *bp)
+{
+	struct rb_node *node = rb_next(&bp->b_node);
+
+	return (node != NULL ? NODE_BUF(node) : NULL);
 }
 
 static void
@@ -189,11 +205,23 @@ bio_insert(struct buf *bp)
 	bio.stats.busy++;
 }
 
+/* A dirty buffer was written, or its contents do not matter any more. */
+static void
+bio_set_clean(struct buf *bp)
+{
+	if ((bp->b_flags & B_DELWRI) == 0)
+		return;
+	bp->b_flags &= ~B_DELWRI;
+	bio.stats.dirty--;
+	bio.stats.dirty_bytes -= bp->b_bufsize;
+}
+
 /* Take a busy buffer out of the tree and out of the accounts; the caller frees it without the lock. */
 static void
 bio_forget(struct buf *bp)
 {
 	KASSERT(!bp->b_idle, "forgetting buf %p, which is not ours", bp);
+	bio_set_clean(bp);
 	rb_remove(&bio.tree, &bp->b_node, NULL);
 	bio.stats.bytes -= bp->b_bufsize;
 	bio.stats.count--;
@@ -205,11 +233,12 @@ bio_forget(struct buf *bp)
 	wakeup(&bio.stats.bytes);
 }
 
-/* Make an idle buffer ours. */
+/* Make an idle buffer ours.  Dirty ones are on no list. */
 static void
 bio_take(struct buf *bp)
 {
-	TAILQ_REMOVE(&bio.lru, bp, b_link);
+	if ((bp->b_flags & B_DELWRI) == 0)
+		TAILQ_REMOVE(&bio.lru, bp, b_link);
 	bp->b_idle = false;
 	bp->b_flags |= B_BUSY;
 	bio.stats.busy++;
@@ -242,9 +271,9 @@ buf_free(struct buf *bp)
 static struct buf *
 buf_alloc(struct vnode *devvp, daddr_t blkno, size_t size, uint32_t flags)
 {
-	struct buf *bp = kmalloc(sizeof(*bp), &M_BIOHDR, M_WAITOK);
+	struct buf *bp = kmalloc(sizeof(*bp), &M_BIOHDR, M_WAITOK | M_RESERVE);
 
-	buf_init(bp, devvp, blkno, kmalloc(size, &M_BIODATA, M_WAITOK), size, B_BUSY | flags);
+	buf_init(bp, devvp, blkno, kmalloc(size, &M_BIODATA, M_WAITOK | M_RESERVE), size, B_BUSY | flags);
 	vref(devvp);
 	return (bp);
 }
@@ -274,7 +303,7 @@ bio_reserve(size_t size, uint32_t *flags)
 
 	*flags = 0;
 	bio.stats.bytes_max = MAX(bio.stats.bytes_max, (uint64_t)BIO_BLOCKS_MIN * size);
-	if (bio.stats.bytes + size > bio.stats.bytes_max) {
+	if (bio.stats.bytes - bio.stats.dirty_bytes + size > bio.stats.bytes_max) {
 		victim = bio_evict();
 		if (victim != NULL) {
 			spin_unlock(&bio_lock);
@@ -396,7 +425,8 @@ brelse(struct buf *bp)
 		bp->b_flags &= ~B_BUSY;
 		bp->b_idle = true;
 		bio.stats.busy--;
-		TAILQ_INSERT_TAIL(&bio.lru, bp, b_link);
+		if ((bp->b_flags & B_DELWRI) == 0)
+			TAILQ_INSERT_TAIL(&bio.lru, bp, b_link);
 		if (bp->b_wanted)
 			wakeup(bp);
 		bp->b_wanted = false;
@@ -409,13 +439,179 @@ brelse(struct buf *bp)
 		buf_free(bp);
 }
 
+int
+getblk_zero(struct vnode *devvp, daddr_t blkno, size_t size, struct buf **bpp)
+{
+	struct buf *bp = getblk(devvp, blkno, size);
+
+	memset(bp->b_data, 0, size);
+	bp->b_flags |= B_CACHE;
+	*bpp = bp;
+	return (0);
+}
+
+void
+bforget(struct vnode *devvp, daddr_t blkno, size_t size)
+{
+	struct buf *bp;
+
+	spin_lock(&bio_lock);
+	while ((bp = bio_find(devvp, blkno)) != NULL && !bp->b_idle) {
+		bp->b_wanted = true;
+		tsleep(bp, &bio_lock.lk, "bforget", 0);
+		/* re-check: the buffer may have been freed; look the block up again. */
+	}
+	if (bp != NULL) {
+		KASSERT(bp->b_bufsize == size, "block %ld is cached with %zu bytes, freed with %zu", blkno, bp->b_bufsize, size);
+		bio_take(bp);
+		bio_forget(bp);
+	}
+	spin_unlock(&bio_lock);
+	if (bp != NULL)
+		buf_free(bp);
+}
+
+/* ---- delayed writes ---- */
+
+void
+bdwrite(struct buf *bp, enum buf_order order)
+{
+	KASSERT((bp->b_flags & (B_BUSY | B_CACHE | B_PBUF)) == (B_BUSY | B_CACHE), "bdwrite of buf %p with flags 0x%x", bp,
+	    bp->b_flags);
+	spin_lock(&bio_lock);
+	if ((bp->b_flags & B_DELWRI) == 0) {
+		bp->b_flags |= B_DELWRI;
+		bp->b_order = order;
+		bio.stats.dirty++;
+		bio.stats.dirty_bytes += bp->b_bufsize;
+	} else if (bp->b_order != BUF_FRESH) {
+		bp->b_order = order;
+	}
+	if ((bp->b_flags & B_RESERVE) != 0) {
+		/* It stays, so it cannot be the reserve any more. */
+		bp->b_flags &= ~B_RESERVE;
+		bio.reserve_used = false;
+		wakeup(&bio.stats.bytes);
+	}
+	spin_unlock(&bio_lock);
+	brelse(bp);
+}
+
+/*
+ * Take the next dirty blocks of a device, from *blkno on, which moves behind them.
+ *
+ * => bio_lock held; a busy block is waited for in "biosyn", but not while others of the batch are held.
+ * => returns how many; 0: there are no more.
+ */
+static int
+batch_take(struct vnode *devvp, unsigned orders, daddr_t *blkno, struct buf *batch[BIO_BATCH])
+{
+	struct buf *bp;
+	int n = 0;
+
+	while (n < BIO_BATCH && (bp = bio_from(devvp, *blkno)) != NULL) {
+		bool wanted = (bp->b_flags & B_DELWRI) != 0 && (orders & (1u << bp->b_order)) != 0;
+
+		if (wanted && !bp->b_idle) {
+			if (n > 0)
+				break;
+			bp->b_wanted = true;
+			tsleep(bp, &bio_lock.lk, "biosyn", 0);
+			/* re-check: everything; begin with this block again. */
+			continue;
+		}
+		*blkno = bp->b_blkno + 1;
+		if (wanted) {
+			bio_take(bp);
+			batch[n++] = bp;
+		}
+	}
+	return (n);
+}
+
+/* Write one batch and give its blocks back.  => sleeps.  First error. */
+static int
+batch_write(struct vnode *devvp, struct buf *batch[BIO_BATCH], int n)
+{
+	int first_error = 0, error;
+
+	for (int i = 0; i < n; i++) {
+		batch[i]->b_flags &= ~(B_READ | B_DONE | B_ERROR | B_CALL);
+		batch[i]->b_error = 0;
+		error = VOP_STRATEGY(devvp, batch[i]);
+		if (error != 0) {
+			batch[i]->b_error = error;
+			batch[i]->b_flags |= B_DONE | B_ERROR;
+		}
+	}
+	for (int i = 0; i < n; i++) {
+		struct buf *bp = batch[i];
+
+		error = biowait(bp, "biowr");
+		if (error == 0 && bp->b_resid != 0)
+			error = EIO;
+		spin_lock(&bio_lock);
+		bp->b_flags &= ~B_ERROR;	/* the contents are good; it was the disk that failed */
+		bio.stats.writes++;
+		if (error == 0)
+			bio_set_clean(bp);
+		spin_unlock(&bio_lock);
+		brelse(bp);
+		if (error != 0 && first_error == 0)
+			first_error = error;
+	}
+	return (first_error);
+}
+
+int
+bsync(struct vnode *devvp, unsigned orders)
+{
+	struct buf *batch[BIO_BATCH];
+	daddr_t blkno = INT64_MIN;
+	int n, error, first_error = 0;
+
+	do {
+		spin_lock(&bio_lock);
+		n = batch_take(devvp, orders, &blkno, batch);
+		spin_unlock(&bio_lock);
+		error = batch_write(devvp, batch, n);
+		if (first_error == 0)
+			first_error = error;
+	} while (n > 0);
+	return (first_error);
+}
+
+unsigned
+bio_dirty_orders(struct vnode *devvp)
+{
+	unsigned orders = 0;
+	struct buf *bp;
+
+	spin_lock(&bio_lock);
+	if (bio.stats.dirty > 0) {
+		for (bp = bio_from(devvp, INT64_MIN); bp != NULL && bp->b_vp == devvp; bp = bio_next(bp)) {
+			if ((bp->b_flags & B_DELWRI) != 0)
+				orders |= 1u << bp->b_order;
+		}
+	}
+	spin_unlock(&bio_lock);
+	return (orders);
+}
+
+bool
+bio_dirty_full(void)
+{
+	return (__atomic_load_n(&bio.stats.dirty_bytes, __ATOMIC_RELAXED) >
+	    __atomic_load_n(&bio.stats.bytes_max, __ATOMIC_RELAXED) / BIO_DIRTY_SHARE);
+}
+
 void
 binval(struct vnode *devvp)
 {
 	struct buf *bp;
 
 	spin_lock(&bio_lock);
-	while ((bp = bio_first(devvp)) != NULL) {
+	while ((bp = bio_from(devvp, INT64_MIN)) != NULL) {
 		if (!bp->b_idle) {
 			bp->b_wanted = true;
 			tsleep(bp, &bio_lock.lk, "binval", 0);

@@ -32,6 +32,7 @@ struct disk;
 
 /* b_flags */
 #define B_READ		0x0001u		/* from disk to memory; without it, a write */
+#define B_WRITE		0x0000u		/* for readers: the absence of B_READ */
 #define B_DONE		0x0002u		/* (a) finished; set once by biodone */
 #define B_ERROR		0x0004u		/* b_error says why */
 #define B_BUSY		0x0008u		/* owned: set by whoever takes it, cleared on release */
@@ -41,6 +42,20 @@ struct disk;
 #define B_FLUSH		0x0100u		/* no data: make earlier completed writes durable */
 #define B_PBUF		0x0200u		/* from a pbuf pool */
 #define B_RESERVE	0x0400u		/* the cache's one buffer beyond its limit: not kept on release */
+#define B_DELWRI	0x0800u		/* (b) newer than the disk: stays in memory until bsync() has written it */
+
+/*
+ * Why a delayed block waits: what a filesystem may want to write at different times.  The cache attaches no meaning to them but that a FRESH
+ * block stays FRESH until it is written, whatever is done to it meanwhile.
+ */
+enum buf_order {
+	BUF_FRESH,		/* nothing on the disk leads to it yet */
+	BUF_NAMES,		/* directory entries */
+	BUF_INODES,
+	BUF_REST,		/* all else */
+	BUF_ORDERS
+};
+#define BUF_ALL_ORDERS	((1u << BUF_ORDERS) - 1)
 
 struct buf {
 	TAILQ_ENTRY(buf) b_link;	/* (b) LRU or free list; (o) driver's queue while in flight */
@@ -62,6 +77,7 @@ struct buf {
 	vm_offset_t	 b_kvabase;	/* (constant) pbuf: its window of MAXPHYS bytes, page aligned */
 	int		 b_npages;	/* (o) pbuf: pages mapped in the window */
 	uint8_t		 b_pool;	/* (constant) pbuf: enum pbuf_pool */
+	uint8_t		 b_order;	/* (o) B_DELWRI: enum buf_order */
 	uint64_t	 b_start_ns;	/* (o) when the disk got it */
 };
 
@@ -88,12 +104,29 @@ void bio_init(void);
  * Read a block.  => sleeps in "biord", "getblk"; holds no other buffer.  0: *bpp busy and valid; else an errno and *bpp is NULL.
  */
 int  bread(struct vnode *devvp, daddr_t blkno, size_t size, struct buf **bpp);
+/* A busy buffer for a block that will be overwritten whole: not read, zeroed if new.  => sleeps in "getblk". */
+int  getblk_zero(struct vnode *devvp, daddr_t blkno, size_t size, struct buf **bpp);
+/*
+ * Delayed write: mark dirty and give it back.  It reaches the disk by bsync() and in no other way: a dirty block is never evicted, so that the
+ * filesystem alone decides what is written before what.  Whoever dirties must therefore ask bio_dirty_full() now and then.
+ */
+void bdwrite(struct buf *bp, enum buf_order order);
+/*
+ * Write the dirty blocks of a device whose order is in the mask (bits 1 << BUF_*), many at a time, in block order, and wait.
+ * => sleeps in "biosyn", "biowr".  0 or the first error; a block that could not be written stays dirty.
+ */
+int  bsync(struct vnode *devvp, unsigned orders);
+unsigned bio_dirty_orders(struct vnode *devvp);		/* which orders have dirty blocks, as a mask */
+/* So many blocks are dirty that somebody should write them before dirtying more. */
+bool bio_dirty_full(void);
+/* A metadata block is free again: drop its buffer, dirty or not, after any I/O on it has ended.  => sleeps. */
+void bforget(struct vnode *devvp, daddr_t blkno, size_t size);
 void brelse(struct buf *bp);				/* give it back; B_INVAL or B_ERROR: forget the contents */
 /* Forget all cached blocks of a device.  => sleeps for busy ones. */
 void binval(struct vnode *devvp);
 /* Give back memory of unused buffers; => does not sleep.  Returns pages freed. */
 size_t bio_shrink(size_t pages_wanted);
-struct bio_stats { uint64_t hits, misses, bytes, bytes_max, busy, count, bytes_peak; };
+struct bio_stats { uint64_t hits, misses, bytes, bytes_max, busy, count, bytes_peak, dirty, dirty_bytes, writes; };
 void bio_get_stats(struct bio_stats *st);
 
 /* Pager buffers. */

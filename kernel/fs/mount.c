@@ -44,6 +44,7 @@ vfs_init(void)
 	vnode_init();
 	cache_init();
 	vfs_register(&ext2_vfsops);
+	syncer_init();
 }
 
 void
@@ -258,6 +259,57 @@ vfs_unmount(struct mount *mp)
 	return (error);
 }
 
+int
+vfs_foreach(int (*fn)(struct mount *mp, void *arg), void *arg)
+{
+	struct mount *mp;
+	int error = 0;
+
+	mutex_lock(&mount_lock);
+	TAILQ_FOREACH(mp, &mounts, mnt_list) {
+		error = fn(mp, arg);
+		if (error != 0)
+			break;
+	}
+	mutex_unlock(&mount_lock);
+	return (error);
+}
+
+int
+vfs_remount(struct mount *mp, uint32_t flags)
+{
+	int error;
+
+	mutex_lock(&mount_lock);
+	error = mp->mnt_op->remount != NULL ? mp->mnt_op->remount(mp, flags) : EOPNOTSUPP;
+	if (error == 0)
+		mp->mnt_flag = (mp->mnt_flag & ~MNT_RDONLY) | (flags & MNT_RDONLY);
+	mutex_unlock(&mount_lock);
+	return (error);
+}
+
+void
+vfs_shutdown(void)
+{
+	struct mount *mp;
+
+	(void)vfs_sync_all(true);
+	for (;;) {
+		mutex_lock(&mount_lock);
+		mp = TAILQ_LAST(&mounts);
+		mutex_unlock(&mount_lock);
+		if (mp == NULL || vfs_unmount(mp) != 0)
+			break;
+	}
+	/* Somebody still uses this one, and perhaps those below it. */
+	for (; mp != NULL; mp = TAILQ_PREV(mp, mnt_list)) {
+		int error = vfs_remount(mp, MNT_RDONLY);
+
+		if (error != 0 && error != EOPNOTSUPP)
+			printf("%s: cannot be left clean: %s\n", mp->mnt_stat.f_mntfromname, errno_name(error));
+	}
+}
+
 /* ---- the root ---- */
 
 /* Mount a disk as the root.  => says what it did */
@@ -265,7 +317,7 @@ static int
 mount_root_from(struct disk *disk, const char *why)
 {
 	struct mount *mp;
-	int error = vfs_mount("ext2", disk, "", MNT_RDONLY, &mp);
+	int error = vfs_mount("ext2", disk, "", cmdline_has("ro") ? MNT_RDONLY : 0, &mp);
 
 	if (error != 0) {
 		printf("root: %s (%s) cannot be mounted: %s\n", disk->dk_name, why, errno_name(error));

@@ -9,12 +9,11 @@
  * both apart when a vnode is recycled.  So an entry never points to freed memory; v_id is compared
  * on each hit all the same, for a vnode that changed its identity in place.
  *
- * The filesystem decides what may be cached, by calling cache_enter() from its lookup with the
- * directory locked; whoever changes a directory calls cache_enter() or cache_purge() with it locked
- * exclusively.
+ * The filesystem decides what may be cached, by calling cache_enter() from its lookup with the directory
+ * locked; whoever changes a directory calls cache_enter(), cache_purge_name() or cache_purge() with it locked exclusively.
  *
- * The number of entries is bounded by memory; the one used longest ago makes room.  A name that
- * cannot be remembered for want of memory is simply not remembered.
+ * The number of entries is bounded by memory; the one used longest ago makes room.  A name that cannot
+ * be remembered for want of memory is simply not remembered; an older entry for it is forgotten all the same.
  *
  * Lock: cache_lock (spin) guards everything here; vnode_list_lock is taken inside it.
  */
@@ -217,8 +216,10 @@ cache_enter(struct vnode *dvp, struct vnode *vp, const char *name, size_t len)
 
 	KASSERT(len > 0 && len <= NAME_MAX, "caching a name of %zu bytes", len);
 	ncp = cache_new(dvp, vp, name, len);
-	if (ncp == NULL)
+	if (ncp == NULL) {
+		cache_purge_name(dvp, name, len);
 		return;
+	}
 	spin_lock(&cache_lock);
 	cache_link(ncp, &doomed);
 	spin_unlock(&cache_lock);
@@ -235,6 +236,20 @@ cache_purge(struct vnode *vp)
 		cache_unlink(TAILQ_FIRST(&vp->v_cache_src), &doomed);
 	while (!TAILQ_EMPTY(&vp->v_cache_dst))
 		cache_unlink(TAILQ_FIRST(&vp->v_cache_dst), &doomed);
+	spin_unlock(&cache_lock);
+	cache_free(&doomed);
+}
+
+void
+cache_purge_name(struct vnode *dvp, const char *name, size_t len)
+{
+	struct nc_list doomed = TAILQ_HEAD_INITIALIZER(doomed);
+	struct namecache *ncp;
+
+	spin_lock(&cache_lock);
+	ncp = cache_find(dvp, name, len, cache_hash(dvp, name, len));
+	if (ncp != NULL)
+		cache_unlink(ncp, &doomed);
 	spin_unlock(&cache_lock);
 	cache_free(&doomed);
 }

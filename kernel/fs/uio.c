@@ -107,3 +107,12 @@ uiozero(size_t n, struct uio *uio)
 	}
 	return (0);
 }
+
+void
+uio_skip(struct uio *uio, size_t n)
+{
+	KASSERT(uio->uio_segflg == UIO_NOCOPY && n <= uio->uio_resid, "skipping %lu of %lu bytes", n, uio->uio_resid);
+	uio->uio_pages += OFF_TO_IDX(uio->uio_offset + n) - OFF_TO_IDX(uio->uio_offset);
+	uio->uio_offset += n;
+	uio->uio_resid -= n;
+}

@@ -8,6 +8,8 @@
 enum uio_seg { UIO_USERSPACE, UIO_SYSSPACE, UIO_NOCOPY /* the data already lies in the object's pages */ };
 enum uio_rw { UIO_READ, UIO_WRITE };
 
+struct vm_page;
+
 struct iovec {
 	void	*iov_base;
 	size_t	 iov_len;		/* bytes */
@@ -20,6 +22,7 @@ struct uio {
 	size_t		 uio_resid;	/* bytes left; shrinks */
 	enum uio_seg	 uio_segflg;
 	enum uio_rw	 uio_rw;
+	struct vm_page	**uio_pages;	/* UIO_NOCOPY: the pages that hold the data, from the one that holds uio_offset on */
 };
 
 /* One piece of kernel memory. */
@@ -29,6 +32,8 @@ void uio_init_kernel(struct uio *uio, struct iovec *iov, void *base, size_t len,
  * may be held.  Returns 0 or EFAULT (then part may have been moved, and the uio says how much).
  */
 int  uiomove(void *cp, size_t n, struct uio *uio);
+/* UIO_NOCOPY: n bytes were taken care of. */
+void uio_skip(struct uio *uio, size_t n);
 /* The same with zeros as the source. */
 int  uiozero(size_t n, struct uio *uio);
 

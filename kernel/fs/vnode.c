@@ -431,7 +431,7 @@ getnewvnode(struct mount *mp, const struct vnodeops *ops, struct vnode **vpp)
 	return (0);
 }
 
-/* ---- counts and conveniences ---- */
+/* ---- counts ---- */
 
 int
 vnode_count(void)
@@ -443,37 +443,4 @@ int
 vnode_inuse(void)
 {
 	return (__atomic_load_n(&vnodes.inuse, __ATOMIC_RELAXED));
-}
-
-int
-vn_read(struct vnode *vp, void *buf, size_t len, off_t off, size_t *done)
-{
-	struct iovec iov;
-	struct uio uio;
-	int error;
-
-	uio_init_kernel(&uio, &iov, buf, len, off, UIO_READ);
-	for (;;) {
-		VOP_LOCK(vp, LK_SHARED);
-		error = VOP_READ(vp, &uio, 0, &cred_kernel);
-		VOP_UNLOCK(vp);
-		if (error != EAGAIN)
-			break;
-		vm_wait();	/* memory is short; nobody waits for it with a vnode locked */
-	}
-	*done = len - uio.uio_resid;
-	return (error);
-}
-
-int
-vn_size(struct vnode *vp, uint64_t *size)
-{
-	struct vattr va;
-	int error;
-
-	VOP_LOCK(vp, LK_SHARED);
-	error = VOP_GETATTR(vp, &va);
-	VOP_UNLOCK(vp);
-	*size = error == 0 ? va.va_size : 0;
-	return (error);
 }

@@ -39,6 +39,7 @@ enum vtype { VNON, VREG, VDIR, VLNK, VBLK, VCHR, VFIFO, VSOCK, VBAD };
 #define VAGE		0x0020u		/* recycle it before others: insert at the head of the free list */
 #define VXLOCK		0x0040u		/* being recycled; vget() waits and fails */
 #define VONFREE		0x0080u		/* on the free list */
+#define VNONAME		0x0200u		/* its file lost its last name: its object shall not rest in the object cache, for that would keep the file */
 #define VUSED		0x0100u		/* a reference was taken since VOP_INACTIVE ran: run it again before resting */
 
 struct vnode {
@@ -90,6 +91,18 @@ struct dirent {
 /* Nonzero: stop; this entry was not taken. */
 typedef int (*dirent_fn)(void *arg, const struct dirent *de);
 
+/* setattr: which fields of the vattr count */
+#define VA_SIZE		0x01
+#define VA_MODE		0x02
+#define VA_UID		0x04
+#define VA_GID		0x08
+#define VA_ATIME	0x10
+#define VA_MTIME	0x20
+
+/* fsync */
+#define FSYNC_WAIT	0x1		/* return when it is on disk and flushed */
+#define FSYNC_DATA	0x2		/* fdatasync: times may stay behind */
+
 /* ioflag */
 #define IO_SYNC		0x1		/* do not return before it is on disk */
 #define IO_VMIO		0x2		/* from the pager: pages are already where they belong */
@@ -122,6 +135,32 @@ struct vnodeops {
 	/* S: the filesystem fills the pages itself, by vm_pager.h's contract for get; *result is a VM_PAGER_ code. */
 	int (*getpages)(struct vnode *vp, struct vm_page **m, int count, int reqpage, int *result);
 	int (*putpages)(struct vnode *vp, struct vm_page **m, int count, bool sync, int *rtvals, int *result);	/* X */
+	/*
+	 * X: bytes [start, end) of the file's dirty pages to disk (end < 0: to EOF), then what is needed to find them again; with FSYNC_WAIT
+	 * flushed.  0 or the first error; a page that could not be written stays dirty.
+	 */
+	int (*fsync)(struct vnode *vp, off_t start, off_t end, int flags);
+	/* X: change what `mask` (VA_*) names.  VA_SIZE truncates or extends.  EROFS, EFBIG, ENOSPC, EIO, EISDIR. */
+	int (*setattr)(struct vnode *vp, const struct vattr *va, int mask, struct ucred *cred);
+	/*
+	 * X(dvp).  Names: no '/', not NUL-terminated, at most 255 bytes; "." and ".." are refused with EEXIST, EINVAL, EBUSY or ENOTEMPTY as
+	 * Linux does.  All: EROFS, ENOTDIR, ENAMETOOLONG, ENOSPC, EIO, EUCLEAN.
+	 */
+	/* A regular file, or a special one by va_type; EEXIST.  0: *vpp referenced, unlocked. */
+	int (*create)(struct vnode *dvp, const char *name, size_t len, const struct vattr *va, struct vnode **vpp);
+	int (*mkdir)(struct vnode *dvp, const char *name, size_t len, const struct vattr *va, struct vnode **vpp);
+	int (*symlink)(struct vnode *dvp, const char *name, size_t len, const char *target, const struct vattr *va,
+	    struct vnode **vpp);
+	/* vp: referenced, unlocked, same filesystem; EMLINK, EPERM for a directory, EEXIST. */
+	int (*link)(struct vnode *dvp, const char *name, size_t len, struct vnode *vp);
+	/* EISDIR for a directory; ENOENT.  The file lives on while it is open or mapped. */
+	int (*remove)(struct vnode *dvp, const char *name, size_t len);
+	int (*rmdir)(struct vnode *dvp, const char *name, size_t len);		/* ENOTEMPTY, ENOTDIR */
+	/*
+	 * -: both directories referenced and UNLOCKED (the filesystem locks what it needs, in its own order), same filesystem.
+	 * Replaces a file by a file, an empty directory by a directory; EINVAL: a directory into itself.
+	 */
+	int (*rename)(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen);
 	int (*inactive)(struct vnode *vp);		/* X: last reference went away */
 	int (*reclaim)(struct vnode *vp);		/* X: free v_data; never fails */
 };
@@ -138,6 +177,15 @@ struct vnodeops {
 #define VOP_STRATEGY(devvp, bp)			VOP(devvp, strategy, bp)
 #define VOP_GETPAGES(vp, m, n, req, res)	VOP(vp, getpages, m, n, req, res)
 #define VOP_PUTPAGES(vp, m, n, sync, rt, res)	VOP(vp, putpages, m, n, sync, rt, res)
+#define VOP_FSYNC(vp, start, end, fl)		VOP(vp, fsync, start, end, fl)
+#define VOP_SETATTR(vp, va, mask, cr)		VOP(vp, setattr, va, mask, cr)
+#define VOP_CREATE(dvp, n, l, va, vpp)		VOP(dvp, create, n, l, va, vpp)
+#define VOP_MKDIR(dvp, n, l, va, vpp)		VOP(dvp, mkdir, n, l, va, vpp)
+#define VOP_SYMLINK(dvp, n, l, t, va, vpp)	VOP(dvp, symlink, n, l, t, va, vpp)
+#define VOP_LINK(dvp, n, l, vp)			VOP(dvp, link, n, l, vp)
+#define VOP_REMOVE(dvp, n, l)			VOP(dvp, remove, n, l)
+#define VOP_RMDIR(dvp, n, l)			VOP(dvp, rmdir, n, l)
+#define VOP_RENAME(fd, fn, fl, td, tn, tl)	VOP(fd, rename, fn, fl, td, tn, tl)
 #define VOP_INACTIVE(vp)			VOP(vp, inactive)
 #define VOP_RECLAIM(vp)				VOP(vp, reclaim)
 
@@ -200,6 +248,7 @@ void cache_init(void);				/* vfs_init() calls it */
 bool cache_lookup(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp);	/* true: hit; *vpp referenced or NULL (known absent) */
 void cache_enter(struct vnode *dvp, struct vnode *vp, const char *name, size_t len);
 void cache_purge(struct vnode *vp);		/* forget all names of and in it */
+void cache_purge_name(struct vnode *dvp, const char *name, size_t len);
 struct cache_stats { uint64_t hits, negative_hits, misses, entries, entries_max; };
 void cache_get_stats(struct cache_stats *st);
 
@@ -222,6 +271,13 @@ struct vfsops {
 	int (*unmount)(struct mount *mp);			/* all its vnodes are gone */
 	int (*root)(struct mount *mp, struct vnode **vpp);	/* referenced, unlocked */
 	int (*statfs)(struct mount *mp, struct statfs *st);
+	/*
+	 * wait: write out all that is dirty, files and metadata, in the filesystem's order, and flush.  Else only metadata that waits.
+	 * => sleeps.  First error.
+	 */
+	int (*sync)(struct mount *mp, bool wait);
+	/* Read-only <-> read-write.  EBUSY: it is being written, or files without a name are in use; EROFS: it must stay read-only. */
+	int (*remount)(struct mount *mp, uint32_t flags);
 };
 
 struct mount {
@@ -252,14 +308,45 @@ int  vfs_mount(const char *fsname, struct disk *disk, const char *opts, uint32_t
 int  vfs_mount_on(struct mount *mp, struct vnode *covered);	/* make it visible at a directory */
 /* EBUSY when a vnode is in use, naming it.  => sleeps. */
 int  vfs_unmount(struct mount *mp);
+/* Change MNT_RDONLY.  => sleeps. */
+int  vfs_remount(struct mount *mp, uint32_t flags);
+/* The machine stops: unmount what can be unmounted, make read-only what cannot.  => sleeps. */
+void vfs_shutdown(void);
+/* Call fn for each mount, in order of mounting; nonzero stops.  => sleeps; mount lock held meanwhile */
+int  vfs_foreach(int (*fn)(struct mount *mp, void *arg), void *arg);
 /* Mount root from `root=` or the first disk that holds ext2.  Says what it did.  0 or errno; without any disk ENODEV. */
 int  mount_root(void);
 
-/* Convenience for kernel users: read whole ranges.  => sleeps; vnode unlocked.  *done bytes. */
+/* vn_ops.c: for kernel users.  => sleep; nothing locked.  *done bytes. */
 int  vn_read(struct vnode *vp, void *buf, size_t len, off_t off, size_t *done);
 int  vn_size(struct vnode *vp, uint64_t *size);
+int  vn_write(struct vnode *vp, const void *buf, size_t len, off_t off, size_t *done);
+int  vn_truncate(struct vnode *vp, off_t size);
+int  vn_fsync(struct vnode *vp);
+/* By path. */
+int  vn_create(const char *path, const struct vattr *va, struct vnode **vpp);
+int  vn_mkdir(const char *path, const struct vattr *va);
+int  vn_remove(const char *path);
+int  vn_rmdir(const char *path);
+int  vn_rename(const char *from, const char *to);
+int  vn_link(const char *old, const char *new);
+int  vn_symlink(const char *target, const char *path);
 
-/* vm/vnode_io.c: the read side of every filesystem whose data lives in its object (DESIGN 6, the unified cache). */
+/* syncer.c */
+void syncer_init(void);
+int  vfs_sync_all(bool wait);			/* every mount: vfsops' sync; first error */
+/* Write the dirty pages of a mount's files: of those that have been dirty for `min_age` ticks.  => sleeps, nothing locked.  First error. */
+int  vfs_clean_files(struct mount *mp, uint64_t min_age);
+
+/* vm/vnode_io.c: for every filesystem whose data lives in its object (DESIGN 6, the unified cache). */
 int  vnode_object_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
+/*
+ * Copy into the object's pages and mark the sectors dirty.  The filesystem has made sure that there is room on disk, has extended the object
+ * over the whole range (vnode_pager_setsize) and zeroed the old tail (vnode_object_zero); it updates its inode afterwards.
+ * => vnode locked exclusively; UIO_SYSSPACE.  0; EIO; EAGAIN: memory is short (what was copied stays copied; uio says how much).
+ */
+int  vnode_object_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
+/* Make [from, to) zero and dirty, through the pages; to <= the object's size.  => vnode locked exclusively.  0, EIO, EAGAIN. */
+int  vnode_object_zero(struct vnode *vp, off_t from, off_t to, struct ucred *cred);
 
 #endif

@@ -8,7 +8,8 @@ against its exit status.  The last line printed is `N passed, N failed`.
 
 The environment narrows the work: TEST=GLOB keeps the matching self-tests (host.*, gdb.* and
 harness.* name scripts), SEED=N fixes their order, and any of BOOT, MEM, CPU, BS and SMP replaces
-the matrix by the single run that it describes.
+the matrix by the single run that it describes.  SAN=ubsan, kasan or 1 says how build/kernel.elf was
+made.  UBSAN_KERNEL names a second kernel, made with SAN=ubsan, for one more run of the suite.
 """
 
 import concurrent.futures
@@ -33,6 +34,7 @@ TOP = mkimage.TOP
 IMAGES = os.path.join(TOP, "build", "images")
 WORK = os.path.join(TOP, "build", "test")
 TIMEOUT_SECONDS = 300
+SOAK_SCRIPT_TIMEOUT_SECONDS = 4 * 3600
 DAMAGE_TIMEOUT_SECONDS = 60
 TAIL_LINES = 40
 SCRATCH_BYTES = 64 << 20
@@ -40,6 +42,8 @@ SCRATCH_BYTES = 64 << 20
 # boot, memory, CPU, block size: every value occurs.
 MATRIX = [("pvh", "256M", "max", 4096), ("pvh", "256M", "qemu64", 1024), ("bios", "256M", "max", 2048),
           ("pvh", "16M", "max", 8192), ("pvh", "8M", "max", 65536)]
+UBSAN_RUN = ("pvh", "256M", "max", 1024)
+KASAN_MIN = "64M"       # shadow and red zones take their part of less
 IOERR_BLOCK_SIZES = (1024, 4096)
 RESTRICTIONS = ("BOOT", "MEM", "CPU", "BS", "SMP")
 
@@ -51,10 +55,11 @@ class Job:
     """
 
     def __init__(self, name, options=(), words=(), image=None, rules=None, script=None, timeout=TIMEOUT_SECONDS,
-                 matrix=None, companions=False):
+                 matrix=None, companions=False, kernel=None):
         self.name, self.options, self.words = name, list(options), list(words)
         self.image, self.rules, self.script, self.timeout, self.matrix = image, rules, script, timeout, matrix
         self.companions = companions
+        self.kernel = kernel    # not build/kernel.elf but one made with SAN=ubsan
         self.dir = os.path.join(WORK, re.sub(r"[^A-Za-z0-9_.-]", "_", name))
         self.verdict, self.seconds = None, 0.0
         self.serial = self.stderr = ""
@@ -66,7 +71,8 @@ class Job:
         more = []
         if self.companions:
             more = ["--disk", self.image + ",ro", "--disk", os.path.join(self.dir, "scratch.img")]
-        return [os.path.join(TOP, "boot", "qemu"), *self.options, "--timeout", str(self.timeout),
+        kernel = ["--kernel", self.kernel] if self.kernel else []
+        return [os.path.join(TOP, "boot", "qemu"), *kernel, *self.options, "--timeout", str(self.timeout),
                 "--log", os.path.join(self.dir, "qemu.log"), "--disk", disk, *more, "--", *self.words]
 
     def run(self):
@@ -104,6 +110,8 @@ class Job:
             boot, mem, cpu, bs = self.matrix
             parts = [f"BOOT={boot}", f"MEM={mem}", f"CPU={cpu}", f"BS={bs}"]
             parts += [f"SEED={w[5:]}" for w in words if w.startswith("seed=")]
+            if self.kernel or os.environ.get("SAN"):
+                parts.append("SAN=ubsan" if self.kernel else f"SAN={os.environ['SAN']}")
             if os.environ.get("SMP"):
                 parts.append(f"SMP={os.environ['SMP']}")
             glob_word = [w[9:] for w in words if w.startswith("selftest=")]
@@ -136,14 +144,14 @@ def volume(bs):
                  "mkimage.py", "volume.py")
 
 
-def suite_job(boot, mem, cpu, bs, test, seed):
+def suite_job(boot, mem, cpu, bs, test, seed, kernel=None):
     options = ["--boot", boot, "--mem", mem, "--cpu", cpu]
     for option in ("smp", "accel"):
         if os.environ.get(option.upper()):
             options += ["--" + option, os.environ[option.upper()]]
     word = f"selftest={test}" if test else "selftest"
-    return Job(f"{boot} {mem} {cpu} {bs}", options, [word, f"seed={seed}"], image=volume(bs),
-               matrix=(boot, mem, cpu, bs), companions=True)
+    return Job(f"{'ubsan ' if kernel else ''}{boot} {mem} {cpu} {bs}", options, [word, f"seed={seed}"], image=volume(bs),
+               matrix=(boot, mem, cpu, bs), companions=True, kernel=kernel)
 
 
 def ioerr_job(bs, test, seed):
@@ -165,7 +173,16 @@ def script_jobs(test):
     for room in ("host", "gdb"):
         for path in sorted(glob.glob(os.path.join(TOP, "tests", room, "test_*.py"))):
             found.append((f"{room}.{os.path.basename(path)[5:-3]}", path))
-    return [Job(name, script=path) for name, path in found if test is None or fnmatch.fnmatchcase(name, test)]
+    limit = SOAK_SCRIPT_TIMEOUT_SECONDS if os.environ.get("SOAK") else TIMEOUT_SECONDS
+    return [Job(name, script=path, timeout=limit) for name, path in found
+            if test is None or fnmatch.fnmatchcase(name, test)]
+
+
+def with_room(matrix):
+    """The matrix with enough memory for the kernel's sanitizer, each combination once."""
+    if os.environ.get("SAN") not in ("kasan", "1"):
+        return list(matrix)
+    return list(dict.fromkeys((b, KASAN_MIN if m in ("8M", "16M") else m, c, bs) for b, m, c, bs in matrix))
 
 
 def may_match(test, suite):
@@ -189,7 +206,9 @@ def plan_jobs(test, seed, soak):
     matrix = MATRIX
     if soak:
         matrix = itertools.product(("pvh", "bios"), ("256M", "16M", "8M"), ("max", "qemu64"), mkimage.BLOCK_SIZES)
-    jobs = [] if own_runs else [suite_job(*values, test, seed) for values in matrix]
+    jobs = [] if own_runs else [suite_job(*values, test, seed) for values in with_room(matrix)]
+    if not own_runs and os.environ.get("UBSAN_KERNEL"):
+        jobs.append(suite_job(*UBSAN_RUN, test, seed, os.path.join(TOP, os.environ["UBSAN_KERNEL"])))
     if test is None or may_match(test, "ioerr"):
         sizes = mkimage.BLOCK_SIZES if soak else IOERR_BLOCK_SIZES
         jobs += [ioerr_job(bs, test if own_runs else "ioerr.*", seed) for bs in sizes]
@@ -238,6 +257,8 @@ def totals(jobs, full):
     ran = {n for j in jobs for n in j.verdict.passed} | {n for j in jobs for n, _ in j.verdict.failed}
     never = sorted({n for j in jobs for n in j.verdict.skipped} - ran)
     if full:
+        if os.environ.get("SAN") != "1":
+            never = [n for n in never if not n.startswith("san.")]      # what wants a sanitizer that is in no kernel here
         for name in never:
             print(f"not ok - {name}: never exercised, for every run skipped it")
         return passed, failed + len(never), 0
@@ -252,6 +273,9 @@ def main(argv):
     seed = os.environ.get("SEED") or str(random.randrange(1, 1 << 31))
     if not seed.isdigit():
         raise mkimage.Failure(f"SEED={seed}: must be a number")
+    if argv == ["--soak"]:
+        os.environ["SOAK"] = "1"        # the scripts take their time, too
+    os.environ.setdefault("SEED", seed)
     print(f"seed {seed}" + (f", tests {test}" if test else ""), flush=True)
     jobs, full = plan_jobs(test, seed, soak=argv == ["--soak"])
     with concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:

@@ -7,6 +7,7 @@
  *	no buffer is in use, no disk request in flight, no thread was left behind
  *	as many address spaces and anonymous objects as before
  *	no kernel memory in use that was not in use before, by type
+ *	no undefined behaviour, in builds that watch for it (what happened before the first test is charged to it)
  * A test that breaks one is failed with the law's name.  Caches may grow: the runner empties them before it counts.
  */
 #include "tests/kernel/ktest.h"
@@ -19,12 +20,14 @@
 #include "kernel/main.h"
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
+#include "kernel/ubsan.h"
 #include "vm/pmap.h"
 #include "vm/vm_check.h"
 #include "vm/vm_kern.h"
 #include "vm/vm_map.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
+#include "vm/vm_path.h"
 
 #define TESTS_MAX	512
 
@@ -34,9 +37,10 @@ static struct {
 	struct spinlock		 lock;
 	const struct ktest	*running;
 	unsigned		 failures;	/* lock: of the running test */
-	bool			 skipped;
+	bool			 skipped, leaves_dirt;
 	char			 reason[128];
 	uint64_t		 seed, stream;
+	uint64_t		 undefined;	/* findings of UBSan that have been charged to a test */
 	const struct ktest	*order[TESTS_MAX];
 } kt = { .lock = SPINLOCK_INITIALIZER("ktest", RANK_NONE) };
 
@@ -63,6 +67,7 @@ static void
 caches_empty(void)
 {
 	vm_object_cache_shrink(SIZE_MAX, true);
+	(void)vfs_sync_all(true);
 	while (vnode_shrink(1000) > 0)
 		;
 	bio_shrink(SIZE_MAX);
@@ -118,9 +123,13 @@ laws_compare(const struct laws *before)
 	law("objects", before->objects - before->cached, after.objects - after.cached);
 	law("reverse mappings", before->pv, after.pv);
 	law("kernel address space", before->kva, after.kva);
-	law("kernel memory objects", before->kmem, after.kmem);
-	if (before->kmem != after.kmem)
-		kmalloc_diff();
+	law("undefined behaviour", kt.undefined, ubsan_count());
+	kt.undefined = ubsan_count();
+	if (!kt.leaves_dirt) {
+		law("kernel memory objects", before->kmem, after.kmem);
+		if (before->kmem != after.kmem)
+			kmalloc_diff();
+	}
 	vm_check();
 	kmalloc_check();
 }
@@ -153,6 +162,12 @@ ktest_skip(const char *fmt, ...)
 	vsnprintf(kt.reason, sizeof(kt.reason), fmt, ap);
 	va_end(ap);
 	kt.skipped = true;
+}
+
+void
+ktest_leaves_dirt(void)
+{
+	kt.leaves_dirt = true;
 }
 
 bool
@@ -228,7 +243,7 @@ run_one(const struct ktest *t)
 
 	kt.running = t;
 	kt.failures = 0;
-	kt.skipped = false;
+	kt.skipped = kt.leaves_dirt = false;
 	/* A test's random numbers depend on the seed and its name, not on what ran before it. */
 	kt.stream = kt.seed ^ name_hash(t->name);
 	laws_take(&before);
@@ -237,10 +252,26 @@ run_one(const struct ktest *t)
 	laws_compare(&before);
 }
 
+/* Was every path that is marked in the VM passed at least once? */
+static bool
+paths_exercised(void)
+{
+	bool all = true;
+
+	for (const struct vm_path *p = vm_path_start; p < vm_path_end; p++) {
+		if (p->count > 0)
+			continue;
+		printf("# not exercised: %s (%s:%lu)\n", p->name, p->file, p->line);
+		all = false;
+	}
+	return (all);
+}
+
 int
 ktest_run(const char *glob, uint64_t seed)
 {
 	unsigned n, passed = 0, failed = 0, skipped = 0;
+	bool paths = cmdline_has("paths");
 
 	kt.seed = seed;
 	printf("TAP version 13\n# seed %lu\n", seed);
@@ -250,7 +281,7 @@ ktest_run(const char *glob, uint64_t seed)
 		return (2);
 	}
 	shuffle(n);
-	printf("1..%u\n", n);
+	printf("1..%u\n", n + paths);
 	for (unsigned i = 0; i < n; i++) {
 		const struct ktest *t = kt.order[i];
 
@@ -266,6 +297,13 @@ ktest_run(const char *glob, uint64_t seed)
 			printf("ok %u - %s.%s\n", i + 1, t->suite, t->name);
 			passed++;
 		}
+	}
+	if (paths) {
+		bool ok = paths_exercised();
+
+		printf("%sok %u - paths.all_exercised\n", ok ? "" : "not ", n + 1);
+		passed += ok;
+		failed += !ok;
 	}
 	printf("%u passed, %u failed", passed, failed);
 	if (skipped > 0)

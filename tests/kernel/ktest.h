@@ -38,6 +38,8 @@ void ktest_fail(const char *file, int line, const char *fmt, ...) __printflike(3
 /* The running test cannot be run here, and why.  The caller then returns. */
 void ktest_skip(const char *fmt, ...) __printflike(1, 2);
 bool ktest_failed(void);
+/* The disk will not take what the running test changed, so that the change stays in memory: no law about kernel memory for it. */
+void ktest_leaves_dirt(void);
 /* The run's seed, and a stream of random numbers derived from it (restarted for each test). */
 uint64_t ktest_seed(void);
 uint64_t ktest_random(void);

@@ -6,10 +6,11 @@
  *	slot 384  KVA_BASE	4 KiB pages, changed all the time; tables made on demand, which stay
  *	slot 511  KERNBASE	the image: text R-X, rodata R--, data RW-
  *
- * The three second-level tables are made at boot and the root's three entries never change, so a
- * new pmap copies them and sees every later change below them.  Kernel mappings have no pv entries:
- * nothing ever takes them away but their owner, so they need no lock, either; two owners never
- * share an address.
+ * (KASAN builds have three more slots, for the shadow of these: pmap_shadow.c.)
+ *
+ * The three second-level tables are made at boot and the root's three entries never change, so a new pmap copies them
+ * and sees every later change below them.  Kernel mappings have no pv entries: nothing ever takes them away but their owner,
+ * so they need no lock, either; two owners never share an address.
  *
  * The direct map is coarse where it can be.  A 2 MiB chunk that holds any RAM is mapped whole: the
  * rest of it is firmware's RAM or nothing (device registers begin far above the end of RAM, and the
@@ -49,8 +50,8 @@ boot_table(pt_entry_t *entry)
 	return (PT_TABLE(*entry));
 }
 
-static bool
-is_ram(const struct boot_mem *m)
+bool
+pmap_boot_is_ram(const struct boot_mem *m)
 {
 	return (m->type == BOOT_MEM_USABLE || m->type == BOOT_MEM_LOADER ||
 	    m->type == BOOT_MEM_ACPI);
@@ -66,7 +67,7 @@ ram_in(const struct boot_info *bi, vm_paddr_t base, vm_paddr_t end)
 		const struct boot_mem *m = &bi->mem[i];
 		vm_paddr_t from = MAX(m->base, base), to = MIN(m->base + m->len, end);
 
-		if (is_ram(m) && from < to)
+		if (pmap_boot_is_ram(m) && from < to)
 			sum += to - from;
 	}
 	return (sum);
@@ -151,7 +152,7 @@ clip_ram(struct boot_info *bi)
 	for (uint32_t i = 0; i < bi->nmem; i++) {
 		struct boot_mem *m = &bi->mem[i];
 
-		if (!is_ram(m))
+		if (!pmap_boot_is_ram(m))
 			continue;
 		if (m->base + m->len > DMAP_SIZE) {
 			printf("memory: what lies above %lu GiB is not used\n", DMAP_SIZE / GiB);
@@ -192,6 +193,7 @@ pmap_bootstrap(struct boot_info *bi)
 	image_section(bi, kernel_start, text_end, KERNEL_TEXT);
 	image_section(bi, rodata_start, rodata_end, KERNEL_RO);
 	image_section(bi, data_start, kernel_end, KERNEL_RW);
+	pmap_shadow_build(bi);
 	load_final_tables();
 	boot_alloc_set_limit(ram_end);
 }
@@ -220,7 +222,7 @@ pmap_growkernel(vm_offset_t start, vm_offset_t end)
 			table = PT_TABLE(*entry);
 		}
 	}
-	return (true);
+	return (pmap_shadow_grow(start, end));
 }
 
 static inline pt_entry_t *

@@ -118,4 +118,19 @@ void pmap_trim(struct pmap *pmap, struct doomed *doomed);
 void pmap_free_doomed(struct doomed *doomed);
 struct vm_page *pmap_alloc_table(void);		/* a zeroed page, or NULL */
 
+/* pmap_kern.c */
+struct boot_mem;
+bool pmap_boot_is_ram(const struct boot_mem *m);
+
+/* pmap_shadow.c, in KASAN builds. */
+struct boot_info;
+#if FAULTLINE_KASAN
+void pmap_shadow_build(const struct boot_info *bi);	/* for RAM and the image; on start.S's tables, before the new ones are used */
+/* See to it that [start, end) of the KVA has shadow.  false: memory is short. */
+bool pmap_shadow_grow(vm_offset_t start, vm_offset_t end);
+#else
+static inline void pmap_shadow_build(const struct boot_info *bi) { }
+static inline bool pmap_shadow_grow(vm_offset_t start, vm_offset_t end) { return (true); }
+#endif
+
 #endif

@@ -21,6 +21,7 @@
  * checked once, when it is read; nothing later trusts a number that was not checked.
  *
  * (c) constant while mounted or while the vnode has this identity   (l) vnode_list_lock   (v) the vnode's lock
+ * (e) em_lock   (o) em_oplock: shared to look, exclusive to change
  */
 #ifndef KERNEL_FS_EXT2_EXT2_H
 #define KERNEL_FS_EXT2_EXT2_H
@@ -37,6 +38,7 @@
 #define EXT2_INODE_SIZE_REV0	128	/* bytes */
 #define EXT2_NDIRECT		12	/* direct pointers in an inode */
 #define EXT2_NPOINTERS		15	/* and single, double, triple indirect */
+#define EXT2_LINK_MAX		32000
 #define EXT2_FASTLINK_MAX	60	/* bytes of a link's target that fit in place of the pointers */
 #define EXT2_BLOCK_SIZE_MIN	1024	/* bytes */
 #define EXT2_BLOCK_SIZE_MAX	65536
@@ -80,7 +82,10 @@ struct ext2_super {
 	uint8_t		s_prealloc_blocks;
 	uint8_t		s_prealloc_dir_blocks;
 	uint16_t	s_reserved_gdt_blocks;	/* kept after the descriptors for growing */
-	uint8_t		s_journal[44];
+	uint8_t		s_journal_uuid[16];
+	uint32_t	s_journal_inum, s_journal_dev;
+	uint32_t	s_last_orphan;		/* ext3: head of a list of deleted inodes */
+	uint8_t		s_hash_seed[16];
 	uint8_t		s_hash_version, s_jnl_backup_type;
 	uint16_t	s_desc_size;
 	uint8_t		s_unused1[0x24c - 0x100];
@@ -92,6 +97,7 @@ _Static_assert(offsetof(struct ext2_super, s_magic) == 0x38, "magic");
 _Static_assert(offsetof(struct ext2_super, s_rev_level) == 0x4c, "revision");
 _Static_assert(offsetof(struct ext2_super, s_feature_compat) == 0x5c, "features");
 _Static_assert(offsetof(struct ext2_super, s_reserved_gdt_blocks) == 0xce, "reserved descriptors");
+_Static_assert(offsetof(struct ext2_super, s_last_orphan) == 0xe8, "orphans");
 _Static_assert(offsetof(struct ext2_super, s_desc_size) == 0xfe, "descriptor size");
 _Static_assert(offsetof(struct ext2_super, s_backup_bgs) == 0x24c, "backup groups");
 
@@ -159,6 +165,9 @@ _Static_assert(offsetof(struct ext2_dinode, i_size_high) == 0x6c, "high half of 
 #define EXT2_IFCHR		0x2000
 #define EXT2_IFIFO		0x1000
 
+#define EXT2_FL_INDEX		0x00001000u	/* a directory with a hashed index */
+#define EXT2_FL_INHERITED	0x000000efu	/* a new file has these of its directory's flags: no-atime, append and the like */
+
 /* i_flags under which i_block is not what ext2 has there */
 #define EXT2_FL_ENCRYPT		0x00000800u
 #define EXT2_FL_EXTENTS		0x00080000u
@@ -183,12 +192,25 @@ struct ext2_entry {
 	const char	*name;			/* in the block */
 };
 
+/* The block of extended attributes that inodes may share: its head. */
+#define EXT2_XATTR_MAGIC	0xea020000u
+struct ext2_xattr_head {
+	uint32_t	h_magic;
+	uint32_t	h_refcount;		/* inodes that point here */
+};
+
 /* What we keep of a group. */
 struct ext2_group {
-	uint32_t	block_bitmap;
-	uint32_t	inode_bitmap;
-	uint32_t	inode_table;
+	uint32_t	block_bitmap;	/* (c) */
+	uint32_t	inode_bitmap;	/* (c) */
+	uint32_t	inode_table;	/* (c) */
+	uint32_t	free_blocks;	/* (e) bits clear in the bitmap */
+	uint32_t	free_inodes;	/* (e) */
+	uint32_t	used_dirs;	/* (e) */
 };
+
+struct ext2_change;
+struct ext2_freed;
 
 struct ext2_mount {
 	struct mount		*em_mp;		/* (c) */
@@ -215,6 +237,48 @@ struct ext2_mount {
 	struct ext2_group	*em_groups;	/* (c) em_ngroups of them, all checked */
 	struct rb_tree		 em_vnodes;	/* (l) ext2_inodes that have a vnode, by number */
 	struct ratelimit	 em_messages;	/* about damage */
+	/* What follows is for writing. */
+	struct rwlock		 em_oplock;	/* a change holds it shared, the sync exclusively */
+	struct mutex		 em_rename;	/* one rename at a time; before any vnode */
+	struct spinlock		 em_lock;
+	bool			 em_writable;	/* (o) mounted read-write */
+	bool			 em_damaged;	/* (a) damage was met: the volume must not be called clean */
+	uint64_t		 em_r_blocks;	/* (c) kept for the superuser */
+	char			*em_zeros;	/* (c) a block of zeros */
+	uint32_t		 em_orphans;	/* (a) files without a name that are still in use */
+	uint64_t		 em_free_blocks;	/* (e) bits clear in the bitmaps */
+	uint64_t		 em_free_inodes;	/* (e) */
+	uint64_t		 em_reserved;	/* (e) free blocks that are promised to somebody */
+	uint64_t		 em_pending_blocks;	/* (e) freed, but not yet to be used again */
+	uint64_t		 em_pending_inodes;	/* (e) */
+	struct ext2_freed	*em_freed;	/* (e) which blocks and inodes these are; newest chunk first */
+	uint32_t		 em_nfreed;	/* (e) chunks */
+	struct rb_tree		 em_changes;	/* (e) inodes that differ from the disk */
+	uint32_t		 em_nchanges;	/* (e) */
+	bool			 em_counts_dirty;	/* (e) superblock and descriptors differ from the disk */
+};
+
+/*
+ * An inode that differs from the disk: what the disk shall say.  It exists from the first change until a sync has written it; the inode table's
+ * blocks are changed by the sync only.  Fields: under the inode's vnode lock and em_oplock, shared; or em_oplock, exclusive.
+ */
+struct ext2_change {
+	struct rb_node	 c_node;		/* (e) in em_changes */
+	uint64_t	 c_ino;			/* (c) */
+	uint16_t	 c_level;		/* births: how many syncs' steps after the names it is to be written */
+	bool		 c_born;		/* the disk does not know it as a file yet */
+	bool		 c_gates;		/* a directory: what is born in it must be written a step later */
+	bool		 c_named;		/* it got one more name, and the disk may not know that yet */
+	bool		 c_only_times;		/* nothing but times differs */
+	bool		 c_written;		/* by the sync that is going on */
+	struct ext2_dinode c_image;		/* what shall be on disk, but for the fields that we never change */
+};
+
+/* Consecutive blocks of a file that were written but have no place on the disk yet: room is reserved for them. */
+struct ext2_delay {
+	struct rb_node	d_node;		/* (v) in i_delayed */
+	uint64_t	d_start;	/* (v) logical block */
+	uint64_t	d_count;	/* (v) */
 };
 
 struct ext2_inode {
@@ -230,7 +294,30 @@ struct ext2_inode {
 	uint64_t	 i_blocks;		/* (v) 512-byte units */
 	uint32_t	 i_acl_block;		/* (v) block of extended attributes, 0: none */
 	int64_t		 i_atime, i_mtime, i_ctime;	/* (v) seconds since 1970 */
+	int64_t		 i_dtime;	/* (v) when it was deleted */
+	uint32_t	 i_flags;	/* (v) */
+	uint32_t	 i_generation;	/* (c) */
 	uint32_t	 i_block[EXT2_NPOINTERS];	/* (v) */
+	struct rb_tree	 i_delayed;	/* (v) ext2_delay */
+	uint64_t	 i_reserved;	/* (v) part of em_reserved: i_delayed and the pointer blocks that it may need */
+	uint64_t	 i_room;	/* (v) a directory: the block where room was found last */
+	bool		 i_gone;	/* (v) not a file of the volume: deleted, or not entered yet */
+	bool		 i_uncut;	/* (v) blocks lie past EOF, for a truncation failed; cut them before growing */
+	bool		 i_mtime_set;	/* (v) by a write or by hand: what the pager writes is not news */
+};
+
+/* The way to a logical block: pointer slot of the inode, then one index for each pointer block. */
+struct ext2_path {
+	uint32_t	slot;
+	uint32_t	index[3];
+	uint32_t	depth;		/* pointer blocks on the way, 0 to 3 */
+};
+
+/* A place in a directory. */
+struct ext2_slot {
+	uint64_t	lbn;		/* block */
+	uint32_t	off;		/* of the entry in it */
+	uint64_t	ino;		/* whom it names */
 };
 
 #define VTOI(vp)	((struct ext2_inode *)(vp)->v_data)
@@ -264,6 +351,9 @@ bool ext2_group_has_super(const struct ext2_mount *em, uint32_t g);
 uint64_t ext2_blocks_ok(const struct ext2_mount *em, uint64_t block, uint64_t count);
 /* May a file own this block: inside the volume, and none of the filesystem's own? */
 bool ext2_block_ok(const struct ext2_mount *em, uint64_t block);
+/* First block of a group, and how many it has. */
+uint64_t ext2_group_first(const struct ext2_mount *em, uint32_t g);
+uint32_t ext2_group_blocks(const struct ext2_mount *em, uint32_t g);
 
 /* ext2_inode.c */
 /* The vnode of an inode, referenced and unlocked; always the same one.  => sleeps; EUCLEAN, EIO, ENFILE. */
@@ -273,23 +363,155 @@ int  ext2_inode_decode(struct ext2_mount *em, uint64_t ino, const struct ext2_di
 	struct ext2_inode *ip);
 /* The inode loses its vnode.  => frees ip */
 void ext2_inode_free(struct ext2_inode *ip);
+/* A vnode with an empty inode that nobody can find yet.  => sleeps; ENFILE. */
+int  ext2_inode_new(struct ext2_mount *em, struct vnode **vpp);
+/* From now on the inode can be found by its number, or no longer. */
+void ext2_inode_publish(struct ext2_inode *ip);
+void ext2_inode_hide(struct ext2_inode *ip);
+/* Where on the disk an inode lies: its block, and the byte in it. */
+uint64_t ext2_inode_place(const struct ext2_mount *em, uint64_t ino, uint32_t *byte);
+/* What the disk shall say about it. */
+void ext2_inode_encode(const struct ext2_inode *ip, struct ext2_dinode *di);
+uint16_t ext2_type_mode(enum vtype type);
 /* Is the target of this symbolic link in the inode itself? */
 bool ext2_link_is_fast(const struct ext2_inode *ip);
-/* One line about damage, rate limited: "ext2: vda: ...".  Returns EUCLEAN. */
+/* One line, rate limited: "ext2: vda: ...". */
+void ext2_complain(struct ext2_mount *em, const char *fmt, ...) __printflike(2, 3);
+/* The same about damage: the volume will not be called clean.  Returns EUCLEAN. */
 int  ext2_damaged(struct ext2_mount *em, const char *fmt, ...) __printflike(2, 3);
 
 /* ext2_bmap.c */
+/* => lbn >= 0.  false: beyond what the pointers can reach. */
+bool ext2_find_path(const struct ext2_mount *em, uint64_t lbn, struct ext2_path *path);
+int  ext2_bad_pointer(const struct ext2_inode *ip, const char *what, uint64_t lbn, uint32_t pointer);
 /* Where logical block lbn lies.  => inode locked; sleeps; holds no buffer.  EFBIG, EUCLEAN, EIO. */
 int  ext2_bmap_inode(struct ext2_inode *ip, daddr_t lbn, struct bmap *bm);
 
 /* ext2_dir.c.  => directory locked; they sleep */
+#define EXT2_DIRENT_MIN		8u	/* bytes of an entry without its name */
+#define EXT2_DIRENT_LEN(namelen) roundup(EXT2_DIRENT_MIN + (uint32_t)(namelen), 4u)
 /*
  * Check the entry at `off` in a directory block.  0, or EUCLEAN and *why.  No I/O: tests feed it
  * what they like.
  */
 int  ext2_dirent_check(const struct ext2_mount *em, const void *block, uint32_t off,
 	struct ext2_entry *out, const char **why);
-int  ext2_dir_lookup(struct ext2_inode *dip, const char *name, size_t len, uint64_t *ino);
+int  ext2_dir_lookup(struct ext2_inode *dip, const char *name, size_t len, struct ext2_slot *slot);
 int  ext2_dir_read(struct ext2_inode *dip, off_t *off, dirent_fn fn, void *arg);
+/* Read a block.  0: *bpp busy. */
+int  ext2_dir_block(struct ext2_inode *dip, uint64_t lbn, struct buf **bpp);
+/*
+ * Call fn for each entry of a block, unused ones included, from byte `from` of it on; nonzero stops.
+ * => returns 0, fn's result, or EUCLEAN (said so).
+ */
+typedef int (*ext2_entry_fn)(void *arg, const struct ext2_entry *entry, uint32_t off);
+int  ext2_dir_scan(struct ext2_inode *dip, uint64_t lbn, const void *block, uint32_t from, ext2_entry_fn fn, void *arg);
+
+/*
+ * ---- writing ----
+ *
+ * Every change happens between ext2_begin() and ext2_end(), which keep the sync away: a sync sees the whole of a change or nothing of it.
+ * => in between: no vnode is locked or made, no page waited for, no second ext2_begin().
+ */
+
+/* ext2_sync.c */
+int  ext2_begin(struct ext2_mount *em);			/* may sync first, when much is waiting.  EROFS. */
+void ext2_end(struct ext2_mount *em);
+/*
+ * Write all metadata that waits, in the order that ext2_sync.c explains, and flush.  Afterwards what was freed before can be used again.
+ * => sleeps; not between ext2_begin() and ext2_end(); vnodes may be locked.  First error; then what was not written waits on.
+ */
+int  ext2_sync_metadata(struct ext2_mount *em);
+void ext2_changes_discard(struct ext2_mount *em);	/* the mount ends: what could not be written is lost */
+bool ext2_is_clean(struct ext2_mount *em);		/* nothing waits */
+/* The superblock's state, at once and flushed: mounted read-write, or clean.  => nothing else waits. */
+int  ext2_super_mark(struct ext2_mount *em, bool clean);
+int  ext2_super_set_large_file(struct ext2_mount *em);
+/* The record of an inode that is about to differ.  => between begin and end; sleeps for memory. */
+struct ext2_change *ext2_change_get(struct ext2_mount *em, uint64_t ino);
+void ext2_change_drop(struct ext2_mount *em, struct ext2_change *c);	/* what was to be born is not */
+struct ext2_change *ext2_change_find(struct ext2_mount *em, uint64_t ino);	/* NULL: same as on disk */
+/* The inode changed; `only_times`: fdatasync need not care.  => between begin and end; vnode locked exclusively. */
+void ext2_iupdate(struct ext2_inode *ip, bool only_times);
+/* What the disk shall say about an inode, if that differs from what it says.  false: it does not. */
+bool ext2_change_image(struct ext2_mount *em, uint64_t ino, struct ext2_dinode *di);
+
+/* ext2_alloc.c: blocks */
+/* Promise n free blocks.  => not between begin and end: may sync to get at blocks freed lately.  ENOSPC. */
+int  ext2_reserve(struct ext2_mount *em, struct ucred *cred, uint64_t n);
+void ext2_unreserve(struct ext2_mount *em, uint64_t n);
+/*
+ * Up to `want` consecutive free blocks, at `goal` or as near behind it as can be; their bits are set.
+ * => room was reserved (the reservation stays the caller's).  0: *block, *got >= 1; ENOSPC (the counts were wrong), EIO.
+ */
+int  ext2_balloc(struct ext2_mount *em, uint64_t goal, uint32_t want, uint32_t *block, uint32_t *got);
+/* Blocks that nothing on the disk has ever led to: free at once. */
+void ext2_bfree_now(struct ext2_mount *em, uint32_t block, uint32_t count);
+/* Blocks that the disk leads to: free after the next sync. */
+void ext2_bfree(struct ext2_mount *em, uint32_t block, uint32_t count);
+void ext2_meta_free(struct ext2_mount *em, uint32_t block);	/* the same for a metadata block, whose buffer is dropped */
+/* After a sync: what was freed is free.  => em_oplock exclusive; sleeps */
+int  ext2_freed_apply(struct ext2_mount *em);
+void ext2_freed_discard(struct ext2_mount *em);
+void ext2_freed_add(struct ext2_mount *em, bool inode, uint32_t first, uint32_t count);
+
+/* ext2_ialloc.c: inodes */
+int  ext2_ialloc(struct ext2_mount *em, const struct ext2_inode *dip, bool dir, uint64_t *ino);	/* ENOSPC, EIO */
+void ext2_ifree_now(struct ext2_mount *em, uint64_t ino, bool dir);	/* it never was on the disk */
+void ext2_ifree(struct ext2_mount *em, uint64_t ino, bool dir);		/* after the next sync */
+int  ext2_ifree_apply(struct ext2_mount *em, uint64_t ino, uint32_t count);
+uint64_t ext2_inode_goal(const struct ext2_mount *em, uint64_t ino);		/* a block in its group */
+
+/* ext2_delay.c: room reserved for blocks not placed yet.  => vnode locked exclusively; not between begin and end */
+int  ext2_delay_add(struct ext2_inode *ip, struct ucred *cred, uint64_t lbn, uint64_t count);	/* ENOSPC, EIO, EUCLEAN */
+void ext2_delay_remove(struct ext2_inode *ip, uint64_t lbn, uint64_t count);
+bool ext2_delay_has(const struct ext2_inode *ip, uint64_t lbn);
+
+/* ext2_balloc.c: giving blocks to files.  => vnode locked exclusively */
+/*
+ * Blocks for the hole [lbn, lbn + want).  They belong to nobody yet.  => as ext2_balloc()
+ */
+int  ext2_place(struct ext2_inode *ip, uint64_t lbn, uint32_t want, uint32_t *block, uint32_t *got);
+/*
+ * Enter [block, + count) as the file's blocks from lbn on.  => between begin and end; room for pointer blocks reserved.
+ * => *done: how many were entered.  0, EIO, EUCLEAN, ENOSPC, EFBIG.
+ */
+int  ext2_enter(struct ext2_inode *ip, uint64_t lbn, uint32_t block, uint32_t count, uint32_t *done);
+uint64_t ext2_pointer_blocks(const struct ext2_mount *em, uint64_t lbn, uint64_t count);	/* at most so many may be new */
+
+/* ext2_write.c, ext2_truncate.c.  => vnode locked exclusively */
+int  ext2_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
+int  ext2_setsize(struct vnode *vp, uint64_t size, struct ucred *cred);		/* both ways */
+int  ext2_grow(struct ext2_inode *ip, uint64_t size, struct ucred *cred, uint64_t zero_to);
+int  ext2_truncate_blocks(struct ext2_inode *ip, uint64_t keep);	/* free all blocks from `keep` on */
+int  ext2_delete(struct ext2_inode *ip);		/* nobody needs it any more */
+uint64_t ext2_size_max(const struct ext2_mount *em);
+
+/* ext2_dirmod.c.  => directory locked exclusively */
+/* Find or make room for a name; what it may need to grow is reserved in *reserved.  => not between begin and end; sleeps */
+int  ext2_dir_prepare(struct ext2_inode *dip, size_t len, struct ext2_slot *slot, uint64_t *reserved);
+int  ext2_dir_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, uint64_t ino, enum vtype type);
+int  ext2_dir_remove(struct ext2_inode *dip, const struct ext2_slot *slot);
+int  ext2_dir_set_parent(struct ext2_inode *dip, uint64_t ino);
+bool ext2_dir_rename_in_place(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, int *error);
+void ext2_dir_init_block(const struct ext2_mount *em, void *block, uint64_t self, uint64_t parent);
+int  ext2_dir_empty(struct ext2_inode *dip);		/* 0 or ENOTEMPTY, EIO, EUCLEAN */
+int  ext2_dir_unindex(struct ext2_inode *dip);		/* before the first change of an indexed directory */
+
+/* ext2_names.c, ext2_rename.c: vnode operations */
+int  ext2_create(struct vnode *dvp, const char *name, size_t len, const struct vattr *va, struct vnode **vpp);
+int  ext2_mkdir(struct vnode *dvp, const char *name, size_t len, const struct vattr *va, struct vnode **vpp);
+int  ext2_symlink(struct vnode *dvp, const char *name, size_t len, const char *target, const struct vattr *va, struct vnode **vpp);
+int  ext2_link(struct vnode *dvp, const char *name, size_t len, struct vnode *vp);
+int  ext2_remove(struct vnode *dvp, const char *name, size_t len);
+int  ext2_rmdir(struct vnode *dvp, const char *name, size_t len);
+int  ext2_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen);
+/* What they share.  => directories and files locked exclusively */
+int  ext2_name_check(const struct ext2_inode *dip, const char *name, size_t len);	/* EROFS, ENOTDIR, ENOENT, ENAMETOOLONG */
+bool ext2_name_is_dots(const char *name, size_t len);
+int  ext2_name_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, struct ext2_inode *ip);
+void ext2_nameless(struct vnode *vp);			/* its object goes with its last user */
+void ext2_orphaned(struct ext2_inode *ip);		/* its last name went */
+int  ext2_name_drop(struct ext2_inode *dip, const struct ext2_slot *slot, struct ext2_inode *ip);
 
 #endif

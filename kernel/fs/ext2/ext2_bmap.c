@@ -26,16 +26,8 @@
 
 #define RUN_BYTES_MAX	MAXPHYS		/* look for neighbours up to so far, each way */
 
-/* The way to a logical block: pointer slot of the inode, then one index for each pointer block. */
-struct bmap_path {
-	uint32_t	slot;
-	uint32_t	index[3];
-	uint32_t	depth;		/* pointer blocks on the way, 0 to 3 */
-};
-
-/* => lbn >= 0.  false: beyond what the pointers can reach. */
-static bool
-bmap_find_path(const struct ext2_mount *em, uint64_t lbn, struct bmap_path *path)
+bool
+ext2_find_path(const struct ext2_mount *em, uint64_t lbn, struct ext2_path *path)
 {
 	uint32_t shift = em->em_ptr_shift;
 
@@ -61,15 +53,15 @@ bmap_find_path(const struct ext2_mount *em, uint64_t lbn, struct bmap_path *path
 	return (false);
 }
 
-static int
-bmap_bad_pointer(const struct ext2_inode *ip, const char *what, daddr_t lbn, uint32_t pointer)
+int
+ext2_bad_pointer(const struct ext2_inode *ip, const char *what, uint64_t lbn, uint32_t pointer)
 {
 	struct ext2_mount *em = ip->i_em;
 
 	if (pointer >= em->em_blocks)
-		return (ext2_damaged(em, "inode %lu: %s %ld points to %u, volume has %lu blocks",
+		return (ext2_damaged(em, "inode %lu: %s %lu points to %u, volume has %lu blocks",
 		    ip->i_number, what, lbn, pointer, em->em_blocks));
-	return (ext2_damaged(em, "inode %lu: %s %ld points to %u, which is the filesystem's own",
+	return (ext2_damaged(em, "inode %lu: %s %lu points to %u, which is the filesystem's own",
 	    ip->i_number, what, lbn, pointer));
 }
 
@@ -108,7 +100,7 @@ bmap_run(const struct ext2_inode *ip, const uint32_t *p, uint32_t n, uint32_t i,
 		bm->blkno = 0;
 	} else {
 		if (!ext2_block_ok(em, here))
-			return (bmap_bad_pointer(ip, "block", (daddr_t)lbn, p[i]));
+			return (ext2_bad_pointer(ip, "block", lbn, p[i]));
 		while (a < most_ahead && p[i + a + 1] == here + a + 1)
 			a++;
 		while (b < most_behind && p[i - b - 1] == here - b - 1)
@@ -134,7 +126,7 @@ bmap_wide_hole(uint64_t width, uint64_t at, uint64_t lbn, uint64_t eof, struct b
 
 /* Walk down the pointer blocks.  => path->depth > 0; sleeps; holds one buffer at a time. */
 static int
-bmap_walk(const struct ext2_inode *ip, const struct bmap_path *path, uint64_t lbn, uint64_t eof,
+bmap_walk(const struct ext2_inode *ip, const struct ext2_path *path, uint64_t lbn, uint64_t eof,
     struct bmap *bm)
 {
 	struct ext2_mount *em = ip->i_em;
@@ -152,10 +144,10 @@ bmap_walk(const struct ext2_inode *ip, const struct bmap_path *path, uint64_t lb
 			return (0);
 		}
 		if (!ext2_block_ok(em, pointer))
-			return (bmap_bad_pointer(ip, "the pointer block of block", (daddr_t)lbn, pointer));
+			return (ext2_bad_pointer(ip, "the pointer block of block", lbn, pointer));
 		error = bread(em->em_devvp, ext2_devblk(em, pointer), em->em_bsize, &bp);
 		if (error != 0) {
-			ext2_damaged(em, "inode %lu: pointer block %u of block %lu cannot be read: %s",
+			ext2_complain(em, "inode %lu: pointer block %u of block %lu cannot be read: %s",
 			    ip->i_number, pointer, lbn, errno_name(error));
 			return (error);
 		}
@@ -172,11 +164,11 @@ int
 ext2_bmap_inode(struct ext2_inode *ip, daddr_t lbn, struct bmap *bm)
 {
 	uint64_t eof = howmany(ip->i_size, (uint64_t)ip->i_em->em_bsize);
-	struct bmap_path path;
+	struct ext2_path path;
 
 	if (lbn < 0)
 		return (EINVAL);
-	if (!bmap_find_path(ip->i_em, (uint64_t)lbn, &path))
+	if (!ext2_find_path(ip->i_em, (uint64_t)lbn, &path))
 		return (EFBIG);
 	if ((uint64_t)lbn >= eof) {
 		/* Past EOF there is nothing, whatever the pointers say. */

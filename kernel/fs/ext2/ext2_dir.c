@@ -18,7 +18,6 @@
 #include "kernel/fs/ext2/ext2.h"
 #include "kernel/lib/string.h"
 
-#define DIRENT_MIN	8		/* bytes of an entry without its name */
 #define DIRENT_ALIGN	4
 
 /* rec_len has 16 bits; the one length that does not fit, a whole block of 64 KiB, has two spellings. */
@@ -39,7 +38,7 @@ ext2_dirent_check(const struct ext2_mount *em, const void *block, uint32_t off, 
 	uint32_t room = em->em_bsize - off;
 
 	*why = NULL;
-	if (room < DIRENT_MIN) {
+	if (room < EXT2_DIRENT_MIN) {
 		*why = "does not fit into the block";
 		return (EUCLEAN);
 	}
@@ -48,7 +47,7 @@ ext2_dirent_check(const struct ext2_mount *em, const void *block, uint32_t off, 
 	out->namelen = de->name_len;
 	out->file_type = filetype ? de->file_type : 0;
 	out->name = de->name;
-	if (out->rec_len < DIRENT_MIN || out->rec_len % DIRENT_ALIGN != 0)
+	if (out->rec_len < EXT2_DIRENT_MIN || out->rec_len % DIRENT_ALIGN != 0)
 		*why = "has an impossible length";
 	else if (out->rec_len > room)
 		*why = "is longer than the rest of the block";
@@ -58,16 +57,15 @@ ext2_dirent_check(const struct ext2_mount *em, const void *block, uint32_t off, 
 		return (0);
 	else if (out->namelen == 0 || (!filetype && de->file_type != 0))
 		*why = "has a name of impossible length";
-	else if (DIRENT_MIN + (uint32_t)out->namelen > out->rec_len)
+	else if (EXT2_DIRENT_MIN + (uint32_t)out->namelen > out->rec_len)
 		*why = "has a name longer than itself";
 	else if (memchr(de->name, '/', de->name_len) != NULL || memchr(de->name, 0, de->name_len) != NULL)
 		*why = "has a slash or a NUL in its name";
 	return (*why != NULL ? EUCLEAN : 0);
 }
 
-/* Read a directory's block.  => sleeps.  0: *bpp busy. */
-static int
-dir_block(struct ext2_inode *dip, uint64_t lbn, struct buf **bpp)
+int
+ext2_dir_block(struct ext2_inode *dip, uint64_t lbn, struct buf **bpp)
 {
 	struct ext2_mount *em = dip->i_em;
 	struct bmap bm;
@@ -80,21 +78,13 @@ dir_block(struct ext2_inode *dip, uint64_t lbn, struct buf **bpp)
 		return (ext2_damaged(em, "directory %lu: block %lu is a hole", dip->i_number, lbn));
 	error = bread(em->em_devvp, bm.blkno, em->em_bsize, bpp);
 	if (error != 0)
-		ext2_damaged(em, "directory %lu: block %lu cannot be read: %s", dip->i_number, lbn,
+		ext2_complain(em, "directory %lu: block %lu cannot be read: %s", dip->i_number, lbn,
 		    errno_name(error));
 	return (error);
 }
 
-/*
- * Call fn for each used entry of a block, from byte `from` of it on.
- *
- * => fn: nonzero stops the scan.  `off` is the entry's place in the block.
- * => returns 0, fn's result, or EUCLEAN (said so).
- */
-typedef int (*entry_fn)(void *arg, const struct ext2_entry *entry, uint32_t off);
-
-static int
-dir_scan(struct ext2_inode *dip, uint64_t lbn, const void *block, uint32_t from, entry_fn fn, void *arg)
+int
+ext2_dir_scan(struct ext2_inode *dip, uint64_t lbn, const void *block, uint32_t from, ext2_entry_fn fn, void *arg)
 {
 	struct ext2_mount *em = dip->i_em;
 	struct ext2_entry entry;
@@ -105,7 +95,7 @@ dir_scan(struct ext2_inode *dip, uint64_t lbn, const void *block, uint32_t from,
 		if (ext2_dirent_check(em, block, off, &entry, &why) != 0)
 			return (ext2_damaged(em, "directory %lu: entry at %lu %s", dip->i_number,
 			    (lbn << em->em_bshift) + off, why));
-		if (entry.ino == 0 || off < from)
+		if (off < from)
 			continue;
 		error = fn(arg, &entry, off);
 		if (error != 0)
@@ -121,7 +111,7 @@ dir_scan(struct ext2_inode *dip, uint64_t lbn, const void *block, uint32_t from,
 struct lookup_arg {
 	const char	*name;
 	size_t		 len;
-	uint64_t	 ino;
+	struct ext2_slot slot;
 };
 
 static int
@@ -129,14 +119,15 @@ lookup_entry(void *arg, const struct ext2_entry *entry, uint32_t off)
 {
 	struct lookup_arg *la = arg;
 
-	if (entry->namelen != la->len || memcmp(entry->name, la->name, la->len) != 0)
+	if (entry->ino == 0 || entry->namelen != la->len || memcmp(entry->name, la->name, la->len) != 0)
 		return (0);
-	la->ino = entry->ino;
+	la->slot.off = off;
+	la->slot.ino = entry->ino;
 	return (FOUND);
 }
 
 int
-ext2_dir_lookup(struct ext2_inode *dip, const char *name, size_t len, uint64_t *ino)
+ext2_dir_lookup(struct ext2_inode *dip, const char *name, size_t len, struct ext2_slot *slot)
 {
 	struct lookup_arg la = { .name = name, .len = len };
 	struct ext2_mount *em = dip->i_em;
@@ -144,13 +135,14 @@ ext2_dir_lookup(struct ext2_inode *dip, const char *name, size_t len, uint64_t *
 	int error;
 
 	for (uint64_t lbn = 0; lbn < dip->i_size >> em->em_bshift; lbn++) {
-		error = dir_block(dip, lbn, &bp);
+		error = ext2_dir_block(dip, lbn, &bp);
 		if (error != 0)
 			return (error);
-		error = dir_scan(dip, lbn, bp->b_data, 0, lookup_entry, &la);
+		error = ext2_dir_scan(dip, lbn, bp->b_data, 0, lookup_entry, &la);
 		brelse(bp);
 		if (error == FOUND) {
-			*ino = la.ino;
+			*slot = la.slot;
+			slot->lbn = lbn;
 			return (0);
 		}
 		if (error != 0)
@@ -185,6 +177,8 @@ read_entry(void *arg, const struct ext2_entry *entry, uint32_t off)
 {
 	struct read_arg *ra = arg;
 
+	if (entry->ino == 0)
+		return (0);
 	ra->de.d_ino = entry->ino;
 	ra->de.d_next = (off_t)(ra->base + off + entry->rec_len);
 	ra->de.d_type = entry_type(entry);
@@ -212,10 +206,10 @@ ext2_dir_read(struct ext2_inode *dip, off_t *off, dirent_fn fn, void *arg)
 		uint32_t from = (uint32_t)(*off & (off_t)(em->em_bsize - 1));
 
 		ra.base = lbn << em->em_bshift;
-		error = dir_block(dip, lbn, &bp);
+		error = ext2_dir_block(dip, lbn, &bp);
 		if (error != 0)
 			return (error);
-		error = dir_scan(dip, lbn, bp->b_data, from, read_entry, &ra);
+		error = ext2_dir_scan(dip, lbn, bp->b_data, from, read_entry, &ra);
 		brelse(bp);
 		if (error != 0)
 			return (error == STOPPED ? 0 : error);

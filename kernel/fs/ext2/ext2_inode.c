@@ -22,21 +22,39 @@
 
 static MALLOC_DEFINE(M_EXT2INO, "ext2 inodes");
 
-int
-ext2_damaged(struct ext2_mount *em, const char *fmt, ...)
+static void __printflike(2, 0)
+complain(struct ext2_mount *em, const char *fmt, va_list ap)
 {
 	char line[200];
 	uint32_t missed;
-	va_list ap;
 
 	if (!ratelimit_pass(&em->em_messages, clock_ns(), &missed))
-		return (EUCLEAN);
-	va_start(ap, fmt);
+		return;
 	vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
 	if (missed > 0)
-		printf("ext2: %s: %u more messages about damage\n", em->em_name, missed);
+		printf("ext2: %s: %u more messages\n", em->em_name, missed);
 	printf("ext2: %s: %s\n", em->em_name, line);
+}
+
+void
+ext2_complain(struct ext2_mount *em, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain(em, fmt, ap);
+	va_end(ap);
+}
+
+int
+ext2_damaged(struct ext2_mount *em, const char *fmt, ...)
+{
+	va_list ap;
+
+	em->em_damaged = true;
+	va_start(ap, fmt);
+	complain(em, fmt, ap);
+	va_end(ap);
 	return (EUCLEAN);
 }
 
@@ -63,6 +81,17 @@ mode_type(uint16_t mode)
 	default:
 		return (VBAD);
 	}
+}
+
+uint16_t
+ext2_type_mode(enum vtype type)
+{
+	static const uint16_t modes[] = {
+		[VREG] = EXT2_IFREG, [VDIR] = EXT2_IFDIR, [VLNK] = EXT2_IFLNK, [VBLK] = EXT2_IFBLK,
+		[VCHR] = EXT2_IFCHR, [VFIFO] = EXT2_IFIFO, [VSOCK] = EXT2_IFSOCK,
+	};
+
+	return ((unsigned)type < nitems(modes) ? modes[type] : 0);
 }
 
 bool
@@ -148,35 +177,72 @@ ext2_inode_decode(struct ext2_mount *em, uint64_t ino, const struct ext2_dinode 
 	ip->i_atime = (int32_t)di->i_atime;
 	ip->i_mtime = (int32_t)di->i_mtime;
 	ip->i_ctime = (int32_t)di->i_ctime;
+	ip->i_flags = di->i_flags;
+	ip->i_generation = di->i_generation;
 	memcpy(ip->i_block, di->i_block, sizeof(ip->i_block));
 	return (inode_check(ip, di));
 }
 
+void
+ext2_inode_encode(const struct ext2_inode *ip, struct ext2_dinode *di)
+{
+	memset(di, 0, sizeof(*di));
+	di->i_mode = (uint16_t)(ext2_type_mode(ip->i_type) | ip->i_perm);
+	di->i_uid = (uint16_t)ip->i_uid;
+	di->i_uid_high = (uint16_t)(ip->i_uid >> 16);
+	di->i_gid = (uint16_t)ip->i_gid;
+	di->i_gid_high = (uint16_t)(ip->i_gid >> 16);
+	di->i_size = (uint32_t)ip->i_size;
+	if (ip->i_type == VREG && ip->i_em->em_rev > 0)
+		di->i_size_high = (uint32_t)(ip->i_size >> 32);
+	di->i_atime = (uint32_t)ip->i_atime;
+	di->i_mtime = (uint32_t)ip->i_mtime;
+	di->i_ctime = (uint32_t)ip->i_ctime;
+	di->i_dtime = (uint32_t)ip->i_dtime;
+	di->i_links_count = (uint16_t)ip->i_nlink;
+	di->i_blocks = (uint32_t)ip->i_blocks;
+	di->i_flags = ip->i_flags;
+	di->i_generation = ip->i_generation;
+	di->i_file_acl = ip->i_acl_block;
+	memcpy(di->i_block, ip->i_block, sizeof(di->i_block));
+}
+
+uint64_t
+ext2_inode_place(const struct ext2_mount *em, uint64_t ino, uint32_t *byte)
+{
+	uint64_t g = (ino - 1) / em->em_inodes_per_group;
+	uint64_t at = (ino - 1) % em->em_inodes_per_group * em->em_inode_size;
+
+	*byte = (uint32_t)at & (em->em_bsize - 1);
+	return (em->em_groups[g].inode_table + (at >> em->em_bshift));
+}
+
 /*
- * Read an inode.
+ * Read an inode; what waits to be written is newer than the disk.
  *
  * => ino in range; sleeps.  0: *ipp allocated; else EIO, EUCLEAN.
  */
 static int
 inode_read(struct ext2_mount *em, uint64_t ino, struct ext2_inode **ipp)
 {
-	uint64_t g = (ino - 1) / em->em_inodes_per_group;
-	uint64_t byte = (ino - 1) % em->em_inodes_per_group * em->em_inode_size;
-	uint64_t block = em->em_groups[g].inode_table + (byte >> em->em_bshift);
+	uint32_t byte;
+	uint64_t block = ext2_inode_place(em, ino, &byte);
+	struct ext2_dinode di;
 	struct ext2_inode *ip;
 	struct buf *bp;
 	int error;
 
 	error = bread(em->em_devvp, ext2_devblk(em, block), em->em_bsize, &bp);
 	if (error != 0) {
-		ext2_damaged(em, "inode %lu cannot be read: block %lu, %s", ino, block,
+		ext2_complain(em, "inode %lu cannot be read: block %lu, %s", ino, block,
 		    errno_name(error));
 		return (error);
 	}
-	ip = kmalloc(sizeof(*ip), &M_EXT2INO, M_WAITOK);
-	error = ext2_inode_decode(em, ino,
-	    (struct ext2_dinode *)((char *)bp->b_data + (byte & (em->em_bsize - 1))), ip);
+	memcpy(&di, (char *)bp->b_data + byte, sizeof(di));
 	brelse(bp);
+	(void)ext2_change_image(em, ino, &di);
+	ip = kmalloc(sizeof(*ip), &M_EXT2INO, M_WAITOK);
+	error = ext2_inode_decode(em, ino, &di, ip);
 	if (error != 0) {
 		kfree(ip, &M_EXT2INO);
 		ip = NULL;
@@ -230,13 +296,47 @@ table_get(struct ext2_mount *em, uint64_t ino)
 }
 
 void
-ext2_inode_free(struct ext2_inode *ip)
+ext2_inode_hide(struct ext2_inode *ip)
 {
 	spin_lock(&vnode_list_lock);
 	if (ip->i_tabled)
 		rb_remove(&ip->i_em->em_vnodes, &ip->i_node, NULL);
+	ip->i_tabled = false;
 	spin_unlock(&vnode_list_lock);
+}
+
+void
+ext2_inode_publish(struct ext2_inode *ip)
+{
+	spin_lock(&vnode_list_lock);
+	KASSERT(table_find(ip->i_em, ip->i_number) == NULL, "inode %lu has two vnodes", ip->i_number);
+	table_insert(ip->i_em, ip);
+	spin_unlock(&vnode_list_lock);
+}
+
+void
+ext2_inode_free(struct ext2_inode *ip)
+{
+	ext2_inode_hide(ip);
+	ext2_delay_remove(ip, 0, UINT64_MAX);
 	kfree(ip, &M_EXT2INO);
+}
+
+int
+ext2_inode_new(struct ext2_mount *em, struct vnode **vpp)
+{
+	struct ext2_inode *ip;
+	int error;
+
+	error = getnewvnode(em->em_mp, &ext2_vnodeops, vpp);
+	if (error != 0)
+		return (error);
+	ip = kmalloc(sizeof(*ip), &M_EXT2INO, M_WAITOK | M_ZERO);
+	ip->i_em = em;
+	ip->i_vnode = *vpp;
+	ip->i_gone = true;
+	(*vpp)->v_data = ip;
+	return (0);
 }
 
 /*

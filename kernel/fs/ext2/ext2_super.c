@@ -275,10 +275,16 @@ ext2_group_has_super(const struct ext2_mount *em, uint32_t g)
 	return (is_power(g, 3) || is_power(g, 5) || is_power(g, 7));
 }
 
-static uint64_t
-group_first(const struct ext2_mount *em, uint32_t g)
+uint64_t
+ext2_group_first(const struct ext2_mount *em, uint32_t g)
 {
 	return (em->em_first_data + (uint64_t)g * em->em_blocks_per_group);
+}
+
+uint32_t
+ext2_group_blocks(const struct ext2_mount *em, uint32_t g)
+{
+	return ((uint32_t)MIN((uint64_t)em->em_blocks_per_group, em->em_blocks - ext2_group_first(em, g)));
 }
 
 /* Do [a, a + alen) and [b, b + blen) share a block? */
@@ -292,8 +298,8 @@ int
 ext2_group_check(const struct ext2_mount *em, uint32_t g, const struct ext2_group_desc *gd,
     struct ext2_group *out, char *why, size_t size)
 {
-	uint64_t first = group_first(em, g);
-	uint64_t end = MIN(first + em->em_blocks_per_group, em->em_blocks);
+	uint64_t first = ext2_group_first(em, g);
+	uint64_t end = first + ext2_group_blocks(em, g);
 	const struct { const char *what; uint64_t at, len; } parts[] = {
 		{ "superblock", first, ext2_group_has_super(em, g) ? em->em_super_blocks : 0 },
 		{ "block bitmap", gd->bg_block_bitmap, 1 },
@@ -319,6 +325,10 @@ ext2_group_check(const struct ext2_mount *em, uint32_t g, const struct ext2_grou
 	out->block_bitmap = gd->bg_block_bitmap;
 	out->inode_bitmap = gd->bg_inode_bitmap;
 	out->inode_table = gd->bg_inode_table;
+	/* Damaged counts shall not make us compute with nonsense; e2fsck mends them. */
+	out->free_blocks = MIN((uint32_t)gd->bg_free_blocks_count, ext2_group_blocks(em, g));
+	out->free_inodes = MIN((uint32_t)gd->bg_free_inodes_count, em->em_inodes_per_group);
+	out->used_dirs = gd->bg_used_dirs_count;
 	return (0);
 }
 
@@ -339,7 +349,7 @@ ext2_blocks_ok(const struct ext2_mount *em, uint64_t block, uint64_t count)
 	while (ok < count && block >= em->em_first_data && block < em->em_blocks) {
 		uint32_t g = (uint32_t)((block - em->em_first_data) / em->em_blocks_per_group);
 		const struct ext2_group *group = &em->em_groups[g];
-		uint64_t first = group_first(em, g);
+		uint64_t first = ext2_group_first(em, g);
 		uint64_t in_group = MIN(first + em->em_blocks_per_group, em->em_blocks) - block;
 		uint64_t len = MIN(count - ok, in_group);
 

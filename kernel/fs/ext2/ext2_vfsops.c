@@ -7,9 +7,10 @@
  * The superblock is read past the metadata cache, since its place and size do not follow the
  * volume's block size, which is only known afterwards.  Everything else goes through bread().
  *
- * A volume is mounted read-only, always: this kernel does not write ext2.  So there is nothing to
- * do on unmounting but to forget, and a volume that was not unmounted cleanly is read as it is, and
- * said so.
+ * A volume is mounted read-write if that was asked for and nothing speaks against it: a disk that cannot be written, features that only allow
+ * reading, a volume that was not unmounted cleanly or has errors (e2fsck first), or a list of deleted inodes that ext3 left behind.
+ * Else it is mounted read-only, with a sentence.  While it is mounted read-write, the superblock on the disk does not call it clean; the
+ * clean unmount, or the change to read-only, writes everything and then says so.
  */
 #include "drivers/disk.h"
 #include "kernel/fs/ext2/ext2.h"
@@ -101,21 +102,20 @@ static void
 em_free(struct ext2_mount *em)
 {
 	KASSERT(em->em_vnodes.root == NULL, "ext2 %s goes, but has vnodes", em->em_name);
+	ext2_changes_discard(em);
+	kfree(em->em_zeros, &M_EXT2MNT);
 	kfree(em->em_groups, &M_EXT2MNT);
 	kfree(em, &M_EXT2MNT);
 }
 
 /* What the mount tells about the volume. */
 static void
-statfs_fill(const struct ext2_mount *em, const struct ext2_super *es, struct statfs *st)
+statfs_fill(const struct ext2_mount *em, struct statfs *st)
 {
 	st->f_iosize = st->f_bsize = em->em_bsize;
 	st->f_blocks = em->em_blocks - em->em_first_data -
 	    (uint64_t)em->em_ngroups * (em->em_itable_blocks + 2);
-	st->f_bfree = es->s_free_blocks_count;
-	st->f_bavail = st->f_bfree > es->s_r_blocks_count ? st->f_bfree - es->s_r_blocks_count : 0;
 	st->f_files = em->em_inodes;
-	st->f_ffree = es->s_free_inodes_count;
 	st->f_namemax = NAME_MAX;
 }
 
@@ -142,6 +142,7 @@ em_fill(struct ext2_mount *em, struct disk *disk, struct ext2_super *es, char *w
 		return (error);
 	if (why[0] != '\0')
 		printf("ext2: %s: %s\n", em->em_name, why);
+	em->em_r_blocks = es->s_r_blocks_count;
 	if ((es->s_state & (EXT2_STATE_CLEAN | EXT2_STATE_ERRORS)) != EXT2_STATE_CLEAN)
 		printf("ext2: %s: %s; e2fsck should look at it\n", em->em_name,
 		    (es->s_state & EXT2_STATE_ERRORS) != 0 ? "has errors" : "was not unmounted");
@@ -153,6 +154,88 @@ em_fill(struct ext2_mount *em, struct disk *disk, struct ext2_super *es, char *w
 	if (error != 0 && vnode_flush_mount(em->em_mp, &busy) != 0)
 		panic("ext2 %s: the root is in use before it is mounted", em->em_name);
 	return (error);
+}
+
+/* Why this volume cannot be mounted read-write, or NULL. */
+static const char *
+readonly_because(const struct ext2_mount *em, const struct disk *disk, const struct ext2_super *es)
+{
+	if (disk->dk_readonly)
+		return ("the disk cannot be written");
+	if ((em->em_rocompat & ~EXT2_ROCOMPAT_KNOWN) != 0)
+		return ("its features allow only reading");
+	if ((es->s_state & (EXT2_STATE_CLEAN | EXT2_STATE_ERRORS)) != EXT2_STATE_CLEAN)
+		return ("e2fsck has not looked at it");
+	if (em->em_rev > 0 && es->s_last_orphan != 0)
+		return ("e2fsck has to delete files first");
+	return (NULL);
+}
+
+/* What is free, as the descriptors say. */
+static void
+counts_take(struct ext2_mount *em)
+{
+	em->em_free_blocks = em->em_free_inodes = 0;
+	for (uint32_t g = 0; g < em->em_ngroups; g++) {
+		em->em_free_blocks += em->em_groups[g].free_blocks;
+		em->em_free_inodes += em->em_groups[g].free_inodes;
+	}
+	em->em_counts_dirty = false;
+}
+
+/* Begin to write.  => em_oplock not held */
+static int
+writing_start(struct ext2_mount *em)
+{
+	int error = ext2_super_mark(em, false);
+
+	if (error != 0)
+		return (error);
+	if (em->em_zeros == NULL)
+		em->em_zeros = kmalloc(em->em_bsize, &M_EXT2MNT, M_WAITOK | M_ZERO);
+	rw_wlock(&em->em_oplock);
+	em->em_writable = true;
+	rw_wunlock(&em->em_oplock);
+	return (0);
+}
+
+/* Write everything, call the volume clean, and write no more.  On error it stays writable, and is not called clean. */
+static int
+writing_stop(struct ext2_mount *em)
+{
+	int error = ext2_sync_metadata(em);
+
+	if (error != 0)
+		return (error);
+	rw_wlock(&em->em_oplock);
+	/* Somebody may have been faster; and what is deleted but in use cannot be part of a clean volume. */
+	if (!ext2_is_clean(em) || em->em_reserved > 0 || em->em_orphans > 0) {
+		rw_wunlock(&em->em_oplock);
+		return (EBUSY);
+	}
+	em->em_writable = false;
+	rw_wunlock(&em->em_oplock);
+	error = ext2_super_mark(em, true);
+	if (error != 0)
+		printf("ext2: %s: the superblock could not be written: %s\n", em->em_name, errno_name(error));
+	return (error);
+}
+
+/* Read-write or not?  Says what it decided. */
+static void
+mount_mode(struct ext2_mount *em, struct disk *disk, const struct ext2_super *es)
+{
+	const char *because = readonly_because(em, disk, es);
+	bool wanted = (em->em_mp->mnt_flag & MNT_RDONLY) == 0;
+	int error;
+
+	if (wanted && because == NULL && (error = writing_start(em)) != 0)
+		because = errno_name(error);
+	if (!em->em_writable)
+		em->em_mp->mnt_flag |= MNT_RDONLY;
+	printf("ext2: %s: %lu blocks of %u bytes, %lu inodes; mounted %s%s%s\n", em->em_name, em->em_blocks, em->em_bsize,
+	    em->em_inodes, em->em_writable ? "read-write" : "read-only", wanted && because != NULL ? ": " : "",
+	    wanted && because != NULL ? because : "");
 }
 
 static int
@@ -169,6 +252,9 @@ ext2_mount(struct mount *mp, struct disk *disk, const char *opts)
 	em = kmalloc(sizeof(*em), &M_EXT2MNT, M_WAITOK | M_ZERO);
 	em->em_mp = mp;
 	em->em_devvp = mp->mnt_devvp;
+	rw_init(&em->em_oplock, "ext2 change", RANK_FSOP);
+	mutex_init(&em->em_rename, "ext2 rename", RANK_RENAME);
+	spin_init(&em->em_lock, "ext2 accounts", RANK_FSCOUNT);
 	em->em_messages = (struct ratelimit)RATELIMIT_INITIALIZER(10, 5);
 	strlcpy(em->em_name, disk->dk_name, sizeof(em->em_name));
 	error = em_fill(em, disk, es, why);
@@ -177,10 +263,9 @@ ext2_mount(struct mount *mp, struct disk *disk, const char *opts)
 		mp->mnt_data = NULL;
 		em_free(em);
 	} else {
-		statfs_fill(em, es, &mp->mnt_stat);
-		mp->mnt_flag |= MNT_RDONLY;
-		printf("ext2: %s: %lu blocks of %u bytes, %lu inodes; mounted read-only: this kernel "
-		    "does not write ext2\n", em->em_name, em->em_blocks, em->em_bsize, em->em_inodes);
+		statfs_fill(em, &mp->mnt_stat);
+		counts_take(em);
+		mount_mode(em, disk, es);
 	}
 	kfree(es, &M_EXT2MNT);
 	return (error);
@@ -189,7 +274,14 @@ ext2_mount(struct mount *mp, struct disk *disk, const char *opts)
 static int
 ext2_unmount(struct mount *mp)
 {
-	em_free(MTOE(mp));
+	struct ext2_mount *em = MTOE(mp);
+
+	if (em->em_writable) {
+		KASSERT(em->em_reserved == 0, "ext2 %s: %lu blocks are promised to nobody", em->em_name, em->em_reserved);
+		if (writing_stop(em) != 0)
+			printf("ext2: %s: unmounted, but not clean\n", em->em_name);
+	}
+	em_free(em);
 	mp->mnt_data = NULL;
 	return (0);
 }
@@ -203,8 +295,55 @@ ext2_root(struct mount *mp, struct vnode **vpp)
 static int
 ext2_statfs(struct mount *mp, struct statfs *st)
 {
+	struct ext2_mount *em = MTOE(mp);
+	uint64_t free;
+
 	*st = mp->mnt_stat;
+	spin_lock(&em->em_lock);
+	free = em->em_free_blocks + em->em_pending_blocks;
+	st->f_bfree = free > em->em_reserved ? free - em->em_reserved : 0;
+	st->f_bavail = st->f_bfree > em->em_r_blocks ? st->f_bfree - em->em_r_blocks : 0;
+	st->f_ffree = em->em_free_inodes + em->em_pending_inodes;
+	spin_unlock(&em->em_lock);
 	return (0);
+}
+
+static int
+ext2_sync(struct mount *mp, bool wait)
+{
+	struct ext2_mount *em = MTOE(mp);
+	int error = 0, error2;
+
+	if (!em->em_writable)
+		return (0);
+	if (wait)
+		error = vfs_clean_files(mp, 0);
+	error2 = wait || !ext2_is_clean(em) ? ext2_sync_metadata(em) : 0;
+	return (error != 0 ? error : error2);
+}
+
+static int
+ext2_remount(struct mount *mp, uint32_t flags)
+{
+	struct ext2_mount *em = MTOE(mp);
+	const char *because;
+	struct ext2_super *es;
+	int error;
+
+	if (((flags & MNT_RDONLY) == 0) == em->em_writable)
+		return (0);
+	if (em->em_writable) {
+		error = ext2_sync(mp, true);
+		return (error != 0 ? error : writing_stop(em));
+	}
+	es = kmalloc(sizeof(*es), &M_EXT2MNT, M_WAITOK);
+	error = super_read(em->em_devvp->v_disk, es);
+	because = error == 0 ? readonly_because(em, em->em_devvp->v_disk, es) : "the superblock cannot be read";
+	kfree(es, &M_EXT2MNT);
+	if (because == NULL)
+		return (writing_start(em));
+	printf("ext2: %s: stays read-only: %s\n", em->em_name, because);
+	return (error != 0 ? error : EROFS);
 }
 
 const struct vfsops ext2_vfsops = {
@@ -214,4 +353,6 @@ const struct vfsops ext2_vfsops = {
 	.unmount = ext2_unmount,
 	.root = ext2_root,
 	.statfs = ext2_statfs,
+	.sync = ext2_sync,
+	.remount = ext2_remount,
 };

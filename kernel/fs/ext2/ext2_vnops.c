@@ -5,19 +5,26 @@
  *
  *	lookup    name cache, then ext2_dir.c, then ext2_inode.c
  *	read      files only; from the object's pages (vm/vnode_io.c), which the vnode pager fills through bmap
+ *	write     ext2_write.c, on both of its ways
  *	bmap      whatever has block pointers; a short symbolic link has text in their place
- *	inactive  not needed: a volume that is only read has nothing to write back when a file rests
+ *	fsync     pages, then what is needed to find them: all metadata that waits, if the inode is among it
+ *	inactive  deletes what has no name any more
+ *	names     ext2_names.c, ext2_rename.c
  *
  * A file's vnode gets its object when somebody first maps or reads it, from the VM's side.
  */
+#include "drivers/disk.h"
+#include "kernel/clock.h"
 #include "kernel/fs/ext2/ext2.h"
 #include "kernel/lib/string.h"
+#include "vm/vm_object.h"
 
 static int
 ext2_lookup(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp)
 {
 	struct ext2_inode *dip = VTOI(dvp);
 	bool dotdot = len == 2 && memcmp(name, "..", 2) == 0;
+	struct ext2_slot slot;
 	uint64_t ino;
 	int error;
 
@@ -33,13 +40,16 @@ ext2_lookup(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp)
 	}
 	if (!dotdot && cache_lookup(dvp, name, len, vpp))
 		return (*vpp != NULL ? 0 : ENOENT);
-	error = ext2_dir_lookup(dip, name, len, &ino);
+	if (dip->i_nlink == 0)
+		return (ENOENT);		/* removed, but still in use */
+	error = ext2_dir_lookup(dip, name, len, &slot);
 	if (error == ENOENT && !dotdot)
 		cache_enter(dvp, NULL, name, len);
 	if (error == ENOENT && dotdot)
 		return (ext2_damaged(dip->i_em, "directory %lu has no parent", dip->i_number));
 	if (error != 0)
 		return (error);
+	ino = slot.ino;
 	if (ino == dip->i_number && !(dotdot && ino == EXT2_ROOT_INO))
 		return (ext2_damaged(dip->i_em, "directory %lu contains itself", ino));
 	error = ext2_vget(dip->i_em, ino, vpp);
@@ -141,6 +151,77 @@ ext2_bmap(struct vnode *vp, daddr_t lbn, struct vnode **devvpp, struct bmap *bm)
 	return (bm != NULL ? ext2_bmap_inode(ip, lbn, bm) : 0);
 }
 
+/* Times, owner, permissions.  => vnode locked exclusively */
+static int
+attributes_set(struct ext2_inode *ip, const struct vattr *va, int mask)
+{
+	int error = ext2_begin(ip->i_em);
+
+	if (error != 0)
+		return (error);
+	if ((mask & VA_MODE) != 0)
+		ip->i_perm = va->va_mode & 07777;
+	if ((mask & VA_UID) != 0)
+		ip->i_uid = va->va_uid;
+	if ((mask & VA_GID) != 0)
+		ip->i_gid = va->va_gid;
+	if ((mask & VA_ATIME) != 0)
+		ip->i_atime = va->va_atime;
+	if ((mask & VA_MTIME) != 0) {
+		ip->i_mtime = va->va_mtime;
+		ip->i_mtime_set = true;
+	}
+	ip->i_ctime = (int64_t)clock_wall_seconds();
+	ext2_iupdate(ip, (mask & ~(VA_ATIME | VA_MTIME)) == 0);
+	ext2_end(ip->i_em);
+	return (0);
+}
+
+static int
+ext2_setattr(struct vnode *vp, const struct vattr *va, int mask, struct ucred *cred)
+{
+	struct ext2_inode *ip = VTOI(vp);
+	int error = 0;
+
+	if (!ip->i_em->em_writable)
+		return (EROFS);
+	if ((mask & VA_SIZE) != 0) {
+		if (vp->v_type != VREG)
+			return (vp->v_type == VDIR ? EISDIR : EINVAL);
+		error = ext2_setsize(vp, va->va_size, cred);
+	}
+	mask &= ~VA_SIZE;
+	return (error == 0 && mask != 0 ? attributes_set(ip, va, mask) : error);
+}
+
+static int
+ext2_fsync(struct vnode *vp, off_t start, off_t end, int flags)
+{
+	struct ext2_inode *ip = VTOI(vp);
+	struct ext2_mount *em = ip->i_em;
+	const struct ext2_change *c;
+	int error = 0;
+
+	if (vp->v_object != NULL)
+		error = vm_object_page_clean(vp->v_object, OFF_TO_IDX(start), end < 0 ? 0 : OFF_TO_IDX(round_page(end)), OBJPC_SYNC);
+	if (vp->v_object == NULL || vp->v_object->dirty_count == 0)
+		ip->i_mtime_set = false;
+	if (error != 0 || (flags & FSYNC_WAIT) == 0)
+		return (error);
+	c = ext2_change_find(em, ip->i_number);
+	if (c != NULL && ((flags & FSYNC_DATA) == 0 || !c->c_only_times))
+		return (ext2_sync_metadata(em));
+	return (disk_flush(em->em_devvp->v_disk));
+}
+
+static int
+ext2_inactive(struct vnode *vp)
+{
+	struct ext2_inode *ip = VTOI(vp);
+
+	return (ip->i_nlink == 0 && !ip->i_gone ? ext2_delete(ip) : 0);
+}
+
 static int
 ext2_reclaim(struct vnode *vp)
 {
@@ -153,8 +234,19 @@ const struct vnodeops ext2_vnodeops = {
 	.lookup = ext2_lookup,
 	.getattr = ext2_getattr,
 	.read = ext2_read,
+	.write = ext2_write,
 	.readdir = ext2_readdir,
 	.readlink = ext2_readlink,
 	.bmap = ext2_bmap,
+	.fsync = ext2_fsync,
+	.setattr = ext2_setattr,
+	.create = ext2_create,
+	.mkdir = ext2_mkdir,
+	.symlink = ext2_symlink,
+	.link = ext2_link,
+	.remove = ext2_remove,
+	.rmdir = ext2_rmdir,
+	.rename = ext2_rename,
+	.inactive = ext2_inactive,
 	.reclaim = ext2_reclaim,
 };

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a user of files does, in one call: read or write a range, cut, name, rename.
+ *
+ * The vnode operations want their locks held, their names split off and their pages bounded; here it is done.
+ *
+ *	write	dirty pages are bounded for each file: whoever has made too many cleans them before he makes more.  When memory is short nobody waits
+ *		for it with a vnode locked: the write lets go, waits, and goes on where it was.  When the disk is full, the promises made for other
+ *		files may be too careful: they are settled by writing everything, once.
+ *
+ * No lock is held on entry or on return.
+ */
+#include "kernel/fs/vnode.h"
+#include "kernel/kassert.h"
+#include "kernel/lib/string.h"
+#include "kernel/malloc.h"
+#include "vm/vm_object.h"
+#include "vm/vm_page.h"
+#include "vm/vnode_pager.h"
+
+static MALLOC_DEFINE(M_VNPATH, "directory paths");
+
+#define DIRTY_RAM_SHARE	8		/* a file may have this part of memory dirty */
+#define WRITE_PIECE	(64 * KiB)	/* look at that bound so often */
+
+/* ---- contents ---- */
+
+/*
+ * A file without a name shall go with its last user, so its object must not stay behind in the object cache when we have used it.
+ *
+ * => nothing locked
+ */
+static void
+nameless_finish(struct vnode *vp)
+{
+	if ((vp->v_flag & VNONAME) == 0)
+		return;
+	VOP_LOCK(vp, LK_EXCLUSIVE);
+	vnode_pager_uncache(vp);
+	VOP_UNLOCK(vp);
+}
+
+int
+vn_read(struct vnode *vp, void *buf, size_t len, off_t off, size_t *done)
+{
+	struct iovec iov;
+	struct uio uio;
+	int error;
+
+	uio_init_kernel(&uio, &iov, buf, len, off, UIO_READ);
+	for (;;) {
+		VOP_LOCK(vp, LK_SHARED);
+		error = VOP_READ(vp, &uio, 0, &cred_kernel);
+		VOP_UNLOCK(vp);
+		if (error != EAGAIN)
+			break;
+		vm_wait();	/* memory is short; nobody waits for it with a vnode locked */
+	}
+	nameless_finish(vp);
+	*done = len - uio.uio_resid;
+	return (error);
+}
+
+int
+vn_size(struct vnode *vp, uint64_t *size)
+{
+	struct vattr va;
+	int error;
+
+	VOP_LOCK(vp, LK_SHARED);
+	error = VOP_GETATTR(vp, &va);
+	VOP_UNLOCK(vp);
+	*size = error == 0 ? va.va_size : 0;
+	return (error);
+}
+
+/* Too many dirty pages?  Then write them.  => vp locked exclusively */
+static int
+write_bound(struct vnode *vp)
+{
+	struct vm_object *object = vp->v_object;
+
+	if (object == NULL || object->dirty_count < vm_page_count / DIRTY_RAM_SHARE)
+		return (0);
+	return (vm_object_page_clean(object, 0, 0, 0));
+}
+
+/* One piece.  => on EAGAIN the caller waits for memory and comes again */
+static int
+write_piece(struct vnode *vp, struct uio *uio)
+{
+	size_t rest = uio->uio_resid - MIN(uio->uio_resid, (size_t)WRITE_PIECE);
+	int error;
+
+	uio->uio_resid -= rest;
+	VOP_LOCK(vp, LK_EXCLUSIVE);
+	error = write_bound(vp);
+	if (error == 0)
+		error = VOP_WRITE(vp, uio, 0, &cred_kernel);
+	VOP_UNLOCK(vp);
+	uio->uio_resid += rest;
+	return (error);
+}
+
+int
+vn_write(struct vnode *vp, const void *buf, size_t len, off_t off, size_t *done)
+{
+	bool settled = false;
+	struct iovec iov;
+	struct uio uio;
+	int error = 0;
+
+	uio_init_kernel(&uio, &iov, (void *)(uintptr_t)buf, len, off, UIO_WRITE);
+	while (uio.uio_resid > 0) {
+		error = write_piece(vp, &uio);
+		if (error == EAGAIN) {
+			vm_wait();
+		} else if (error == ENOSPC && !settled) {
+			(void)vfs_sync_all(true);
+			settled = true;
+		} else if (error != 0) {
+			break;
+		}
+	}
+	nameless_finish(vp);
+	*done = len - uio.uio_resid;
+	return (uio.uio_resid == 0 ? 0 : error);
+}
+
+int
+vn_truncate(struct vnode *vp, off_t size)
+{
+	struct vattr va = { .va_size = (uint64_t)size };
+	int error;
+
+	if (size < 0)
+		return (EINVAL);
+	for (;;) {
+		VOP_LOCK(vp, LK_EXCLUSIVE);
+		error = VOP_SETATTR(vp, &va, VA_SIZE, &cred_kernel);
+		VOP_UNLOCK(vp);
+		if (error != EAGAIN)
+			break;
+		vm_wait();
+	}
+	nameless_finish(vp);
+	return (error);
+}
+
+int
+vn_fsync(struct vnode *vp)
+{
+	int error;
+
+	VOP_LOCK(vp, LK_EXCLUSIVE);
+	error = VOP_FSYNC(vp, 0, -1, FSYNC_WAIT);
+	VOP_UNLOCK(vp);
+	return (error);
+}
+
+/* ---- names ---- */
+
+/* A path, split. */
+struct last {
+	struct vnode	*dvp;		/* referenced */
+	char		 name[NAME_MAX + 1];
+	size_t		 len;
+};
+
+/*
+ * Split a path into its directory, looked up, and its last name.
+ *
+ * => ENOENT: no name; EEXIST: it names the root.  A slash at the end is ignored.
+ */
+static int
+path_split(const char *path, struct last *last)
+{
+	size_t end = strnlen(path, PATH_MAX + 1), start;
+	char *dir;
+	int error;
+
+	if (end > PATH_MAX)
+		return (ENAMETOOLONG);
+	while (end > 0 && path[end - 1] == '/')
+		end--;
+	if (end == 0)
+		return (path[0] == '/' ? EEXIST : ENOENT);
+	for (start = end; start > 0 && path[start - 1] != '/'; start--)
+		continue;
+	if (end - start > NAME_MAX)
+		return (ENAMETOOLONG);
+	last->len = end - start;
+	memcpy(last->name, path + start, last->len);
+	last->name[last->len] = '\0';
+	dir = kmalloc(start + 2, &M_VNPATH, M_WAITOK);
+	strlcpy(dir, start > 0 ? path : "/", start > 0 ? start + 1 : 2);
+	error = namei(dir, NULL, 0, &last->dvp);
+	kfree(dir, &M_VNPATH);
+	return (error);
+}
+
+int
+vn_create(const char *path, const struct vattr *va, struct vnode **vpp)
+{
+	struct last last;
+	int error = path_split(path, &last);
+
+	*vpp = NULL;
+	if (error != 0)
+		return (error);
+	VOP_LOCK(last.dvp, LK_EXCLUSIVE);
+	error = VOP_CREATE(last.dvp, last.name, last.len, va, vpp);
+	vput(last.dvp);
+	return (error);
+}
+
+int
+vn_mkdir(const char *path, const struct vattr *va)
+{
+	struct vnode *vp = NULL;
+	struct last last;
+	int error = path_split(path, &last);
+
+	if (error != 0)
+		return (error);
+	VOP_LOCK(last.dvp, LK_EXCLUSIVE);
+	error = VOP_MKDIR(last.dvp, last.name, last.len, va, &vp);
+	vput(last.dvp);
+	if (vp != NULL)
+		vrele(vp);
+	return (error);
+}
+
+int
+vn_symlink(const char *target, const char *path)
+{
+	struct vattr va = { .va_type = VLNK, .va_mode = 0777 };
+	struct vnode *vp = NULL;
+	struct last last;
+	int error = path_split(path, &last);
+
+	if (error != 0)
+		return (error);
+	VOP_LOCK(last.dvp, LK_EXCLUSIVE);
+	error = VOP_SYMLINK(last.dvp, last.name, last.len, target, &va, &vp);
+	vput(last.dvp);
+	if (vp != NULL)
+		vrele(vp);
+	return (error);
+}
+
+int
+vn_remove(const char *path)
+{
+	struct last last;
+	int error = path_split(path, &last);
+
+	if (error != 0)
+		return (error == EEXIST ? EISDIR : error);
+	VOP_LOCK(last.dvp, LK_EXCLUSIVE);
+	error = VOP_REMOVE(last.dvp, last.name, last.len);
+	vput(last.dvp);
+	return (error);
+}
+
+int
+vn_rmdir(const char *path)
+{
+	struct last last;
+	int error = path_split(path, &last);
+
+	if (error != 0)
+		return (error == EEXIST ? EBUSY : error);
+	VOP_LOCK(last.dvp, LK_EXCLUSIVE);
+	error = VOP_RMDIR(last.dvp, last.name, last.len);
+	vput(last.dvp);
+	return (error);
+}
+
+int
+vn_rename(const char *from, const char *to)
+{
+	struct last f, t;
+	int error = path_split(from, &f);
+
+	if (error != 0)
+		return (error == EEXIST ? EBUSY : error);
+	error = path_split(to, &t);
+	if (error == 0) {
+		if (f.dvp->v_mount != t.dvp->v_mount)
+			error = EXDEV;
+		else
+			error = VOP_RENAME(f.dvp, f.name, f.len, t.dvp, t.name, t.len);
+		vrele(t.dvp);
+	}
+	vrele(f.dvp);
+	return (error == EEXIST ? EBUSY : error);
+}
+
+int
+vn_link(const char *old, const char *new)
+{
+	struct vnode *vp;
+	struct last last;
+	int error = namei(old, NULL, NAMEI_NOFOLLOW, &vp);
+
+	if (error != 0)
+		return (error);
+	error = path_split(new, &last);
+	if (error == 0) {
+		if (vp == last.dvp) {
+			error = EPERM;		/* a directory */
+		} else {
+			VOP_LOCK(last.dvp, LK_EXCLUSIVE);
+			error = VOP_LINK(last.dvp, last.name, last.len, vp);
+			VOP_UNLOCK(last.dvp);
+		}
+		vrele(last.dvp);
+	}
+	vrele(vp);
+	return (error);
+}
