@@ -44,6 +44,7 @@ MATRIX = [("pvh", "256M", "max", 4096), ("pvh", "256M", "qemu64", 1024), ("bios"
           ("pvh", "16M", "max", 8192), ("pvh", "8M", "max", 65536)]
 UBSAN_RUN = ("pvh", "256M", "max", 1024)
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
+READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
 IOERR_BLOCK_SIZES = (1024, 4096)
 RESTRICTIONS = ("BOOT", "MEM", "CPU", "BS", "SMP")
 
@@ -149,8 +150,10 @@ def suite_job(boot, mem, cpu, bs, test, seed, kernel=None):
     for option in ("smp", "accel"):
         if os.environ.get(option.upper()):
             options += ["--" + option, os.environ[option.upper()]]
-    word = f"selftest={test}" if test else "selftest"
-    return Job(f"{'ubsan ' if kernel else ''}{boot} {mem} {cpu} {bs}", options, [word, f"seed={seed}"], image=volume(bs),
+    words = [f"selftest={test}" if test else "selftest", f"seed={seed}"]
+    if (boot, mem, cpu, bs) == READ_ONLY_RUN:
+        words.append("ro")
+    return Job(f"{'ubsan ' if kernel else ''}{boot} {mem} {cpu} {bs}", options, words, image=volume(bs),
                matrix=(boot, mem, cpu, bs), companions=True, kernel=kernel)
 
 

@@ -50,8 +50,9 @@ KTEST(kva, random_ranges_never_overlap_and_join_again)
 	uint64_t inuse = kva_inuse(), sum = 0;
 	vm_offset_t first, again;
 
-	first = kva_alloc(PAGE_SIZE);				/* where allocation begins now */
-	kva_free(first, PAGE_SIZE);
+	/* Larger than any piece below: it finds no room in holes that others left. */
+	first = kva_alloc(RANGES * 20 * PAGE_SIZE);
+	kva_free(first, RANGES * 20 * PAGE_SIZE);
 	memset(r, 0, sizeof(r));
 	for (int op = 0; op < 4000; op++) {
 		int i = ktest_random() % RANGES;
