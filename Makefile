@@ -101,6 +101,13 @@ SOURCES := $(filter-out $(if $(filter 0,$(UBSAN)),kernel/ubsan.c) \
 	$(if $(filter 0,$(KASAN)),kernel/kasan.c vm/amd64/pmap_shadow.c),$(SOURCES))
 OBJECTS := $(SOURCES:%=$(O)/%.o)
 
+.PHONY: all kernel
+all: kernel ## build the kernel (the default)
+
+# build/kernel.elf points to the kernel that was asked for last.
+kernel: $(B)/kernel.elf
+	@if [ "$$(readlink build/kernel.elf)" != "$(CONFIG)/kernel.elf" ]; then ln -sfn $(CONFIG)/kernel.elf build/kernel.elf; fi
+
 # ---- sanitizers -----------------------------------------------------------------------------------
 
 # Not watched by UBSan: `null`, because page 0 is never mapped and the processor watches it for nothing.
