@@ -11,6 +11,7 @@
  *
  *	add	the new entry lies in the sector of the entry that it splits or replaces
  *	remove	the entry joins the one before it if that is in the same sector; else it becomes unused in place
+ *	rename	of a directory in its folder: the sector is packed anew
  *	grow	a new block is one unused entry in each sector, so that nothing in it ever crosses a sector
  *
  * Blocks that others made may hold room that reaches over several sectors.  ext2_dir_prepare() carves it: first unused entries are written at the
@@ -398,76 +399,87 @@ ext2_dir_set_parent(struct ext2_inode *dip, uint64_t ino)
 	return (0);
 }
 
-struct sector_room {
-	struct room	room;
-	uint32_t	old;		/* the entry that shall be renamed */
-	uint32_t	prev;		/* before it */
-	uint32_t	last;		/* looked at last */
-	bool		found;
+/* The entries that begin in one sector. */
+struct sector {
+	uint32_t	at;		/* first byte of the sector */
+	uint32_t	first;		/* first entry that begins in it, or NOWHERE */
+	uint32_t	end;		/* of the last one */
+	uint32_t	used;		/* bytes that their names need */
 };
 
 static int
-sector_room_entry(void *arg, const struct ext2_entry *entry, uint32_t off)
+sector_entry(void *arg, const struct ext2_entry *entry, uint32_t off)
 {
-	struct sector_room *s = arg;
+	struct sector *s = arg;
 
-	if (off == s->old)
-		s->prev = s->last;
-	s->last = off;
-	if (!s->found && off != s->old && same_sector(off, s->old))
-		s->found = room_entry(&s->room, entry, off) == FOUND;
+	if (!same_sector(s->at, off))
+		return (off > s->at ? FOUND : 0);
+	if (s->first == NOWHERE)
+		s->first = off;
+	s->end = off + entry->rec_len;
+	s->used += entry_used(entry);
 	return (0);
 }
 
+/* Pack the entries of a sector, one of them under a new name, and give the last one what is left.  => they fit */
+static void
+sector_repack(const struct ext2_mount *em, void *block, const struct sector *s, uint32_t old, const char *name, size_t len)
+{
+	uint8_t packed[DEV_BSIZE] = { 0 };
+	uint32_t at = 0, last = 0;
+	struct ext2_entry entry;
+	const char *why;
+
+	for (uint32_t off = s->first; off < s->end; off += entry.rec_len) {
+		struct ext2_dirent *de = entry_at(block, off);
+
+		(void)ext2_dirent_check(em, block, off, &entry, &why);
+		if (entry.ino == 0)
+			continue;
+		if (off == old)
+			entry_fill(entry_at(packed, at), name, len, entry.ino, de->file_type);
+		else
+			entry_fill(entry_at(packed, at), entry.name, entry.namelen, entry.ino, de->file_type);
+		last = at;
+		at += EXT2_DIRENT_LEN(entry_at(packed, at)->name_len);
+		set_rec_len(entry_at(packed, last), at - last);
+	}
+	set_rec_len(entry_at(packed, last), s->end - s->first - last);
+	memcpy((char *)block + s->first, packed, at);
+}
+
 /*
- * Rename an entry by changing one sector: in its own place, or into other room of its sector.
+ * Rename an entry by changing one sector: all that begin in it are packed anew.
  *
  * => true: done, or *error; false: the sector has no room.  Nothing was changed then.
  */
 bool
 ext2_dir_rename_in_place(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, int *error)
 {
-	struct sector_room s = {
-		.room = { .need = EXT2_DIRENT_LEN(len) }, .old = slot->off, .prev = NOWHERE, .last = NOWHERE,
-	};
-	struct ext2_mount *em = dip->i_em;
-	struct ext2_entry other;
-	struct ext2_dirent *de;
-	const char *why;
+	struct sector s = { .at = slot->off / (uint32_t)DEV_BSIZE * (uint32_t)DEV_BSIZE, .first = NOWHERE };
 	struct buf *bp;
-	bool done = true;
+	bool fits;
 
 	*error = ext2_dir_block(dip, slot->lbn, &bp);
 	if (*error != 0)
 		return (true);
-	*error = ext2_dir_scan(dip, slot->lbn, bp->b_data, 0, sector_room_entry, &s);
-	de = entry_at(bp->b_data, slot->off);
-	if (*error == 0 && s.room.need <= rec_len_at(em, bp->b_data, slot->off) &&
-	    same_sector(slot->off, slot->off + s.room.need - 1)) {
-		entry_fill(de, name, len, de->inode, de->file_type);
-	} else if (*error == 0 && s.found && same_sector(slot->off, slot->off + EXT2_DIRENT_MIN - 1)) {
-		uint64_t ino = de->inode;
-		uint8_t type = de->file_type;
-		uint32_t used;
-
-		(void)ext2_dirent_check(em, bp->b_data, s.room.off, &other, &why);
-		used = entry_used(&other);
-		de = entry_at(bp->b_data, s.room.off + used);
-		set_rec_len(de, other.rec_len - used);
-		entry_fill(de, name, len, ino, type);
-		if (used > 0)
-			set_rec_len(entry_at(bp->b_data, s.room.off), used);
-		/* The new entry may be the one before the old now. */
-		if (s.prev == s.room.off)
-			s.prev = s.room.off + used;
-		entry_remove(em, bp->b_data, slot->off, s.prev);
-	} else {
-		done = *error != 0;
+	*error = ext2_dir_scan(dip, slot->lbn, bp->b_data, 0, sector_entry, &s);
+	if (*error != 0 && *error != FOUND) {
+		brelse(bp);
+		return (true);
 	}
+	*error = 0;
+	s.used = s.used - EXT2_DIRENT_LEN(entry_at(bp->b_data, slot->off)->name_len) + EXT2_DIRENT_LEN(len);
+	/* The names must stay in the sector; what the last entry reaches over may lie beyond. */
+	fits = s.used <= MIN(s.end, s.at + (uint32_t)DEV_BSIZE) - s.first;
+	if (!fits) {
+		brelse(bp);
+		return (false);
+	}
+	sector_repack(dip->i_em, bp->b_data, &s, slot->off, name, len);
 	bdwrite(bp, BUF_NAMES);
-	if (done && *error == 0)
-		dir_touched(dip);
-	return (done);
+	dir_touched(dip);
+	return (true);
 }
 
 /* ---- is it empty? ---- */

@@ -10,8 +10,9 @@
  *		2  sync; not needed if the disk does not know S yet and there is no T: then S is born after its names, whichever they are
  *		3  T's entry and the old name go; and if there was a T, sync, so that the name is not twice on the disk for long
  *
- *	directory, same folder	one sector is changed, which cannot be half done
- *	directory, other folder	as for files; a power cut between 2 and 3 leaves two names, and e2fsck -p leaves that decision to a human
+ *	directory, same folder	one sector is changed, which cannot be half done, if it has room for the new name
+ *	directory, other folder	or no room: as for files; a power cut between 2 and 3 leaves two names, and e2fsck -p leaves that decision
+ *				to a human
  *
  * A directory replaces only an empty one, which is removed first.
  *
