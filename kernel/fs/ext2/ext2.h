@@ -238,6 +238,7 @@ struct ext2_mount {
 	struct rb_tree		 em_vnodes;	/* (l) ext2_inodes that have a vnode, by number */
 	struct ratelimit	 em_messages;	/* about damage */
 	/* What follows is for writing. */
+	uint64_t		 em_syncs;	/* (o) syncs completed, and 1 */
 	struct rwlock		 em_oplock;	/* a change holds it shared, the sync exclusively */
 	struct mutex		 em_rename;	/* one rename at a time; before any vnode */
 	struct spinlock		 em_lock;
@@ -281,6 +282,8 @@ struct ext2_delay {
 	uint64_t	d_count;	/* (v) */
 };
 
+#define GONE_WORDS	16		/* 64 bits each */
+
 struct ext2_inode {
 	struct rb_node	 i_node;		/* (l) in em_vnodes, if i_tabled */
 	bool		 i_tabled;		/* (l) */
@@ -300,6 +303,8 @@ struct ext2_inode {
 	uint32_t	 i_block[EXT2_NPOINTERS];	/* (v) */
 	struct rb_tree	 i_delayed;	/* (v) ext2_delay */
 	uint64_t	 i_reserved;	/* (v) part of em_reserved: i_delayed and the pointer blocks that it may need */
+	uint64_t	 i_went[GONE_WORDS];	/* (v) a directory: names removed since sync i_went_sync, a bit each, by hash */
+	uint64_t	 i_went_sync;	/* (v) */
 	uint64_t	 i_room;	/* (v) a directory: the block where room was found last */
 	bool		 i_gone;	/* (v) not a file of the volume: deleted, or not entered yet */
 	bool		 i_uncut;	/* (v) blocks lie past EOF, for a truncation failed; cut them before growing */
@@ -489,9 +494,11 @@ uint64_t ext2_size_max(const struct ext2_mount *em);
 
 /* ext2_dirmod.c.  => directory locked exclusively */
 /* Find or make room for a name; what it may need to grow is reserved in *reserved.  => not between begin and end; sleeps */
-int  ext2_dir_prepare(struct ext2_inode *dip, size_t len, struct ext2_slot *slot, uint64_t *reserved);
+int  ext2_dir_prepare(struct ext2_inode *dip, const char *name, size_t len, struct ext2_slot *slot, uint64_t *reserved);
 int  ext2_dir_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, uint64_t ino, enum vtype type);
 int  ext2_dir_remove(struct ext2_inode *dip, const struct ext2_slot *slot);
+/* The name leads to another inode from now on.  => between begin and end */
+int  ext2_dir_replace(struct ext2_inode *dip, const struct ext2_slot *slot, uint64_t ino, enum vtype type);
 int  ext2_dir_set_parent(struct ext2_inode *dip, uint64_t ino);
 bool ext2_dir_rename_in_place(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, int *error);
 void ext2_dir_init_block(const struct ext2_mount *em, void *block, uint64_t self, uint64_t parent);
@@ -513,5 +520,7 @@ int  ext2_name_add(struct ext2_inode *dip, const struct ext2_slot *slot, const c
 void ext2_nameless(struct vnode *vp);			/* its object goes with its last user */
 void ext2_orphaned(struct ext2_inode *ip);		/* its last name went */
 int  ext2_name_drop(struct ext2_inode *dip, const struct ext2_slot *slot, struct ext2_inode *ip);
+/* ip takes over the name of `old`, whose link goes.  => between begin and end */
+int  ext2_name_replace(struct ext2_inode *dip, const struct ext2_slot *slot, struct ext2_inode *ip, struct ext2_inode *old);
 
 #endif

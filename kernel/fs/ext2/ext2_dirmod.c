@@ -11,11 +11,14 @@
  *
  *	add	the new entry lies in the sector of the entry that it splits or replaces
  *	remove	the entry joins the one before it if that is in the same sector; else it becomes unused in place
- *	rename	of a directory in its folder: the sector is packed anew
+ *	rename	of a directory in its folder: the sector is packed anew; over a file: the entry gets the other inode
  *	grow	a new block is one unused entry in each sector, so that nothing in it ever crosses a sector
  *
  * Blocks that others made may hold room that reaches over several sectors.  ext2_dir_prepare() carves it: first unused entries are written at the
  * start of each sector in it, where nobody looks yet; they are synced; then the entry before is cut short, in its own sector.
+ *
+ * A name that went and comes back may find its room in another sector, and a power cut could leave both entries, which e2fsck -p does not mend.
+ * So a directory remembers which names went since the last sync, by a hash, and one that may be among them waits for a sync.
  *
  * A hashed index (dir_index) hides in unused entries.  The first change of such a directory takes its index flag away, on the disk, before.
  *
@@ -67,6 +70,42 @@ entry_fill(struct ext2_dirent *de, const char *name, size_t len, uint64_t ino, u
 	de->name_len = (uint8_t)len;
 	de->file_type = type;
 	de->inode = (uint32_t)ino;
+}
+
+/* ---- names that went ---- */
+
+static uint32_t
+gone_bit(const char *name, size_t len)
+{
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ (uint8_t)name[i]) * 16777619u;
+	return (hash % (64 * GONE_WORDS));
+}
+
+/* The name at this entry goes.  => between begin and end */
+static void
+gone_note(struct ext2_inode *dip, const struct ext2_dirent *de)
+{
+	uint32_t bit = gone_bit(de->name, de->name_len);
+
+	if (dip->i_went_sync != dip->i_em->em_syncs) {
+		memset(dip->i_went, 0, sizeof(dip->i_went));
+		dip->i_went_sync = dip->i_em->em_syncs;
+	}
+	dip->i_went[bit / 64] |= 1ul << bit % 64;
+}
+
+/* A name shall be entered: if it may have gone since the last sync, let the disk know that first.  => sleeps */
+static int
+gone_settle(struct ext2_inode *dip, const char *name, size_t len)
+{
+	uint32_t bit = gone_bit(name, len);
+
+	if (dip->i_went_sync != dip->i_em->em_syncs || (dip->i_went[bit / 64] >> bit % 64 & 1) == 0)
+		return (0);
+	return (ext2_sync_metadata(dip->i_em));
 }
 
 /* ---- finding room ---- */
@@ -193,13 +232,15 @@ ext2_dir_unindex(struct ext2_inode *dip)
 }
 
 int
-ext2_dir_prepare(struct ext2_inode *dip, size_t len, struct ext2_slot *slot, uint64_t *reserved)
+ext2_dir_prepare(struct ext2_inode *dip, const char *name, size_t len, struct ext2_slot *slot, uint64_t *reserved)
 {
 	struct ext2_mount *em = dip->i_em;
 	uint64_t blocks = dip->i_size >> em->em_bshift;
 	struct room r = { .need = EXT2_DIRENT_LEN(len) };
 	int error = ext2_dir_unindex(dip);
 
+	if (error == 0)
+		error = gone_settle(dip, name, len);
 	*reserved = 0;
 	for (uint64_t n = 0; n < blocks && error == 0; n++) {
 		slot->lbn = (dip->i_room + n) % blocks;
@@ -374,9 +415,33 @@ ext2_dir_remove(struct ext2_inode *dip, const struct ext2_slot *slot)
 		return (error != FOUND && error != 0 ? error : ext2_damaged(dip->i_em, "directory %lu: no entry at block %lu, %u",
 		    dip->i_number, slot->lbn, slot->off));
 	}
+	gone_note(dip, entry_at(bp->b_data, slot->off));
 	entry_remove(dip->i_em, bp->b_data, slot->off, n.prev);
 	bdwrite(bp, BUF_NAMES);
 	dip->i_room = MIN(dip->i_room, slot->lbn);
+	dir_touched(dip);
+	return (0);
+}
+
+int
+ext2_dir_replace(struct ext2_inode *dip, const struct ext2_slot *slot, uint64_t ino, enum vtype type)
+{
+	struct ext2_mount *em = dip->i_em;
+	struct ext2_entry entry;
+	const char *why = "is unused";
+	struct buf *bp;
+	int error;
+
+	error = ext2_dir_block(dip, slot->lbn, &bp);
+	if (error != 0)
+		return (error);
+	if (ext2_dirent_check(em, bp->b_data, slot->off, &entry, &why) != 0 || entry.ino == 0) {
+		brelse(bp);
+		return (ext2_damaged(em, "directory %lu: entry at %u %s", dip->i_number, slot->off, why));
+	}
+	entry_at(bp->b_data, slot->off)->file_type = file_type(em, type);
+	entry_at(bp->b_data, slot->off)->inode = (uint32_t)ino;
+	bdwrite(bp, BUF_NAMES);
 	dir_touched(dip);
 	return (0);
 }
@@ -476,6 +541,7 @@ ext2_dir_rename_in_place(struct ext2_inode *dip, const struct ext2_slot *slot, c
 		brelse(bp);
 		return (false);
 	}
+	gone_note(dip, entry_at(bp->b_data, slot->off));
 	sector_repack(dip->i_em, bp->b_data, &s, slot->off, name, len);
 	bdwrite(bp, BUF_NAMES);
 	dir_touched(dip);

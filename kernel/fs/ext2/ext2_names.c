@@ -39,20 +39,13 @@ ext2_name_check(const struct ext2_inode *dip, const char *name, size_t len)
 	return (len == 0 || dip->i_nlink == 0 ? ENOENT : 0);	/* a removed directory that is still in use */
 }
 
-/*
- * Enter a name for an inode, counting the link.
- *
- * => between begin and end; the inode's record says if it is being born.
- */
-int
-ext2_name_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, struct ext2_inode *ip)
+/* One more name in dip leads to ip.  => between begin and end */
+static void
+link_counted(struct ext2_inode *dip, struct ext2_inode *ip)
 {
 	struct ext2_mount *em = dip->i_em;
 	struct ext2_change *c, *parent;
-	int error = ext2_dir_add(dip, slot, name, len, ip->i_number, ip->i_type);
 
-	if (error != 0)
-		return (error);
 	ip->i_nlink++;
 	ip->i_ctime = (int64_t)clock_wall_seconds();
 	ext2_iupdate(ip, false);
@@ -62,7 +55,31 @@ ext2_name_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *
 		c->c_named = true;
 	else if (parent->c_gates)
 		c->c_level = MAX(c->c_level, (uint16_t)(parent->c_level + 1));
-	return (0);
+}
+
+/* One name less leads to ip.  => between begin and end */
+static void
+link_dropped(struct ext2_inode *ip)
+{
+	if (ip->i_nlink > 0 && --ip->i_nlink == 0)
+		ext2_orphaned(ip);
+	ip->i_ctime = (int64_t)clock_wall_seconds();
+	ext2_iupdate(ip, false);
+}
+
+/*
+ * Enter a name for an inode, counting the link.
+ *
+ * => between begin and end; the inode's record says if it is being born.
+ */
+int
+ext2_name_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, struct ext2_inode *ip)
+{
+	int error = ext2_dir_add(dip, slot, name, len, ip->i_number, ip->i_type);
+
+	if (error == 0)
+		link_counted(dip, ip);
+	return (error);
 }
 
 void
@@ -76,12 +93,20 @@ ext2_name_drop(struct ext2_inode *dip, const struct ext2_slot *slot, struct ext2
 {
 	int error = ext2_dir_remove(dip, slot);
 
+	if (error == 0)
+		link_dropped(ip);
+	return (error);
+}
+
+int
+ext2_name_replace(struct ext2_inode *dip, const struct ext2_slot *slot, struct ext2_inode *ip, struct ext2_inode *old)
+{
+	int error = ext2_dir_replace(dip, slot, ip->i_number, ip->i_type);
+
 	if (error != 0)
 		return (error);
-	if (ip->i_nlink > 0 && --ip->i_nlink == 0)
-		ext2_orphaned(ip);
-	ip->i_ctime = (int64_t)clock_wall_seconds();
-	ext2_iupdate(ip, false);
+	link_counted(dip, ip);
+	link_dropped(old);
 	return (0);
 }
 
@@ -222,7 +247,7 @@ making_prepare(struct making *mk, const struct vattr *va, enum vtype type)
 		return (EMLINK);
 	error = depth_limit(mk->dip);
 	if (error == 0)
-		error = ext2_dir_prepare(mk->dip, mk->len, &mk->slot, &mk->reserved);
+		error = ext2_dir_prepare(mk->dip, mk->name, mk->len, &mk->slot, &mk->reserved);
 	if (error == 0 && mk->has_block) {
 		error = ext2_reserve(em, NOCRED, 1);
 		mk->reserved += error == 0;
@@ -344,7 +369,7 @@ link_locked(struct ext2_inode *dip, const char *name, size_t len, struct ext2_in
 	error = ext2_dir_lookup(dip, name, len, &slot);
 	if (error != ENOENT)
 		return (error == 0 ? EEXIST : error);
-	error = ext2_dir_prepare(dip, len, &slot, &reserved);
+	error = ext2_dir_prepare(dip, name, len, &slot, &reserved);
 	if (error == 0)
 		error = ext2_begin(em);
 	if (error == 0) {

@@ -6,9 +6,11 @@
  *
  * The new name must be on the disk before the old one goes, and an old target must stay reachable until then, so:
  *
- *	file	1  a second name for S.  If T has that name, the directory holds it twice for a moment, T's first: T is found.
- *		2  sync; not needed if the disk does not know S yet and there is no T: then S is born after its names, whichever they are
- *		3  T's entry and the old name go; and if there was a T, sync, so that the name is not twice on the disk for long
+ *	file	1  a second name for S; if T has that name, its entry gets S's inode instead, which is one sector's change
+ *		2  sync; not needed if the disk does not know S yet: then S is born after its names, whichever they are
+ *		3  the old name goes
+ *
+ * With a T the disk must know S before step 1, since T dies with it: whatever a power cut leaves, S is there by one name or both.
  *
  *	directory, same folder	one sector is changed, which cannot be half done, if it has room for the new name
  *	directory, other folder	or no room: as for files; a power cut between 2 and 3 leaves two names, and e2fsck -p leaves that decision
@@ -203,7 +205,7 @@ second_name(struct rename *r)
 	struct ext2_inode *tdip = VTOI(r->tdvp), *ip = VTOI(r->svp);
 	struct ext2_slot slot;
 	uint64_t reserved;
-	int error = ext2_dir_prepare(tdip, r->tlen, &slot, &reserved);
+	int error = ext2_dir_prepare(tdip, r->tname, r->tlen, &slot, &reserved);
 
 	if (error == 0)
 		error = ext2_begin(r->em);
@@ -215,19 +217,31 @@ second_name(struct rename *r)
 	return (error);
 }
 
-/* T's name and S's old name go.  => all locked */
+/* T's name becomes S's.  => all locked */
 static int
-old_names_go(struct rename *r)
+name_of_target(struct rename *r)
+{
+	int error = ext2_dir_unindex(VTOI(r->tdvp));
+
+	if (error == 0)
+		error = ext2_begin(r->em);
+	if (error != 0)
+		return (error);
+	error = ext2_name_replace(VTOI(r->tdvp), &r->to, VTOI(r->svp), VTOI(r->tvp));
+	ext2_end(r->em);
+	return (error);
+}
+
+/* S's old name goes.  => all locked */
+static int
+old_name_goes(struct rename *r)
 {
 	struct ext2_inode *fdip = VTOI(r->fdvp), *tdip = VTOI(r->tdvp), *ip = VTOI(r->svp);
 	int error = ext2_begin(r->em);
 
 	if (error != 0)
 		return (error);
-	if (r->tvp != NULL)
-		error = ext2_name_drop(tdip, &r->to, VTOI(r->tvp));
-	if (error == 0)
-		error = ext2_name_drop(fdip, &r->from, ip);
+	error = ext2_name_drop(fdip, &r->from, ip);
 	if (error == 0 && ip->i_type == VDIR && fdip != tdip) {
 		error = ext2_dir_set_parent(ip, tdip->i_number);
 		tdip->i_nlink++;
@@ -255,19 +269,18 @@ rename_by_second_name(struct rename *r)
 	bool must_sync;
 	int error = ext2_dir_unindex(VTOI(r->fdvp));
 
-	/* A directory that is only being born may have files that wait for it: let it be born where it is. */
-	if (error == 0 && r->svp->v_type == VDIR && !on_disk(r))
+	/*
+	 * A directory that is only being born may have files that wait for it: let it be born where it is.  And what replaces a file is
+	 * on the disk before that file goes.
+	 */
+	if (error == 0 && (r->svp->v_type == VDIR || r->tvp != NULL) && !on_disk(r))
 		error = ext2_sync_metadata(r->em);
-	must_sync = r->tvp != NULL || on_disk(r);
+	must_sync = on_disk(r);
 	if (error == 0)
-		error = second_name(r);
+		error = r->tvp != NULL ? name_of_target(r) : second_name(r);
 	if (error == 0 && must_sync)
 		error = ext2_sync_metadata(r->em);
-	if (error == 0)
-		error = old_names_go(r);
-	if (error == 0 && r->tvp != NULL)
-		error = ext2_sync_metadata(r->em);
-	return (error);
+	return (error == 0 ? old_name_goes(r) : error);
 }
 
 /* => all locked; no T (any more).  *done: false if the sector has no room. */

@@ -459,6 +459,8 @@ ext2_sync_metadata(struct ext2_mount *em)
 		error = sync_all(em);
 	if (error != 0)
 		ext2_complain(em, "metadata could not be written: %s", errno_name(error));
+	else
+		em->em_syncs++;
 	rw_wunlock(&em->em_oplock);
 	return (error);
 }
