@@ -199,6 +199,7 @@ KTEST(fakepager, copy_in_one_space_while_the_other_waits)
 	vt_finish(&writer);
 	CHECK_EQ(writer.value, 0x70);
 	CHECK_EQ(vt_load(va + 7 * P), 0x71);
+	CHECK_EQ(vt_load(va + 7 * P + 5), fakepager_byte(fp, 7, 5));
 	CHECK(vt_sleeps(&reader, "fakepg"));
 	fakepager_release_all(fp);
 	vt_finish(&reader);

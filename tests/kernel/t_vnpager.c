@@ -450,8 +450,8 @@ KTEST(vnpager, copyin_crosses_pages_and_stops_exactly_at_the_end)
 KTEST(vnpager, copyout_reaches_private_pages_only)
 {
 	struct vmmeter before;
+	vm_offset_t mine, shared = 0;
 	struct mapped f;
-	vm_offset_t mine;
 	uint8_t *buf;
 	size_t done = 0;
 
@@ -460,6 +460,9 @@ KTEST(vnpager, copyout_reaches_private_pages_only)
 	buf = kmalloc(3 * P, &M_TVNPAGER, M_WAITOK);
 	memset(buf, 'x', 3 * P);
 	CHECK_REFUSED(f.va + P + 3, true, VT_SIGSEGV, VT_ACCERR);
+	if (f.vp->v_mount->mnt_flag & MNT_RDONLY)
+		CHECK_EQ(vm_mmap(curthread->vmspace, &shared, P, VM_PROT_READ | VM_PROT_WRITE,
+		    MAP_SHARED, f.vp, 0), EACCES);
 	mine = vt_map(f.vp, 0, f.len, VM_PROT_READ | VM_PROT_WRITE, MAP_PRIVATE);
 	before = cnt;
 	CHECK_EQ(copyout(buf, mine + P - 5, P + 10), 0);

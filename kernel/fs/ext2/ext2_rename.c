@@ -10,7 +10,9 @@
  *		2  sync; not needed if the disk does not know S yet: then S is born after its names, whichever they are
  *		3  the old name goes
  *
- * With a T the disk must know S before step 1, since T dies with it: whatever a power cut leaves, S is there by one name or both.
+ * With a T the disk must know S before step 1, since T dies with it: whatever a power cut leaves, S is there by one name or both.  If the cut
+ * comes between T's death and the change of its entry, the name leads to a dead inode, e2fsck -p takes it away, and S has its old name only.
+ * (The other order would leave T without a name, which e2fsck -p does not mend.)
  *
  *	directory, same folder	one sector is changed, which cannot be half done, if it has room for the new name
  *	directory, other folder	or no room: as for files; a power cut between 2 and 3 leaves two names, and e2fsck -p leaves that decision
