@@ -193,7 +193,7 @@ $(B)/faultline.iso: $(B)/kernel.elf boot/grub/grub.cfg
 
 QEMU := boot/qemu $(if $(BOOT),--boot $(BOOT)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) \
 	$(if $(SMP),--smp $(SMP)) $(if $(ACCEL),--accel $(ACCEL))
-export TEST SEED BS MEM CPU BOOT SMP ACCEL SAN
+export TEST SEED BS MEM CPU BOOT SMP ACCEL SAN CI
 
 # `make test` runs the suite once more in a kernel that watches for undefined behaviour.
 ifeq ($(TEST)$(BS)$(MEM)$(CPU)$(BOOT)$(SMP)$(SAN)$(filter 0,$(DEBUG)),)

@@ -308,7 +308,7 @@ def build_blkdebug(image, out):
     sectors += range(indirect * (bs // 512), (indirect + 1) * (bs // 512))
     with open(out, "w", encoding="ascii") as f:
         for sector in sectors:
-            f.write(f'[inject-error]\nevent = "read_aio"\nerrno = "5"\nsector = "{sector}"\n'
+            f.write(f'[inject-error]\nevent = "read_aio"\niotype = "read"\nerrno = "5"\nsector = "{sector}"\n'
                     'once = "off"\nimmediately = "off"\n\n')
 
 

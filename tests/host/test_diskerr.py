@@ -106,7 +106,7 @@ def run(bs, kind):
 
 def kind_of_block(kind):
     for bs in BLOCK_SIZES:
-        if os.environ.get("BS", str(bs)) == str(bs):
+        if os.environ.get("BS") in (None, "", str(bs)):
             run(bs, kind)
 
 

@@ -307,6 +307,7 @@ struct ext2_inode {
 	uint64_t	 i_went_sync;	/* (v) */
 	uint64_t	 i_room;	/* (v) a directory: the block where room was found last */
 	bool		 i_gone;	/* (v) not a file of the volume: deleted, or not entered yet */
+	bool		 i_slack_zero;	/* (v) on the disk, what follows EOF in its block is zero, for we wrote it */
 	bool		 i_uncut;	/* (v) blocks lie past EOF, for a truncation failed; cut them before growing */
 	bool		 i_mtime_set;	/* (v) by a write or by hand: what the pager writes is not news */
 };

@@ -57,6 +57,34 @@ page_holds_something(struct vnode *vp, uint64_t from, uint64_t to)
 }
 
 /*
+ * What follows EOF in the last block becomes zero on the disk: before a size that makes it part of the file can get there by anybody's
+ * sync.  Once for a file, until it is cut down again.
+ *
+ * => the size is still the old one; for a moment the object reaches to the end of the block.  0 or an errno.
+ */
+static int
+slack_to_disk(struct ext2_inode *ip, struct ucred *cred)
+{
+	uint64_t old = ip->i_size, end = roundup(old, (uint64_t)ip->i_em->em_bsize);
+	struct vnode *vp = ip->i_vnode;
+	struct bmap bm;
+	int error;
+
+	if (ip->i_slack_zero || old == end)
+		return (0);
+	error = ext2_bmap_inode(ip, (daddr_t)(old >> ip->i_em->em_bshift), &bm);
+	if (error != 0 || bm.hole)
+		return (error);
+	vnode_pager_setsize(vp, (vm_ooffset_t)end);
+	error = vnode_object_zero(vp, (off_t)old, (off_t)end, cred);
+	if (error == 0)
+		error = vm_object_page_clean(vp->v_object, OFF_TO_IDX(old), OFF_TO_IDX(round_page(end)), OBJPC_SYNC);
+	vnode_pager_setsize(vp, (vm_ooffset_t)old);
+	ip->i_slack_zero = error == 0;
+	return (error);
+}
+
+/*
  * Zero what lies between the old EOF and `to`.
  *
  * => the size is the new one already.  0, EIO, EUCLEAN, ENOSPC, EAGAIN.
@@ -90,6 +118,7 @@ size_cut(struct ext2_inode *ip, uint64_t size)
 {
 	vnode_pager_setsize(ip->i_vnode, (vm_ooffset_t)size);
 	ip->i_size = size;
+	ip->i_slack_zero = false;	/* the disk still has there what was cut off */
 	ext2_delay_remove(ip, howmany(size, (uint64_t)ip->i_em->em_bsize), UINT64_MAX);
 }
 
@@ -111,6 +140,9 @@ size_grow(struct ext2_inode *ip, uint64_t size, uint64_t zero_to, struct ucred *
 		if (error != 0)
 			return (error);
 	}
+	error = slack_to_disk(ip, cred);
+	if (error != 0)
+		return (error);
 	vnode_pager_setsize(ip->i_vnode, (vm_ooffset_t)size);
 	ip->i_size = size;
 	error = zero_old_tail(ip, old, MIN(zero_to, size), cred);
@@ -294,7 +326,7 @@ mapped_store_noted(struct ext2_inode *ip)
 	ext2_end(ip->i_em);
 }
 
-/* => whole sectors, inside the file's last sector; uio_pages: wholly valid, shared-busy */
+/* => whole sectors, not past the file's last block; uio_pages: wholly valid, shared-busy */
 static int
 write_pages(struct ext2_inode *ip, struct uio *uio, struct ucred *cred)
 {
@@ -309,7 +341,7 @@ write_pages(struct ext2_inode *ip, struct uio *uio, struct ucred *cred)
 		uint64_t blocks = ((off + uio->uio_resid - 1) >> em->em_bshift) - lbn + 1, n;
 		struct bmap bm;
 
-		if (off >= roundup(ip->i_size, DEV_BSIZE))
+		if (off >= roundup(ip->i_size, (uint64_t)em->em_bsize))
 			return (EIO);
 		error = ext2_bmap_inode(ip, (daddr_t)lbn, &bm);
 		if (error != 0)
