@@ -2,9 +2,9 @@
 /*
  * The common end of all entry paths: fill one boot_info, check it, go to the kernel.
  *
- * Firmware's memory maps are not to be trusted: ranges overlap, wrap, come unsorted or empty.  The check
- * cuts the address space at every boundary that any entry mentions and gives each piece the least usable
- * type that covers it:
+ * Firmware's memory maps are not to be trusted: ranges overlap, wrap, come unsorted or empty.  The
+ * check cuts the address space at every boundary that any entry mentions and gives each piece the
+ * least usable type that covers it:
  *
  *	usable    |---------------------------|
  *	reserved         |------|        |---------|
@@ -227,7 +227,8 @@ boot_path_name(uint32_t path)
 
 /*
  * Take out of usable memory what is in use: page 0, the image, the modules, the loader's structure.
- * The firmware's map is mended first and what was wrong with it counted; cutting these out is no fault.
+ * The firmware's map is mended first and what was wrong with it counted; cutting these out is no
+ * fault.
  */
 static void
 boot_info_finish(struct boot_info *bi, uint64_t loader_info, uint64_t loader_len)

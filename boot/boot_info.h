@@ -2,9 +2,10 @@
 /*
  * The hand-over: one structure, whatever firmware and loader started us.
  *
- * Each entry path (PVH, Multiboot2, later our EFI loader) fills a `struct boot_info` and the rest of
- * the kernel looks at nothing else.  What firmware says is checked, never trusted: boot_info_check()
- * sorts the memory map, cuts overlaps in favour of the less usable type and reports what it clipped.
+ * Each entry path (PVH, Multiboot2, later our EFI loader) fills a `struct boot_info` and the rest
+ * of the kernel looks at nothing else.  What firmware says is checked, never trusted:
+ * boot_info_check() sorts the memory map, cuts overlaps in favour of the less usable type and
+ * reports what it clipped.
  *
  * All addresses are physical, all lengths are bytes.
  */
@@ -53,7 +54,8 @@ struct boot_info {
 	uint32_t		path;		/* enum boot_path */
 	uint32_t		nmem;
 	uint32_t		nmodules;
-	uint32_t		clipped;	/* entries of the memory map that had to be mended */
+	/* entries of the memory map that had to be mended */
+	uint32_t		clipped;
 	uint64_t		kernel_phys;	/* where the image lies, 2 MiB aligned */
 	uint64_t		kernel_len;	/* image with .bss */
 	uint64_t		rsdp;		/* ACPI root pointer; 0: search the BIOS areas */
@@ -67,14 +69,17 @@ struct boot_info {
 void kernel_main(struct boot_info *bi) __attribute__((noreturn));
 
 /*
- * Mend the memory map: sorted, free of overlaps (the less usable type wins), neighbours of one type joined,
- * empty and wrapping entries dropped.  bi->clipped counts the entries of the given map that were not taken as
- * they stood.  Touches nothing but *bi, so self-tests feed it whatever they like.
+ * Mend the memory map: sorted, free of overlaps (the less usable type wins), neighbours of one type
+ * joined, empty and wrapping entries dropped.  bi->clipped counts the entries of the given map that
+ * were not taken as they stood.  Touches nothing but *bi, so self-tests feed it whatever they like.
  */
 void boot_info_check(struct boot_info *bi);
 /* Append one range; false when the map is full.  Call boot_info_check() afterwards. */
 bool boot_info_add(struct boot_info *bi, uint64_t base, uint64_t len, uint32_t type);
-/* The word `mem=`: keep at most `bytes` of usable memory, lowest addresses first.  => the map is checked. */
+/*
+ * The word `mem=`: keep at most `bytes` of usable memory, lowest addresses first.  => the map is
+ * checked.
+ */
 void boot_info_limit(struct boot_info *bi, uint64_t bytes);
 /* The name of an enum boot_mem_type or enum boot_path, for messages. */
 const char *boot_mem_type_name(uint32_t type);

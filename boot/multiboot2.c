@@ -106,7 +106,10 @@ take_tag(struct boot_info *bi, const struct mb2_tag *tag, uint64_t pa)
 		break;
 	case TAG_RSDP_OLD:
 	case TAG_RSDP_NEW:
-		/* The tag holds a copy of the root pointer; the newer kind, which comes later, wins. */
+		/*
+		 * The tag holds a copy of the root pointer; the newer kind, which comes later,
+		 * wins.
+		 */
 		if (tag->size >= sizeof(*tag) + 20)
 			bi->rsdp = pa + sizeof(*tag);
 		break;

@@ -2,9 +2,9 @@
 /*
  * fw_cfg through its two I/O ports: write a selector, then read the item's bytes one by one.
  *
- * Selector 0 holds the signature "QEMU", selector 0x19 the directory: a big-endian count, then for each item
- * its size, its selector (both big-endian) and its name in 56 bytes.  On a machine without the device the
- * signature doesn't match, and every look-up fails.
+ * Selector 0 holds the signature "QEMU", selector 0x19 the directory: a big-endian count, then for
+ * each item its size, its selector (both big-endian) and its name in 56 bytes.  On a machine
+ * without the device the signature doesn't match, and every look-up fails.
  */
 #include "drivers/fw_cfg.h"
 #include "kernel/amd64/cpu.h"

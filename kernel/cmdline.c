@@ -2,8 +2,9 @@
 /*
  * The kernel command line.
  *
- * To add a word, add a line to the table; the rest of the kernel then asks for it with cmdline_get() and its
- * relatives.  A word that is refused leaves no trace in the parsed line, so nobody ever sees a bad value.
+ * To add a word, add a line to the table; the rest of the kernel then asks for it with
+ * cmdline_get() and its relatives.  A word that is refused leaves no trace in the parsed line, so
+ * nobody ever sees a bad value.
  */
 #include "kernel/cmdline.h"
 #include "kernel/kassert.h"

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel command line: words `name` or `name=value`, separated by blanks; everything after `--` is init's.
+ * The kernel command line: words `name` or `name=value`, separated by blanks; everything after `--`
+ * is init's.
  *
- * Words are declared in one table (cmdline.c) with what they mean and which values they take; an unknown word is
- * reported and ignored, a bad value names itself and what is allowed.  Of a word given twice the last one counts.
+ * Words are declared in one table (cmdline.c) with what they mean and which values they take; an
+ * unknown word is reported and ignored, a bad value names itself and what is allowed.  Of a word
+ * given twice the last one counts.
  */
 #ifndef KERNEL_CMDLINE_H
 #define KERNEL_CMDLINE_H
@@ -27,11 +29,16 @@ struct cmdline {
 void cmdline_parse(struct cmdline *cl, const char *line);
 const char *cmdline_find(const struct cmdline *cl, const char *name);
 
-void cmdline_init(const char *line);		/* parses the kernel's own line, reports the wrong words */
+/* parses the kernel's own line, reports the wrong words */
+void cmdline_init(const char *line);
 bool cmdline_has(const char *name);
-/* Value of `name`, or NULL when the word is absent; "" for a word without value.  Lives as long as the kernel. */
+/*
+ * Value of `name`, or NULL when the word is absent; "" for a word without value.  Lives as long as
+ * the kernel.
+ */
 const char *cmdline_get(const char *name);
-uint64_t cmdline_u64(const char *name, uint64_t otherwise);	/* accepts 0x and the suffixes K M G */
+/* accepts 0x and the suffixes K M G */
+uint64_t cmdline_u64(const char *name, uint64_t otherwise);
 const char *cmdline_init_args(void);
 void cmdline_help(void);			/* print the table */
 /* "12", "0x1f", "64K", "8M", "1G".  false when it is none of these or doesn't fit. */

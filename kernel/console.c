@@ -5,12 +5,14 @@
  *	out	polled, byte by byte; "\n" goes out as "\r\n"
  *	in	interrupt -> ring -> console_getc(), which sleeps in "ttyin"
  *
- * Nothing that is typed gets lost, not even before the kernel is up or while nobody reads: a byte that finds no room
- * in the ring stays in the UART with the interrupt off, and a sender that honours that (QEMU does) waits.  The UART's
- * own FIFOs stay as they are (off, after a reset), for switching them on would empty them.
+ * Nothing that is typed gets lost, not even before the kernel is up or while nobody reads: a byte
+ * that finds no room in the ring stays in the UART with the interrupt off, and a sender that
+ * honours that (QEMU does) waits.  The UART's own FIFOs stay as they are (off, after a reset), for
+ * switching them on would empty them.
  *
- * Output never sleeps and takes only the innermost lock, so anybody may print at any time.  Two contexts take
- * no lock at all: a panic, and a non-maskable interrupt, which may have come while its own CPU holds it.
+ * Output never sleeps and takes only the innermost lock, so anybody may print at any time.  Two
+ * contexts take no lock at all: a panic, and a non-maskable interrupt, which may have come while
+ * its own CPU holds it.
  */
 #include "kernel/console.h"
 #include "kernel/amd64/cpu.h"
@@ -149,7 +151,8 @@ console_getc(bool nowait)
 		c = (unsigned char)ring[ring_tail++ % RING_SIZE];
 	if (ring_full) {
 		ring_full = false;
-		outb(COM1 + UART_IER, IER_RECEIVE);	/* the byte held back raises the interrupt again */
+		/* the byte held back raises the interrupt again */
+		outb(COM1 + UART_IER, IER_RECEIVE);
 	}
 	spin_unlock(&input_lock);
 	return (c);

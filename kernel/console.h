@@ -11,7 +11,10 @@ void console_write(const char *s, size_t len);
 void console_init_irq(void);		/* interrupt-driven input, once interrupts are routed */
 /* Next input byte.  => sleeps in "ttyin"; with nowait returns -1 when there is none. */
 int  console_getc(bool nowait);
-/* Read an edited line (echo, backspace, Ctrl-U).  => sleeps.  Returns its length, -1 on Ctrl-D on an empty line. */
+/*
+ * Read an edited line (echo, backspace, Ctrl-U).  => sleeps.  Returns its length, -1 on Ctrl-D on
+ * an empty line.
+ */
 int  console_gets(char *buf, size_t size);
 /* From the UART's interrupt: one input byte. */
 void console_input(char c);

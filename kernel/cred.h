@@ -16,6 +16,7 @@ extern struct ucred cred_kernel;	/* uid 0; never freed */
 
 struct ucred *cred_create(uint32_t uid, uint32_t gid);	/* one reference; => may sleep for memory */
 struct ucred *crhold(struct ucred *cr);			/* NOCRED is fine; returns cr */
-void crfree(struct ucred *cr);				/* NOCRED is fine; any context but interrupts */
+/* NOCRED is fine; any context but interrupts */
+void crfree(struct ucred *cr);
 
 #endif

@@ -10,17 +10,19 @@
  *
  *	shadow(va) = va / 8 + KASAN_SHADOW_OFFSET
  *
- * The compiler puts a call before each access (__asan_load4_noabort(va), ...) and keeps the shadow of its own variables: in the prologue
- * of a function, those between the local arrays; for the image's variables through constructors, which kasan_init() runs.
- * Everything else says itself when memory changes hands: the slabs their objects and red zones, the page queues their free pages.
- * memcpy and its like are defined here: check, then the real work in lib/string.c.
+ * The compiler puts a call before each access (__asan_load4_noabort(va), ...) and keeps the shadow
+ * of its own variables: in the prologue of a function, those between the local arrays; for the
+ * image's variables through constructors, which kasan_init() runs.  Everything else says itself
+ * when memory changes hands: the slabs their objects and red zones, the page queues their free
+ * pages. memcpy and its like are defined here: check, then the real work in lib/string.c.
  *
- * What has shadow: RAM through the direct map, the image, and what kva_alloc() or kstack_alloc() ever handed out (vm/amd64/pmap_shadow.c).
- * The rest is not checked: there the load of the shadow byte faults, its fix-up says "allowed", and the processor judges the access
- * itself.  User addresses are below all of this and are let pass at once, like everything before kasan_init().
+ * What has shadow: RAM through the direct map, the image, and what kva_alloc() or kstack_alloc()
+ * ever handed out (vm/amd64/pmap_shadow.c).  The rest is not checked: there the load of the shadow
+ * byte faults, its fix-up says "allowed", and the processor judges the access itself.  User
+ * addresses are below all of this and are let pass at once, like everything before kasan_init().
  *
- * What it does not see: accesses by devices, by assembly (copyin and copyout ask kasan_check()), and an object that was freed and
- * handed out again.
+ * What it does not see: accesses by devices, by assembly (copyin and copyout ask kasan_check()),
+ * and an object that was freed and handed out again.
  *
  * This file is compiled without checks.
  */
@@ -138,7 +140,8 @@ what_of(vm_offset_t bad)
 	uint8_t s = shadow_byte(bad);
 
 	if (s < GRANULE)
-		s = shadow_byte(bad + GRANULE);		/* the eight bytes behind tell what the rest of these is */
+		/* the eight bytes behind tell what the rest of these is */
+		s = shadow_byte(bad + GRANULE);
 	switch (s) {
 	case KASAN_HEAP_FREE:
 		return ("use after free");
@@ -239,8 +242,9 @@ say_global(vm_offset_t va)
 }
 
 /*
- * A stack: the frame and its variables.  Below the variables the compiler leaves its magic word, a string ("2 32 8 4 name 64 16 3 buf":
- * how many; of each the offset, the size, the length of the name, the name) and the function's address.
+ * A stack: the frame and its variables.  Below the variables the compiler leaves its magic word, a
+ * string ("2 32 8 4 name 64 16 3 buf": how many; of each the offset, the size, the length of the
+ * name, the name) and the function's address.
  */
 static void
 say_frame(vm_offset_t va)
@@ -318,7 +322,10 @@ report(vm_offset_t va, size_t len, bool write, const void *pc)
 
 /* ---- checks ---- */
 
-/* Accesses of up to 16 bytes: one byte of shadow decides, or two or three if it reaches over their edges. */
+/*
+ * Accesses of up to 16 bytes: one byte of shadow decides, or two or three if it reaches over their
+ * edges.
+ */
 static inline bool
 allowed(vm_offset_t va, size_t len)
 {
@@ -419,7 +426,10 @@ __asan_unregister_globals(const struct global *g, size_t n)
 {
 }
 
-/* Called before functions that do not return.  Whatever stack they leave marked is never used again, or wiped by kstack_alloc(). */
+/*
+ * Called before functions that do not return.  Whatever stack they leave marked is never used
+ * again, or wiped by kstack_alloc().
+ */
 void
 __asan_handle_no_return(void)
 {

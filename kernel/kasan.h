@@ -2,15 +2,19 @@
 /*
  * KASAN: which bytes of kernel memory may be touched right now.
  *
- * Builds made with SAN=kasan or SAN=1 check every access that the compiler emits, and every memcpy, memmove and memset.  Whoever
- * owns memory says here when it changes hands.  In other builds all of this is nothing.
+ * Builds made with SAN=kasan or SAN=1 check every access that the compiler emits, and every memcpy,
+ * memmove and memset.  Whoever owns memory says here when it changes hands.  In other builds all of
+ * this is nothing.
  */
 #ifndef KERNEL_KASAN_H
 #define KERNEL_KASAN_H
 
 #include "kernel/lib/types.h"
 
-/* Why bytes are forbidden.  0 is "allowed", 1 to 7 "the first 1 to 7 of eight bytes are allowed"; 0xf_ are the compiler's. */
+/*
+ * Why bytes are forbidden.  0 is "allowed", 1 to 7 "the first 1 to 7 of eight bytes are allowed";
+ * 0xf_ are the compiler's.
+ */
 #define KASAN_STACK_LEFT	0xf1	/* before the first variable of a frame */
 #define KASAN_STACK_MID		0xf2
 #define KASAN_STACK_RIGHT	0xf3
@@ -21,8 +25,9 @@
 #define KASAN_PAGE_FREE		0xfc	/* pages on the free lists */
 
 /*
- * Seam for the self-tests: called instead of panic(), and the access then happens.  what: "heap out of bounds",
- * "use after free", "stack out of bounds", "global out of bounds" or "use of a free page"; text: the whole report.
+ * Seam for the self-tests: called instead of panic(), and the access then happens.  what: "heap out
+ * of bounds", "use after free", "stack out of bounds", "global out of bounds" or "use of a free
+ * page"; text: the whole report.
  * => any context.
  */
 extern void (*kasan_hook)(const char *what, const char *text);
@@ -36,7 +41,10 @@ extern void (*kasan_hook)(const char *what, const char *text);
 void kasan_init(void);
 /* Forbid [p, p + len), which begins and ends at a multiple of 8. */
 void kasan_poison(const void *p, size_t len, uint8_t why);
-/* Allow [p, p + len); p is a multiple of 8.  If len isn't, the last few bytes of the last eight become forbidden. */
+/*
+ * Allow [p, p + len); p is a multiple of 8.  If len isn't, the last few bytes of the last eight
+ * become forbidden.
+ */
 void kasan_unpoison(const void *p, size_t len);
 /* Report if a byte of [p, p + len) is forbidden: for accesses by assembly. */
 void kasan_check(const void *p, size_t len, bool write);

@@ -6,8 +6,8 @@
 #include "kernel/lib/types.h"
 
 /*
- * Stop the machine: print the reason, registers, backtrace with names, the thread list with wait names and
- * the counters; leave QEMU with 0x7f.  Never returns, never sleeps, takes no locks.
+ * Stop the machine: print the reason, registers, backtrace with names, the thread list with wait
+ * names and the counters; leave QEMU with 0x7f.  Never returns, never sleeps, takes no locks.
  */
 void panic(const char *fmt, ...) __noreturn __printflike(1, 2);
 

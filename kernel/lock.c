@@ -2,8 +2,9 @@
 /*
  * Locks.
  *
- * A spin lock is a word and cli.  A sleep lock is a word, too, as long as nobody waits: one compare-and-swap
- * takes it, one exchange lets it go.  Only who must wait goes through the guard, a spin lock inside:
+ * A spin lock is a word and cli.  A sleep lock is a word, too, as long as nobody waits: one
+ * compare-and-swap takes it, one exchange lets it go.  Only who must wait goes through the guard, a
+ * spin lock inside:
  *
  *	waiter				holder
  *	lock guard			owner = NULL		(1)
@@ -11,14 +12,16 @@
  *	try once more		(4)	   no: lock guard, wakeup_one, unlock
  *	sleep, guard as interlock
  *
- * All four are sequentially consistent, so either (4) sees (1) and takes the lock, or (3) sees (2) and
- * wakes.  A lock is not handed over: the woken thread competes, which keeps a busy lock busy.
+ * All four are sequentially consistent, so either (4) sees (1) and takes the lock, or (3) sees (2)
+ * and wakes.  A lock is not handed over: the woken thread competes, which keeps a busy lock busy.
  *
- * Readers and writers work the same way on a count (-1: a writer).  A waiting writer keeps new readers out;
- * the last reader wakes one writer, a writer wakes one writer or, if none waits, all readers.
+ * Readers and writers work the same way on a count (-1: a writer).  A waiting writer keeps new
+ * readers out; the last reader wakes one writer, a writer wakes one writer or, if none waits, all
+ * readers.
  *
- * Debug builds know which locks each thread (sleep) and each CPU (spin) holds, and check every blocking
- * acquisition against their ranks.  The checks live in the second half of this file; release builds have none.
+ * Debug builds know which locks each thread (sleep) and each CPU (spin) holds, and check every
+ * blocking acquisition against their ranks.  The checks live in the second half of this file;
+ * release builds have none.
  */
 #include "kernel/lock.h"
 #include "kernel/kassert.h"
@@ -42,7 +45,10 @@ static inline void note_spin(struct cpu *cpu, struct lock *l) { }
 static inline void forget_spin(struct cpu *cpu, struct lock *l) { }
 #endif
 
-/* ---- spin locks ----------------------------------------------------------------------------------- */
+/*
+ * ---- spin locks
+ * -----------------------------------------------------------------------------------
+ */
 
 void
 spin_init(struct spinlock *l, const char *name, enum lock_rank rank)
@@ -124,7 +130,10 @@ spin_held(const struct spinlock *l)
 	return (l->locked && l->owner == curcpu);
 }
 
-/* ---- mutexes -------------------------------------------------------------------------------------- */
+/*
+ * ---- mutexes
+ * --------------------------------------------------------------------------------------
+ */
 
 void
 mutex_init(struct mutex *m, const char *name, enum lock_rank rank)
@@ -193,7 +202,10 @@ mutex_held(const struct mutex *m)
 	return (m->owner == curthread);
 }
 
-/* ---- reader/writer locks -------------------------------------------------------------------------- */
+/*
+ * ---- reader/writer locks
+ * --------------------------------------------------------------------------
+ */
 
 void
 rw_init(struct rwlock *rw, const char *name, enum lock_rank rank)
@@ -215,7 +227,9 @@ rw_enter_read(struct rwlock *rw)
 	return (false);
 }
 
-/* The writer, if the count is what we expect: 0 to take the lock, 1 to upgrade our own read lock. */
+/*
+ * The writer, if the count is what we expect: 0 to take the lock, 1 to upgrade our own read lock.
+ */
 static inline bool
 rw_enter_write(struct rwlock *rw, int32_t expected)
 {
@@ -249,7 +263,10 @@ rw_rlock_slow(struct rwlock *rw)
 	spin_unlock(&rw->guard);
 }
 
-/* A writer that gives up its place in `write_waiters` by getting in leaves waking the readers to its unlock. */
+/*
+ * A writer that gives up its place in `write_waiters` by getting in leaves waking the readers to
+ * its unlock.
+ */
 static __attribute__((noinline)) void
 rw_wlock_slow(struct rwlock *rw)
 {
@@ -364,7 +381,10 @@ rw_held(const struct rwlock *rw)
 	return (rw->writer == curthread || rw->readers > 0);
 }
 
-/* ---- interlocks ----------------------------------------------------------------------------------- */
+/*
+ * ---- interlocks
+ * -----------------------------------------------------------------------------------
+ */
 
 enum { MODE_PLAIN, MODE_READ, MODE_WRITE };
 
@@ -404,7 +424,10 @@ lock_retake(struct lock *l, int mode)
 		rw_rlock(container_of(l, struct rwlock, lk));
 }
 
-/* ---- debug checks --------------------------------------------------------------------------------- */
+/*
+ * ---- debug checks
+ * ---------------------------------------------------------------------------------
+ */
 
 const char *
 lock_rank_name(enum lock_rank rank)

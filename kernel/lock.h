@@ -2,10 +2,11 @@
 /*
  * Locks: spinlock (short, interrupts off, never sleeps), mutex and rwlock (sleep).
  *
- * Every lock has a rank.  A thread that blocks for a lock may hold only locks of a smaller rank; a try
- * may break the rule, because a try cannot deadlock.  Ranks marked DUP may nest within themselves, in
- * an order that their owners document (objects: shadow before backing; vnodes: parent before child).
- * Debug builds check rank, ownership, recursion, and that nobody sleeps while a spin lock is held.
+ * Every lock has a rank.  A thread that blocks for a lock may hold only locks of a smaller rank; a
+ * try may break the rule, because a try cannot deadlock.  Ranks marked DUP may nest within
+ * themselves, in an order that their owners document (objects: shadow before backing; vnodes:
+ * parent before child).  Debug builds check rank, ownership, recursion, and that nobody sleeps
+ * while a spin lock is held.
  *
  *	map -> vnode -> object (top, then backing) -> page busy -> page queues -> pmap -> pv -> kmem -> free list
  *
@@ -28,7 +29,8 @@ enum lock_rank {
 	RANK_OBJECT,		/* sleep: vm_object; DUP, shadow before backing */
 	RANK_FSOP,		/* sleep: a filesystem's changes against its sync */
 	RANK_NAMECACHE,		/* spin: the name cache */
-	RANK_VNODE_LIST,	/* spin: free list of vnodes, a mount's vnodes, a vnode's use count */
+	/* spin: free list of vnodes, a mount's vnodes, a vnode's use count */
+	RANK_VNODE_LIST,
 	RANK_OBJECT_LIST,	/* spin: all objects, and the object cache */
 	RANK_FSCOUNT,		/* spin: a filesystem's accounts */
 	RANK_BIO,		/* spin: buffer cache and pbuf pool */
@@ -71,7 +73,8 @@ struct mutex {
 struct rwlock {
 	struct lock	 lk;
 	int32_t		 readers;	/* (atomic) -1: held exclusively */
-	uint32_t	 write_waiters;	/* (guard) threads asleep to write; new readers queue behind them */
+	/* (guard) threads asleep to write; new readers queue behind them */
+	uint32_t	 write_waiters;
 	uint32_t	 read_waiters;	/* (guard) */
 	struct thread	*writer;	/* (writer) NULL: not held exclusively */
 	struct spinlock	 guard;		/* slow paths: going to sleep, waking */
@@ -81,8 +84,8 @@ struct rwlock {
 	{ .lk = { .name = (nm), .kind = LOCK_SPIN, .rank = (rk) } }
 
 /*
- * Spin locks.  While one is held, interrupts are off on this CPU and the thread cannot be preempted.
- * They nest; interrupts come back to their former state with the last unlock.
+ * Spin locks.  While one is held, interrupts are off on this CPU and the thread cannot be
+ * preempted.  They nest; interrupts come back to their former state with the last unlock.
  */
 void spin_init(struct spinlock *l, const char *name, enum lock_rank rank);
 void spin_lock(struct spinlock *l);
@@ -105,7 +108,8 @@ void rw_runlock(struct rwlock *rw);
 void rw_wlock(struct rwlock *rw);
 bool rw_trywlock(struct rwlock *rw);
 void rw_wunlock(struct rwlock *rw);
-bool rw_tryupgrade(struct rwlock *rw);		/* read -> write; false: another reader is in, read lock kept */
+/* read -> write; false: another reader is in, read lock kept */
+bool rw_tryupgrade(struct rwlock *rw);
 void rw_downgrade(struct rwlock *rw);		/* write -> read */
 bool rw_wheld(const struct rwlock *rw);		/* exclusively, by curthread */
 bool rw_held(const struct rwlock *rw);		/* exclusively by curthread, or by any reader */
@@ -114,11 +118,13 @@ bool rw_held(const struct rwlock *rw);		/* exclusively by curthread, or by any r
 void assert_can_sleep(const char *what);
 
 /*
- * A broken rule of this file panics; a test that breaks one on purpose sets the hook, which is called
- * instead, and the lock operation then goes on as if nothing had happened.
+ * A broken rule of this file panics; a test that breaks one on purpose sets the hook, which is
+ * called instead, and the lock operation then goes on as if nothing had happened.
  */
 extern void (*lock_violation_hook)(const char *message);
-/* The names of the locks that curthread and its CPU hold, for panics.  Debug builds only know them. */
+/*
+ * The names of the locks that curthread and its CPU hold, for panics.  Debug builds only know them.
+ */
 void locks_print_held(void);
 const char *lock_rank_name(enum lock_rank rank);
 

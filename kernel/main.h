@@ -11,10 +11,14 @@ int  bench_main(void);		/* `bench`; tests/bench */
 void tour_main(void);		/* one fault, narrated */
 void monitor_main(void);	/* the prompt */
 
-/* `selftest=fail` and its relatives: ways to end that the test runner must see through.  false: no such mode. */
+/*
+ * `selftest=fail` and its relatives: ways to end that the test runner must see through.  false: no
+ * such mode.
+ */
 bool harness_mode(const char *name);
 
 struct boot_info;
-extern const struct boot_info *boot_info;	/* what the loader told, mended; constant after boot */
+/* what the loader told, mended; constant after boot */
+extern const struct boot_info *boot_info;
 
 #endif

@@ -5,16 +5,17 @@
  *	CPU 0:  [intr] [pageout] [kernel] [user]    one queue per class, best class first, round-robin within
  *	CPU 1:  ...				    and the idle thread, which is on no queue
  *
- * One lock, sched_lock, guards the queues of all CPUs and every thread's state.  It is held across the
- * switch: the thread that leaves takes it, the thread that arrives releases it.  That is what makes a dead
- * or sleeping thread's stack safe to touch for whoever gets the lock next.
+ * One lock, sched_lock, guards the queues of all CPUs and every thread's state.  It is held across
+ * the switch: the thread that leaves takes it, the thread that arrives releases it.  That is what
+ * makes a dead or sleeping thread's stack safe to touch for whoever gets the lock next.
  *
- * Preemption: the timer (end of slice) and a wakeup (better class) only set cpu->resched.  The switch comes
- * at the next point where the CPU holds no spin lock and is not in an interrupt: spin_unlock(), or the end
- * of intr_dispatch().  Code that must not be preempted holds a spin lock.
+ * Preemption: the timer (end of slice) and a wakeup (better class) only set cpu->resched.  The
+ * switch comes at the next point where the CPU holds no spin lock and is not in an interrupt:
+ * spin_unlock(), or the end of intr_dispatch().  Code that must not be preempted holds a spin lock.
  *
- * Why one lock for all CPUs: a switch is short, eight CPUs are the most, and a lock per queue needs an order
- * between them as soon as threads migrate.  The queues are per CPU already, so that step stays local to this file.
+ * Why one lock for all CPUs: a switch is short, eight CPUs are the most, and a lock per queue needs
+ * an order between them as soon as threads migrate.  The queues are per CPU already, so that step
+ * stays local to this file.
  */
 #include "kernel/sched.h"
 #include "kernel/amd64/machdep.h"
@@ -119,7 +120,9 @@ sched_switch(void)
 	if (new->vmspace != old->vmspace)
 		pmap_switch(new->vmspace);
 	cpu_switch(&old->rsp, new->rsp);
-	/* We are back, perhaps on another CPU; the lock is ours again, handed over by whoever left. */
+	/*
+	 * We are back, perhaps on another CPU; the lock is ours again, handed over by whoever left.
+	 */
 	cpu = curcpu;
 	cpu->spin_if = spin_if;
 }

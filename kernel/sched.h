@@ -8,12 +8,16 @@
 #define SLICE_TICKS	4
 
 extern struct spinlock sched_lock;	/* all run queues, thread states, the list of all threads */
-extern struct thread thread0;		/* the boot stack's thread; later the boot CPU's idle thread */
+/* the boot stack's thread; later the boot CPU's idle thread */
+extern struct thread thread0;
 
 TAILQ_HEAD(thread_list, thread);
 extern struct thread_list all_threads;
 
-/* The only place that changes td->state: panics on a change that thread.c's table doesn't allow.  => sched_lock. */
+/*
+ * The only place that changes td->state: panics on a change that thread.c's table doesn't allow.
+ * => sched_lock.
+ */
 void thread_set_state(struct thread *td, enum thread_state state);
 const char *thread_state_name(enum thread_state state);
 const char *thread_prio_name(enum thread_prio prio);
@@ -24,7 +28,10 @@ void sched_set_prio(struct thread *td, enum thread_prio prio);
 void sched_dequeue(struct thread *td);
 /* A new thread becomes runnable.  => takes sched_lock. */
 void sched_make_runnable(struct thread *td);
-/* If it sleeps, it becomes runnable; if not, it was on its way there and will look.  => takes sched_lock. */
+/*
+ * If it sleeps, it becomes runnable; if not, it was on its way there and will look.  => takes
+ * sched_lock.
+ */
 void sched_wake(struct thread *td);
 /*
  * Run the best other thread (idle if there is none).

@@ -15,10 +15,11 @@
  * twice is seen even in release builds.  Debug builds look at the guard and the zone at each free,
  * at the poison at each allocation, and at everything in kmalloc_check().
  *
- * In KASAN builds whoever touches what lies between the objects, or a free one, is told at once; so this file, which must, is
- * compiled without those checks.
+ * In KASAN builds whoever touches what lies between the objects, or a free one, is told at once; so
+ * this file, which must, is compiled without those checks.
  *
- * The page's vm_page.pindex holds the address of its slab, which is how a wild pointer is told from an object.
+ * The page's vm_page.pindex holds the address of its slab, which is how a wild pointer is told from
+ * an object.
  *
  * A cache keeps one empty slab; others go back at once.  Getting a new slab may sleep (M_WAITOK),
  * so it is done without the cache's lock.  Nothing here enters the pmap: pv entries come from here

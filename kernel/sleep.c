@@ -5,8 +5,9 @@
  *	hash(chan) -> chain of sleepers, longest first
  *	timeouts   -> those of them that also wait for a tick, soonest first
  *
- * tsleep() must not lose a wakeup that comes between letting the interlock go and being asleep.  So a thread
- * first goes on the chain, then drops the interlock, then looks whether it is still on the chain:
+ * tsleep() must not lose a wakeup that comes between letting the interlock go and being asleep.  So
+ * a thread first goes on the chain, then drops the interlock, then looks whether it is still on the
+ * chain:
  *
  *	tsleep				wakeup
  *	onto the chain			...changes the condition, under the interlock
@@ -14,8 +15,8 @@
  *					off the chain
  *	still there? no: don't sleep
  *
- * Being on a chain and being TD_ASLEEP are thus two things; a wakeup takes a thread off the chain and makes
- * it runnable only if it was really asleep.
+ * Being on a chain and being TD_ASLEEP are thus two things; a wakeup takes a thread off the chain
+ * and makes it runnable only if it was really asleep.
  *
  * One lock guards all chains: interlock -> sleepq_lock -> sched_lock.
  */

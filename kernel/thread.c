@@ -8,9 +8,9 @@
  *		     ^		     |
  *		     +--- ASLEEP <---+
  *
- * A dying thread cannot free the stack it stands on.  It says so under exit_lock, then goes through the
- * scheduler a last time; whoever has seen `exited` and then gets sched_lock knows that it stands there no
- * more.  That is the thread in thread_join(), or the reaper for a detached one.
+ * A dying thread cannot free the stack it stands on.  It says so under exit_lock, then goes through
+ * the scheduler a last time; whoever has seen `exited` and then gets sched_lock knows that it
+ * stands there no more.  That is the thread in thread_join(), or the reaper for a detached one.
  *
  * Lock order: exit_lock -> sleep queues -> sched_lock.
  */
@@ -37,7 +37,8 @@ struct thread thread0 = {
 struct thread_list all_threads;
 
 static struct spinlock exit_lock = SPINLOCK_INITIALIZER("exit", RANK_THREAD);
-static struct thread_list reap_list;		/* (exit_lock) dead and detached, through sleep_link */
+/* (exit_lock) dead and detached, through sleep_link */
+static struct thread_list reap_list;
 static uint32_t next_tid = 1;			/* (sched_lock) */
 
 static const char *const state_names[] = { "new", "runnable", "running", "asleep", "dead" };
@@ -73,7 +74,9 @@ thread_set_state(struct thread *td, enum thread_state state)
 	td->state = (uint8_t)state;
 }
 
-/* The new thread's stack looks as if it had been switched away from just before thread_trampoline. */
+/*
+ * The new thread's stack looks as if it had been switched away from just before thread_trampoline.
+ */
 static void
 prepare_stack(struct thread *td)
 {
@@ -81,7 +84,8 @@ prepare_stack(struct thread *td)
 
 	frame = (struct switch_frame *)(td->kstack + KSTACK_PAGES * PAGE_SIZE) - 1;
 	memset(frame, 0, sizeof(*frame));
-	frame->rflags = 0x2;		/* the bit that is always set; interrupts off until thread_start */
+	/* the bit that is always set; interrupts off until thread_start */
+	frame->rflags = 0x2;
 	frame->rip = (uint64_t)thread_trampoline;
 	td->rsp = (uint64_t)frame;
 }
@@ -126,7 +130,9 @@ thread_create(const char *name, enum thread_prio prio, void (*fn)(void *), void 
 	return (td);
 }
 
-/* => td is dead, joined or detached: nobody else will touch it.  Waits until it has left its stack. */
+/*
+ * => td is dead, joined or detached: nobody else will touch it.  Waits until it has left its stack.
+ */
 static void
 thread_free(struct thread *td)
 {

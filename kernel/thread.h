@@ -2,8 +2,8 @@
 /*
  * Kernel threads, the scheduler, and sleeping.
  *
- * A thread is runnable (on a run queue), running, asleep on a channel, or dead.  Round-robin inside a
- * priority class, a higher class first.  The timer preempts at the end of a slice; a wakeup of a
+ * A thread is runnable (on a run queue), running, asleep on a channel, or dead.  Round-robin inside
+ * a priority class, a higher class first.  The timer preempts at the end of a slice; a wakeup of a
  * higher class preempts at once (at the last spin_unlock or the end of the interrupt).
  *
  * Lock letters:  (s) the scheduler lock  (q) the sleep-queue lock  (t) only the thread itself
@@ -29,9 +29,12 @@ enum thread_prio { PRI_INTR, PRI_PAGEOUT, PRI_KERNEL, PRI_USER, PRI_IDLE, PRI_CO
 #define THREAD_HELD_MAX		16
 #define KSTACK_PAGES		(4 << FAULTLINE_KASAN)	/* plus one unmapped guard page below; red zones need room */
 
-/* How the last failed access to a user address ended (DESIGN 5): what a signal would have carried. */
+/*
+ * How the last failed access to a user address ended (DESIGN 5): what a signal would have carried.
+ */
 struct fault_info {
-	int		signo;		/* 0: none; SIGSEGV 11, SIGBUS 7, SIGKILL 9 (out of memory) */
+	/* 0: none; SIGSEGV 11, SIGBUS 7, SIGKILL 9 (out of memory) */
+	int		signo;
 	int		code;		/* SEGV_MAPERR 1, SEGV_ACCERR 2, BUS_ADRERR 2 */
 	vm_offset_t	addr;		/* the exact byte */
 };
@@ -56,15 +59,18 @@ struct thread {
 	int		 wake_error;		/* (q) 0 or EWOULDBLOCK */
 
 	uint64_t	 rsp;			/* (s) saved stack pointer while not running */
-	vm_offset_t	 kstack;		/* (c) lowest mapped byte; the guard page lies below */
+	/* (c) lowest mapped byte; the guard page lies below */
+	vm_offset_t	 kstack;
 	struct trapframe *frame;		/* (t) innermost trap frame, for backtraces */
 	struct vmspace	*vmspace;		/* (t) user address space, NULL: none */
 	struct ucred	*cred;			/* (t) referenced */
 	struct fault_info fault;		/* (t) last failed user access */
 	uint64_t	 faults;		/* (t) page faults taken, for tests and the bench */
-	vm_offset_t	 refault_va;		/* (t) the last one, for the livelock detector: address */
+	/* (t) the last one, for the livelock detector: address */
+	vm_offset_t	 refault_va;
 	uint64_t	 refault_state;		/* (t) and a digest of error code and registers */
-	uint32_t	 refaults;		/* (t) how often it came again with nothing changed */
+	/* (t) how often it came again with nothing changed */
+	uint32_t	 refaults;
 
 	struct lock	*held[THREAD_HELD_MAX];	/* (t) sleep locks held, in order (debug) */
 	int		 nheld;			/* (t) */
@@ -75,20 +81,27 @@ struct thread {
 
 #include "kernel/amd64/cpu.h"			/* curthread, curcpu */
 
-void thread_init(void);				/* makes the boot stack a thread; kernel KVA must work */
+/* makes the boot stack a thread; kernel KVA must work */
+void thread_init(void);
 /* => sleeps for memory.  Returns a runnable thread; NULL when memory is short. */
 struct thread *thread_create(const char *name, enum thread_prio prio, void (*fn)(void *), void *arg);
 void thread_detach(struct thread *td);		/* nobody will join it */
-void thread_join(struct thread *td);		/* => sleeps in "join" until it is dead, then frees it */
+/* => sleeps in "join" until it is dead, then frees it */
+void thread_join(struct thread *td);
 void thread_exit(void) __noreturn;
 void thread_yield(void);			/* let others of the same class run */
 void thread_set_prio(struct thread *td, enum thread_prio prio);
-/* Switch curthread to another address space (NULL: none).  Returns the former one.  Takes no reference. */
+/*
+ * Switch curthread to another address space (NULL: none).  Returns the former one.  Takes no
+ * reference.
+ */
 struct vmspace *thread_set_vmspace(struct vmspace *vm);
 /* Call fn(thread, arg) for each thread, scheduler lock held. */
 void thread_foreach(void (*fn)(struct thread *td, void *arg), void *arg);
-void threads_foreach_unlocked(void (*fn)(struct thread *td, void *arg), void *arg);	/* for panic and traps */
-void threads_print(void);			/* the thread list with wait names; no locks: for panic and the monitor */
+/* for panic and traps */
+void threads_foreach_unlocked(void (*fn)(struct thread *td, void *arg), void *arg);
+/* the thread list with wait names; no locks: for panic and the monitor */
+void threads_print(void);
 
 /* sched.c */
 void sched_init(void);
@@ -100,7 +113,8 @@ void sched_preempt(void);			/* at the end of an interrupt, if curcpu->resched */
  * Sleep until wakeup(chan), or until `ticks` have passed (0: for ever).
  *
  * => interlock: a held spinlock, mutex or rwlock (&x->lock.lk), or NULL.  It is released and the
- *    thread put to sleep in one step as seen by wakeup(), and held again, in the same mode, on return.
+ *    thread put to sleep in one step as seen by wakeup(), and held again, in the same mode, on
+ *    return.
  * => chan: any address; a wakeup may be spurious, so the caller looks at its condition again.
  * => returns 0, or EWOULDBLOCK after the time-out.
  */

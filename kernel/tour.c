@@ -235,7 +235,8 @@ heading(const struct tour *t, const char *title)
  * The first cold fault is a rehearsal: an emulator translates code when it first runs, and the
  * times told would be those of the translation.  A disk whose answer is there before the thread
  * gets to sleep for it is given a few more chances to be a disk.  Each time the mapping is made
- * anew, for the fault handler learns from a mapping's history.  What is told happened as it is told.
+ * anew, for the fault handler learns from a mapping's history.  What is told happened as it is
+ * told.
  *
  * => false: the page cannot be had, and the tour ends.
  */

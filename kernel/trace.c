@@ -4,9 +4,9 @@
  *
  *	events[]  ... n-2 n-1 [n] ...		next: events recorded since boot; the next goes to next % RING
  *
- * Recording is a few stores with interrupts off, so an event is never torn by an interrupt on its own CPU,
- * and no lock is needed.  Readers remember a cursor (a count of events); one that has fallen behind by more
- * than the ring holds is moved up to the oldest event that is still there.
+ * Recording is a few stores with interrupts off, so an event is never torn by an interrupt on its
+ * own CPU, and no lock is needed.  Readers remember a cursor (a count of events); one that has
+ * fallen behind by more than the ring holds is moved up to the oldest event that is still there.
  */
 #include "kernel/trace.h"
 #include "kernel/amd64/cpu.h"

@@ -2,8 +2,9 @@
 /*
  * Trace: a ring of typed events per CPU, cheap enough to leave compiled in.
  *
- * An event is a time, a type and four words; what the words mean is said by the table in trace.c, which also prints
- * them.  The ring overwrites its oldest events.  The tour reads the ring back to narrate what really happened.
+ * An event is a time, a type and four words; what the words mean is said by the table in trace.c,
+ * which also prints them.  The ring overwrites its oldest events.  The tour reads the ring back to
+ * narrate what really happened.
  */
 #ifndef KERNEL_TRACE_H
 #define KERNEL_TRACE_H
@@ -17,10 +18,14 @@ enum trace_type {
 	TR_OBJECT_LOOKUP,	/* object, pindex, page or 0, depth */
 	TR_PAGE_ALLOC,		/* object, pindex, page, 0 */
 	TR_PAGER_GET,		/* object, first pindex, count, reqpage */
-	TR_BMAP,		/* vnode, logical block, device block (512-byte) or -1 for a hole, run ahead in fs blocks */
+	/* vnode, logical block, device block (512-byte) or -1 for a hole, run ahead in fs blocks */
+	TR_BMAP,
 	TR_DISK_START,		/* disk, first sector, bytes, buf */
 	TR_SLEEP,		/* chan, wmesg, 0, 0 */
-	TR_SWITCH,		/* tid of the thread that gets the CPU, its name (24 bytes); recorded by the one that leaves */
+	/*
+	 * tid of the thread that gets the CPU, its name (24 bytes); recorded by the one that leaves
+	 */
+	TR_SWITCH,
 	TR_DISK_DONE,		/* disk, first sector, error, buf */
 	TR_WAKE,		/* chan, thread, 0, 0 */
 	TR_PAGER_DONE,		/* object, first pindex, count, VM_PAGER_* */
@@ -44,7 +49,8 @@ struct trace_event {
 extern bool trace_on;
 
 void trace_init(void);		/* the word `trace` on the command line switches it on */
-void trace_serial_init(void);	/* with `trace` and a second serial port: a thread that writes the events there */
+/* with `trace` and a second serial port: a thread that writes the events there */
+void trace_serial_init(void);
 void trace_record(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
 
 #define TRACE(type, a, b, c, d) do {						\
@@ -52,7 +58,10 @@ void trace_record(enum trace_type type, uint64_t a, uint64_t b, uint64_t c, uint
 		trace_record((type), (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d)); \
 } while (0)
 
-/* Copy events recorded by this CPU since `*cursor` (in events since boot); returns how many, moves the cursor. */
+/*
+ * Copy events recorded by this CPU since `*cursor` (in events since boot); returns how many, moves
+ * the cursor.
+ */
 size_t trace_read(uint64_t *cursor, struct trace_event *out, size_t max);
 uint64_t trace_cursor(void);	/* where the next event will go */
 void trace_print(const struct trace_event *ev);

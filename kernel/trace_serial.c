@@ -2,9 +2,10 @@
 /*
  * The trace, as text, on the second serial port, where the launcher's `--trace FILE` picks it up.
  *
- * A thread of the lowest class copies new events out of the ring ten times a second.  When events come faster
- * than that, the ring overwrites its oldest, and the text says how many are missing.  Its own sleeps and
- * wakeups are left out: they say nothing about the kernel but that it is being watched.
+ * A thread of the lowest class copies new events out of the ring ten times a second.  When events
+ * come faster than that, the ring overwrites its oldest, and the text says how many are missing.
+ * Its own sleeps and wakeups are left out: they say nothing about the kernel but that it is being
+ * watched.
  */
 #include "kernel/amd64/cpu.h"
 #include "kernel/clock.h"

@@ -2,16 +2,19 @@
 /*
  * The runtime of -fsanitize=undefined.
  *
- * Before each operation that C might leave undefined the compiler puts a check, and in its failing branch a call of a handler in
- * here, with a static structure that says where and about which types, and with the operands:
+ * Before each operation that C might leave undefined the compiler puts a check, and in its failing
+ * branch a call of a handler in here, with a static structure that says where and about which
+ * types, and with the operands:
  *
  *	x << n	->	if (n >= 32) __ubsan_handle_shift_out_of_bounds(&{ file, line, column, types }, x, n);
  *
- * A handler prints one line and a backtrace, the first time for each place, and returns: the operation then does whatever the
- * processor does.  (A trap instead would be smaller, but it would end the run at the first finding.)  What happened is counted;
- * the self-tests' laws fail the test in which it did.  The word `ubsan=panic` stops the machine instead.
+ * A handler prints one line and a backtrace, the first time for each place, and returns: the
+ * operation then does whatever the processor does.  (A trap instead would be smaller, but it would
+ * end the run at the first finding.)  What happened is counted; the self-tests' laws fail the test
+ * in which it did.  The word `ubsan=panic` stops the machine instead.
  *
- * The structures are the compilers' interface, the same for gcc and clang.  This file itself is compiled without checks.
+ * The structures are the compilers' interface, the same for gcc and clang.  This file itself is
+ * compiled without checks.
  */
 #include "kernel/ubsan.h"
 
@@ -32,7 +35,8 @@ struct source {
 
 struct type {
 	uint16_t	 kind;		/* TYPE_* */
-	uint16_t	 info;		/* integers: bit 0: signed; the rest: log2 of the width in bits */
+	/* integers: bit 0: signed; the rest: log2 of the width in bits */
+	uint16_t	 info;
 	char		 name[];	/* quoted */
 };
 #define TYPE_INTEGER	0

@@ -5,7 +5,10 @@
 
 #include "kernel/lib/types.h"
 
-/* Seam for the self-tests: called instead of printing and counting.  what: "shift", "overflow", "bounds", ...; text: the report. */
+/*
+ * Seam for the self-tests: called instead of printing and counting.  what: "shift", "overflow",
+ * "bounds", ...; text: the report.
+ */
 extern void (*ubsan_hook)(const char *what, const char *text);
 
 #if FAULTLINE_UBSAN

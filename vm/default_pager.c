@@ -4,12 +4,13 @@
  *
  *	OBJT_DEFAULT --first page goes out--> OBJT_SWAP
  *
- * An object of this type has no place on any disk, so the pager never has a page: whoever asks looks in the backing object and at last takes
- * zeros.  The first page-out turns the object into one of the swap pager's.  It never turns back: an object that was swapped once may be
- * again, and an empty map of blocks costs nothing.
+ * An object of this type has no place on any disk, so the pager never has a page: whoever asks
+ * looks in the backing object and at last takes zeros.  The first page-out turns the object into
+ * one of the swap pager's.  It never turns back: an object that was swapped once may be again, and
+ * an empty map of blocks costs nothing.
  *
- * Why a type of its own, when the swap pager with an empty map would do: most objects live and die without a page-out, and for those the
- * fault need not look for blocks.
+ * Why a type of its own, when the swap pager with an empty map would do: most objects live and die
+ * without a page-out, and for those the fault need not look for blocks.
  */
 #include "vm/swap_pager.h"
 #include "vm/vm_object.h"

@@ -2,8 +2,9 @@
 /*
  * Free blocks of the swap disk: a bitmap, and above it a radix tree of hints.
  *
- * The leaves are words of 64 bits, 1 for a free block.  A node stands for BLIST_RADIX children and says how long a run could be found in any
- * one word below it.  The hint may be too large, never too small:
+ * The leaves are words of 64 bits, 1 for a free block.  A node stands for BLIST_RADIX children and
+ * says how long a run could be found in any one word below it.  The hint may be too large, never
+ * too small:
  *
  *	level 2                     [ 32 ]
  *	                           /      \
@@ -11,19 +12,22 @@
  *	                /  |  \             /  |   \
  *	leaves      0011  1110  0100    0000  1111  1111       64 blocks each
  *
- * alloc   goes down where the hint promises enough; a subtree that was searched in vain gets its hint lowered to what the search has shown,
+ * alloc  goes down where the hint promises enough; a subtree that was searched in vain gets its
+ * hint lowered to what the search has shown,
  *	   so nobody searches there for as much again.
  * free    sets the bits and raises the hints on the way up, until one is large enough already.
  *
- * A run lies inside one word, so up to 31 free blocks at each edge of a word cannot be joined: the caller asks for less when a long run is
- * not to be had.  That is what makes both operations so short.
+ * A run lies inside one word, so up to 31 free blocks at each edge of a word cannot be joined: the
+ * caller asks for less when a long run is not to be had.  That is what makes both operations so
+ * short.
  *
- * Memory: one bit per block and about 1/1000 for the hints; all of it allocated at creation, so swapping out never waits for it.
+ * Memory: one bit per block and about 1/1000 for the hints; all of it allocated at creation, so
+ * swapping out never waits for it.
  *
  * No locks: the swap pager has one around every call.
  *
- * Why not a list of free ranges: after some hours of swapping there are as many ranges as blocks, and each costs memory just when there
- * is none.
+ * Why not a list of free ranges: after some hours of swapping there are as many ranges as blocks,
+ * and each costs memory just when there is none.
  */
 #include "vm/swap_blist.h"
 

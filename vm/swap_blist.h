@@ -15,8 +15,10 @@ struct blist;
 struct blist *blist_create(uint32_t nblocks);
 void blist_destroy(struct blist *bl);
 /*
- * Take `count` consecutive free blocks, 1 to BLIST_RUN_MAX; the search goes on where the last one ended.
- * => never sleeps, allocates nothing; the caller serializes.  BLIST_NONE: there is no such run inside one word of the map.
+ * Take `count` consecutive free blocks, 1 to BLIST_RUN_MAX; the search goes on where the last one
+ * ended.
+ * => never sleeps, allocates nothing; the caller serializes.  BLIST_NONE: there is no such run
+ *    inside one word of the map.
  */
 uint32_t blist_alloc(struct blist *bl, uint32_t count);
 /* Give blocks back.  Panics when one of them is free. */
@@ -25,7 +27,9 @@ void blist_free(struct blist *bl, uint32_t first, uint32_t count);
 uint32_t blist_fill(struct blist *bl, uint32_t first, uint32_t count);
 uint32_t blist_nfree(const struct blist *bl);
 bool blist_is_free(const struct blist *bl, uint32_t block);
-/* Count the bits, and see that no hint is too small; panics if not.  For the tests and vm_check(). */
+/*
+ * Count the bits, and see that no hint is too small; panics if not.  For the tests and vm_check().
+ */
 void blist_check(const struct blist *bl);
 
 #endif

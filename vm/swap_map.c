@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The swap disk's books: which blocks are taken (one bitmap), and by which page (a small tree in each object).
+ * The swap disk's books: which blocks are taken (one bitmap), and by which page (a small tree in
+ * each object).
  *
  *	object  un_pager.swp.chunks                        disk
  *	           |                                       [0: never][1][2][3][4] ...
  *	           +-- chunk, pages  0-15  [3][4][ ][ ]...       ^        ^  ^
  *	           +-- chunk, pages 48-63  [ ][1][ ][ ]... ------+--------+--+
  *
- * A chunk covers 16 pages at an aligned index and exists while one of them has a block, so sparse objects cost little and dense ones about
- * eight bytes a page.
+ * A chunk covers 16 pages at an aligned index and exists while one of them has a block, so sparse
+ * objects cost little and dense ones about eight bytes a page.
  *
- * Swapping out must not wait for memory.  A chunk comes from the slabs, from the pages kept for reclaim; if there is none, from a reserve filled
- * when swap is turned on; and if that is empty too, the page-out is put off (VM_PAGER_AGAIN).  Chunks that die fill the reserve first.
+ * Swapping out must not wait for memory.  A chunk comes from the slabs, from the pages kept for
+ * reclaim; if there is none, from a reserve filled when swap is turned on; and if that is empty
+ * too, the page-out is put off (VM_PAGER_AGAIN).  Chunks that die fill the reserve first.
  *
- * `full`: when the last block is gone nobody should try again for each page; only when a good part of the disk is free is it worth it.
+ * `full`: when the last block is gone nobody should try again for each page; only when a good part
+ * of the disk is free is it worth it.
  *
- * Locks: the object's for its chunks; swap_lock (spin, leaf) for the bitmap, the reserve and the switches.
+ * Locks: the object's for its chunks; swap_lock (spin, leaf) for the bitmap, the reserve and the
+ * switches.
  *
- * Why not one hash over all pages, as BSD had for some years: the end of an object, a collapse and swapoff all ask for the blocks of one
- * object in order.
+ * Why not one hash over all pages, as BSD had for some years: the end of an object, a collapse and
+ * swapoff all ask for the blocks of one object in order.
  */
 #include "vm/swap_map.h"
 
@@ -37,7 +41,8 @@
 
 struct swap_chunk {
 	struct rb_node	 node;			/* (o) in the object's tree, by base */
-	vm_pindex_t	 base;			/* (o) index of slot[0], a multiple of CHUNK_PAGES */
+	/* (o) index of slot[0], a multiple of CHUNK_PAGES */
+	vm_pindex_t	 base;
 	uint32_t	 inuse;			/* (o) slots with a block */
 	struct swap_slot slot[CHUNK_PAGES];	/* (o) */
 	struct swap_chunk *next;		/* swap_lock: in the reserve */
@@ -188,7 +193,10 @@ swap_pager_next(struct vm_object *object, vm_pindex_t *pindex)
 {
 	struct rb_node *node = object->type == OBJT_SWAP ? object->un_pager.swp.chunks.root : NULL, *best = NULL;
 
-	/* The first chunk that ends behind *pindex; one that begins before it may have nothing more. */
+	/*
+	 * The first chunk that ends behind *pindex; one that begins before it may have nothing
+	 * more.
+	 */
 	while (node != NULL) {
 		struct swap_chunk *c = container_of(node, struct swap_chunk, node);
 

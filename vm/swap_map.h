@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which swap block belongs to which page of which object: the inside of the swap pager (swap_pager.c, swap_onoff.c). */
+/*
+ * Which swap block belongs to which page of which object: the inside of the swap pager
+ * (swap_pager.c, swap_onoff.c).
+ */
 #ifndef VM_SWAP_MAP_H
 #define VM_SWAP_MAP_H
 
@@ -13,7 +16,8 @@ struct vm_page;
 
 /* The copy of one page.  (o) both: the object's lock */
 struct swap_slot {
-	uint32_t	block;		/* (o) on the swap disk; 0: none, for the first page of the disk is never used */
+	/* (o) on the swap disk; 0: none, for the first page of the disk is never used */
+	uint32_t	block;
 	uint32_t	sum;		/* (o) debug: checksum of what was written */
 };
 
@@ -29,12 +33,17 @@ void swap_map_init(void);
 /* Seam for the self-tests: the slabs have no memory for chunks, only the reserve has. */
 extern bool swap_map_starve;
 
-/* The area, or NULL.  => whoever owns a block (has it in a locked object, or its page busy) may use it: swap_off() waits for blocks. */
+/*
+ * The area, or NULL.  => whoever owns a block (has it in a locked object, or its page busy) may use
+ * it: swap_off() waits for blocks.
+ */
 struct swap_area *swap_area_get(void);
-int  swap_area_open(struct swap_area *area);	/* 0 or EBUSY; fills the reserve of chunks.  => sleeps */
+/* 0 or EBUSY; fills the reserve of chunks.  => sleeps */
+int  swap_area_open(struct swap_area *area);
 /* Nobody gets new blocks from now on, or gets them again. */
 void swap_area_refuse(bool refuse);
-struct swap_area *swap_area_close(void);	/* => refused, no block in use; returns it for the caller to free */
+/* => refused, no block in use; returns it for the caller to free */
+struct swap_area *swap_area_close(void);
 
 /* Consecutive blocks, as many of *count as there are in one run; 0: none at all. */
 uint32_t swap_blocks_alloc(uint32_t *count);

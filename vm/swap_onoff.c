@@ -2,14 +2,16 @@
 /*
  * Turning swap on and off.
  *
- * On: a whole disk, unless something else seems to live there.  The first page is never written, so whatever names the disk stays.
+ * On: a whole disk, unless something else seems to live there.  The first page is never written, so
+ * whatever names the disk stays.
  *
  *	page 0            1 ... n-1
  *	[left alone][ blocks, all free ]
  *
- * Off: nobody gets new blocks, then every object that has blocks is emptied page by page: read it, free the block, call the page dirty.  What
- * has gone meanwhile is fine; what is being written just now is waited for by its busy page.  If memory does not suffice, or the disk does
- * not give a page back, swap stays on, and what came in meanwhile is simply in memory.
+ * Off: nobody gets new blocks, then every object that has blocks is emptied page by page: read it,
+ * free the block, call the page dirty.  What has gone meanwhile is fine; what is being written just
+ * now is waited for by its busy page.  If memory does not suffice, or the disk does not give a page
+ * back, swap stays on, and what came in meanwhile is simply in memory.
  *
  * There is one swap disk at a time.
  *
@@ -206,7 +208,10 @@ pages_to_be_had(void)
 	for (uint32_t i = 0; i < vm_page_count; i++) {
 		const struct vm_object *object = vm_page_array[i].object;
 
-		/* Unlocked: an estimate.  Objects are never unmapped, so even a stale pointer can be looked at. */
+		/*
+		 * Unlocked: an estimate.  Objects are never unmapped, so even a stale pointer can
+		 * be looked at.
+		 */
 		n += object != NULL && object->type == OBJT_VNODE && vm_page_array[i].wire_count == 0;
 	}
 	return (n);

@@ -12,19 +12,23 @@
  *	   content is in      memory        memory and disk           disk
  *	   mapped             as allowed    never writable            not at all
  *
- * A page that has a block is mapped read-only.  The first store faults, and that gives the block back at once: swap_pager_dirtied().  So no block
- * ever holds old bytes, "clean" needs no look at the page tables, and swap space is never held by pages that will have to be written
- * again anyway.  (BSD overwrites the block in place at the next page-out.  That keeps the place on disk, but the neighbours that made the
- * cluster have moved on by then, and the block is lost to others for as long as the page stays dirty.)
+ * A page that has a block is mapped read-only.  The first store faults, and that gives the block
+ * back at once: swap_pager_dirtied().  So no block ever holds old bytes, "clean" needs no look at
+ * the page tables, and swap space is never held by pages that will have to be written again anyway.
+ * (BSD overwrites the block in place at the next page-out.  That keeps the place on disk, but the
+ * neighbours that made the cluster have moved on by then, and the block is lost to others for as
+ * long as the page stays dirty.)
  *
- * getpages asks for the page and those neighbours whose blocks lie beside its own.  No block: VM_PAGER_FAIL, and the caller looks in
- * the backing object, for a shadow knows only of its own pages.
+ * getpages asks for the page and those neighbours whose blocks lie beside its own.  No block:
+ * VM_PAGER_FAIL, and the caller looks in the backing object, for a shadow knows only of its own
+ * pages.
  *
- * The transfer goes straight between the disk and the pages, through the window of a pbuf of the swap's own pool; who holds one waits for the disk
- * only.  Sleeps in "pbufswp", "swread", "swwrt".
+ * The transfer goes straight between the disk and the pages, through the window of a pbuf of the
+ * swap's own pool; who holds one waits for the disk only.  Sleeps in "pbufswp", "swread", "swwrt".
  *
- * An error in reading is the error of one page: the block stays, and the next fault tries again.  Debug builds also compare a checksum
- * that was taken at page-out.  An error in writing frees the block; the page is dirty again.
+ * An error in reading is the error of one page: the block stays, and the next fault tries again.
+ * Debug builds also compare a checksum that was taken at page-out.  An error in writing frees the
+ * block; the page is dirty again.
  *
  * Lock order: object, then swap_lock (swap_map.c).  Nothing here waits for memory.
  */
@@ -95,8 +99,8 @@ block_at(struct vm_object *object, vm_pindex_t pindex)
 }
 
 /*
- * Which of the pages lie on disk in one row with the requested one: m[*first..*end-1].  Returns the block of the first, or 0 when the requested
- * one has none.
+ * Which of the pages lie on disk in one row with the requested one: m[*first..*end-1].  Returns the
+ * block of the first, or 0 when the requested one has none.
  */
 static uint32_t
 find_run(struct vm_object *object, struct vm_page **m, int count, int reqpage, int *first, int *end)
@@ -114,7 +118,10 @@ find_run(struct vm_object *object, struct vm_page **m, int count, int reqpage, i
 	return (block - (uint32_t)(reqpage - *first));
 }
 
-/* What came from the disk for one page: is it the page's still, and is it what was written?  => object locked. */
+/*
+ * What came from the disk for one page: is it the page's still, and is it what was written?  =>
+ * object locked.
+ */
 static int
 accept(struct vm_object *object, struct vm_page *m, uint32_t block)
 {
@@ -212,7 +219,8 @@ swap_pager_haspage(struct vm_object *object, vm_pindex_t pindex, int *before, in
 
 /*
  * Give as many of the pages as possible consecutive blocks, and call them clean.
- * => pages exclusive-busy, write-protected; those that got a block are shared-busy on return.  Returns how many; 0: no room, or no memory.
+ * => pages exclusive-busy, write-protected; those that got a block are shared-busy on return.
+ *    Returns how many; 0: no room, or no memory.
  */
 static int
 output_begin(struct vm_object *object, struct vm_page **m, int count, uint32_t *block)

@@ -17,15 +17,16 @@ extern const struct pagerops defaultpagerops, swappagerops;
 
 /*
  * Swap to this disk from now on.  Its first page is left alone.
- * => sleeps.  EBUSY: there is a swap disk already, or this one is in use; EROFS; EINVAL: smaller than SWAP_DISK_MIN, or sectors larger than a
- *    page; EEXIST: it holds an ext2 volume; EIO.
+ * => sleeps.  EBUSY: there is a swap disk already, or this one is in use; EROFS; EINVAL: smaller
+ *    than SWAP_DISK_MIN, or sectors larger than a page; EEXIST: it holds an ext2 volume; EIO.
  */
 int  swap_on(struct disk *dk);
 /* The word swap=DISK of the command line. */
 void swap_boot(void);
 /*
  * Bring back everything that is swapped out and let go of the disk.
- * => sleeps.  ENOMEM: it does not fit; EIO: a page cannot be read; swap is on as before then.  ENXIO: there is none.
+ * => sleeps.  ENOMEM: it does not fit; EIO: a page cannot be read; swap is on as before then.
+ *    ENXIO: there is none.
  */
 int  swap_off(void);
 
@@ -37,26 +38,40 @@ struct swap_info {
 };
 void swap_info(struct swap_info *info);
 
-/* Is it worth trying to write anonymous pages out?  Not after the disk was full, until a good part of it is free again. */
+/*
+ * Is it worth trying to write anonymous pages out?  Not after the disk was full, until a good part
+ * of it is free again.
+ */
 bool swap_has_room(void);
 
 /*
- * The blocks of an object.  => object locked; has, next: in any mode.  OBJT_SWAP or not: others have none.
+ * The blocks of an object.  => object locked; has, next: in any mode.  OBJT_SWAP or not: others
+ * have none.
  */
 bool swap_pager_has_block(struct vm_object *object, vm_pindex_t pindex);
 /* The first index >= *pindex with a block.  false: there is none. */
 bool swap_pager_next(struct vm_object *object, vm_pindex_t *pindex);
-/* Give up the blocks of [start, end).  => no clean page with contents stays behind there, or the caller marks it dirty. */
+/*
+ * Give up the blocks of [start, end).  => no clean page with contents stays behind there, or the
+ * caller marks it dirty.
+ */
 void swap_pager_freespace(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
-/* Somebody is about to write to m: it is dirty, and its copy on disk is old.  => m exclusive-busy, valid. */
+/*
+ * Somebody is about to write to m: it is dirty, and its copy on disk is old.  => m exclusive-busy,
+ * valid.
+ */
 void swap_pager_dirtied(struct vm_page *m);
 /*
- * Collapse: the block at `from` of `source` becomes that of index `to` of `object`, which has none there.
+ * Collapse: the block at `from` of `source` becomes that of index `to` of `object`, which has none
+ * there.
  * => both locked.  false: no memory for the map; nothing changed.
  */
 bool swap_pager_move(struct vm_object *source, vm_pindex_t from, struct vm_object *object, vm_pindex_t to);
 
-/* For vm_check(): is what this object says about its blocks whole?  Panics; returns how many it has. */
+/*
+ * For vm_check(): is what this object says about its blocks whole?  Panics; returns how many it
+ * has.
+ */
 uint32_t swap_pager_check(struct vm_object *object);
 void swap_check(uint64_t blocks_of_objects);
 

@@ -12,7 +12,10 @@ typedef uint8_t vm_prot_t;
 #define VM_PROT_EXECUTE	0x4
 #define VM_PROT_ALL	0x7
 
-/* Results of map and fault operations; vm_fault_trap() translates them for users, vm_errno() for system calls. */
+/*
+ * Results of map and fault operations; vm_fault_trap() translates them for users, vm_errno() for
+ * system calls.
+ */
 enum kern_return {
 	KERN_SUCCESS,
 	KERN_INVALID_ADDRESS,		/* nothing is mapped there */

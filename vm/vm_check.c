@@ -9,8 +9,8 @@
  *	pmaps	   every entry leads to a page that knows of it, and the other way round (P2, P6); to the page that a fault there would
  *		   find now (O6); and allows no more than the map does (M3)
  *
- * It runs after every self-test, and from the monitor and gdb.  It walks with interrupts off, one kind of thing at a time, and
- * changes nothing.
+ * It runs after every self-test, and from the monitor and gdb.  It walks with interrupts off, one
+ * kind of thing at a time, and changes nothing.
  */
 #include "vm/vm_check.h"
 
@@ -112,7 +112,9 @@ struct object_totals {
 	uint64_t	resident, swapped;	/* pages, swap blocks */
 };
 
-/* Its pages are not on a list of dirty ones: who could write them finds them on the laundry queue. */
+/*
+ * Its pages are not on a list of dirty ones: who could write them finds them on the laundry queue.
+ */
 static void
 check_anonymous(const struct vm_object *object)
 {
@@ -168,7 +170,10 @@ struct pmap_walk {
 	uint64_t	 entries;
 };
 
-/* Does the map say what the page table says?  A page hidden by a shadow, or one that is no more in the chain, must not be mapped. */
+/*
+ * Does the map say what the page table says?  A page hidden by a shadow, or one that is no more in
+ * the chain, must not be mapped.
+ */
 static void
 check_against_map(struct vmspace *vm, vm_offset_t va, pt_entry_t pte, const struct vm_page *m)
 {

@@ -6,7 +6,8 @@
 #include "kernel/lib/types.h"
 
 /*
- * Check P1 to P6, P9, O1 to O4, O6, O8, M1 to M3 and that page tables and reverse mappings agree; panics with what is wrong and where.
+ * Check P1 to P6, P9, O1 to O4, O6, O8, M1 to M3 and that page tables and reverse mappings agree;
+ * panics with what is wrong and where.
  *
  * => the system is at rest: no thread is inside the VM.  Stops reclaim meanwhile.  Sleeps.
  */

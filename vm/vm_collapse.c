@@ -2,7 +2,8 @@
 /*
  * Shadow chains: how private copies begin, and how the chains that this makes are kept short.
  *
- * vm_object_shadow() puts an empty object above another one; what is written goes there, what is not is found below.
+ * vm_object_shadow() puts an empty object above another one; what is written goes there, what is
+ * not is found below.
  *
  * Collapse and bypass keep private chains short:
  *
@@ -13,12 +14,14 @@
  *	       +-------------------------+  backing is freed            |    others-+             |
  *	                                                                +-------------------------+
  *
- * Swapped-out pages are pages: a collapse moves their blocks (or frees them, where they are hidden), and what a bypass compares is contents, in
- * memory or on disk.  A collapse that finds no memory for the books of a block stops half-way, which is a valid state, and is tried again.
+ * Swapped-out pages are pages: a collapse moves their blocks (or frees them, where they are
+ * hidden), and what a bypass compares is contents, in memory or on disk.  A collapse that finds no
+ * memory for the books of a block stops half-way, which is a valid state, and is tried again.
  *
  * Lock order: object, backing, what lies below that; page busy.  Nothing here sleeps but for those.
  *
- * Why not UVM's amaps: the seed lives in a world of shadow chains, and they are what this kernel shows.
+ * Why not UVM's amaps: the seed lives in a world of shadow chains, and they are what this kernel
+ * shows.
  */
 #include "kernel/kassert.h"
 #include "kernel/thread.h"
@@ -47,7 +50,10 @@ vm_object_shadow(struct vm_object **object, vm_ooffset_t *offset, vm_size_t len)
 	*offset = 0;
 }
 
-/* Take `object` out from above `backing` and put it above what backing shadows.  => both exclusively locked. */
+/*
+ * Take `object` out from above `backing` and put it above what backing shadows.  => both
+ * exclusively locked.
+ */
 static void
 chain_skip(struct vm_object *object, struct vm_object *backing)
 {
@@ -87,7 +93,10 @@ collapse_page(struct vm_object *object, struct vm_object *backing, struct vm_pag
 	}
 	pmap_remove_all(p);
 	vm_page_test_dirty(p);
-	/* A copy on disk moves along; without memory for that it is given up, and the page must be written again. */
+	/*
+	 * A copy on disk moves along; without memory for that it is given up, and the page must be
+	 * written again.
+	 */
 	if (swap_pager_has_block(backing, p->pindex) && !swap_pager_move(backing, p->pindex, object, up))
 		swap_pager_dirtied(p);
 	vm_page_rename(p, object, up);
@@ -98,7 +107,8 @@ collapse_page(struct vm_object *object, struct vm_object *backing, struct vm_pag
 
 /*
  * Move the blocks of pages that are not in memory.
- * => both locked; no page of backing is left, so what has a block is absent.  false: no memory for the books.
+ * => both locked; no page of backing is left, so what has a block is absent.  false: no memory for
+ *    the books.
  */
 static bool
 collapse_blocks(struct vm_object *object, struct vm_object *backing)
@@ -136,7 +146,9 @@ collapse_merge(struct vm_object *object, struct vm_object *backing)
 	if (!collapse_blocks(object, backing))
 		return (false);
 	chain_skip(object, backing);
-	/* Our reference on backing was its last; the one that backing had on `below` is ours now. */
+	/*
+	 * Our reference on backing was its last; the one that backing had on `below` is ours now.
+	 */
 	if (below != NULL) {
 		vm_object_lock(below);
 		TAILQ_REMOVE(&below->shadow_head, backing, shadow_list);

@@ -2,9 +2,10 @@
 /*
  * Dirty pages of files: knowing which they are, and writing them.
  *
- * A page of a file is mapped writable only while all its sectors count as dirty, so the first store after each cleaning faults
- * and nothing has to be asked of the page tables.  Dirty pages are on a list of their object: syncing costs what is dirty, not what is
- * resident and not what the file holds.
+ * A page of a file is mapped writable only while all its sectors count as dirty, so the first store
+ * after each cleaning faults and nothing has to be asked of the page tables.  Dirty pages are on a
+ * list of their object: syncing costs what is dirty, not what is resident and not what the file
+ * holds.
  *
  *	clean, mapped read-only --store: write fault--> dirty, on the list, mapped writable
  *	        ^                                            |  vm_object_page_clean
@@ -12,8 +13,8 @@
  *	        +--------- written ---------- write-protected, dirty bits cleared, shared-busy: may be read meanwhile
  *	                                      not written: dirty again
  *
- * A write error is a generation of the object (error_gen).  Every open file and every mapping remembers the generation that it has seen,
- * so each of them is told once.
+ * A write error is a generation of the object (error_gen).  Every open file and every mapping
+ * remembers the generation that it has seen, so each of them is told once.
  *
  * Lock order: vnode (exclusive), object, page busy.
  */
@@ -142,7 +143,8 @@ cluster_gather(struct vm_page *m, vm_pindex_t start, vm_pindex_t end, struct vm_
 
 /*
  * Write one cluster.
- * => object exclusively locked, and again on return; pages busy by us.  0 or errno of the first page that failed.
+ * => object exclusively locked, and again on return; pages busy by us.  0 or errno of the first
+ *    page that failed.
  */
 static int
 cluster_put(struct vm_object *object, struct vm_page **pages, int count, bool sync)
@@ -182,7 +184,10 @@ vm_object_page_clean(struct vm_object *object, vm_pindex_t start, vm_pindex_t en
 	if (end == 0)
 		end = UINT64_MAX;
 	vm_object_lock(object);
-	/* Each page that is dirty now is looked at once; what becomes dirty meanwhile is left to the next call. */
+	/*
+	 * Each page that is dirty now is looked at once; what becomes dirty meanwhile is left to
+	 * the next call.
+	 */
 	for (left = object->dirty_count; left > 0 && (m = page_of(object->dirty_head)) != NULL; left--) {
 		int error, count;
 

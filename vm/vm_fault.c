@@ -26,12 +26,14 @@
  *	- every object in which we have a busy page has paging_in_progress raised by us, which also keeps it alive;
  *	- nothing is slept for while a page is busy, except the pager's own I/O.
  *
- * Lock order: map (shared), vnode, object from top to backing, page busy.  The vnode's lock is only tried while a page is busy; if that
- * fails we let go of everything, lock the vnode in peace, and start again with it held (fs->vp).  With a vnode locked, the map is only
- * tried, and on failure the vnode goes.  The map is unlocked before I/O; afterwards it is tried, and if it changed meanwhile the fault
- * starts again, now with the page resident.
+ * Lock order: map (shared), vnode, object from top to backing, page busy.  The vnode's lock is only
+ * tried while a page is busy; if that fails we let go of everything, lock the vnode in peace, and
+ * start again with it held (fs->vp).  With a vnode locked, the map is only tried, and on failure
+ * the vnode goes.  The map is unlocked before I/O; afterwards it is tried, and if it changed
+ * meanwhile the fault starts again, now with the page resident.
  *
- * Why not FreeBSD's original single function with macros: the steps above are the algorithm, so they are the functions.
+ * Why not FreeBSD's original single function with macros: the steps above are the algorithm, so
+ * they are the functions.
  */
 #include "vm/vm_fault.h"
 
@@ -76,15 +78,18 @@ struct faultstate {
 	bool			 map_locked;
 
 	/* where we are in the chain */
-	struct vm_object	*first_object;	/* the top; paging_in_progress raised by us in fault_hard */
-	struct vm_page		*first_m;	/* busy placeholder there while we look below, or NULL */
+	/* the top; paging_in_progress raised by us in fault_hard */
+	struct vm_object	*first_object;
+	/* busy placeholder there while we look below, or NULL */
+	struct vm_page		*first_m;
 	struct vm_object	*object;	/* locked exclusively, unless said */
 	vm_pindex_t		 pindex;
 	struct vm_page		*m;		/* exclusive-busy by us, or NULL */
 
 	struct vnode		*vp;		/* locked shared and referenced, or NULL */
 	int			 nomem;		/* waits for memory so far */
-	int			 again;		/* times that a pager had no resources although memory was there */
+	/* times that a pager had no resources although memory was there */
+	int			 again;
 };
 
 /* ---- letting go ---- */
@@ -107,7 +112,10 @@ vnode_release(struct faultstate *fs)
 	}
 }
 
-/* Give up a page that is exclusive-busy by us: a fresh one is freed, one with contents is only unbusied.  => its object locked. */
+/*
+ * Give up a page that is exclusive-busy by us: a fresh one is freed, one with contents is only
+ * unbusied.  => its object locked.
+ */
 static void
 page_release(struct vm_page *m)
 {
@@ -150,8 +158,9 @@ fault_release(struct faultstate *fs)
 }
 
 /*
- * No page could be allocated.  Wait for memory, as long as reclaim or the laundry gets somewhere.  When they do not, somebody must give up
- * memory, and as nothing is known here of who holds how much, it is whoever asks for more.
+ * No page could be allocated.  Wait for memory, as long as reclaim or the laundry gets somewhere.
+ * When they do not, somebody must give up memory, and as nothing is known here of who holds how
+ * much, it is whoever asks for more.
  * => nothing held but perhaps the vnode, which goes: nobody waits for memory with a vnode locked.
  */
 static int
@@ -197,7 +206,8 @@ fault_lookup(struct faultstate *fs)
 }
 
 /*
- * Map the resident neighbours of addr that cost nothing: valid, idle, in the top object, same entry, same block of pages.
+ * Map the resident neighbours of addr that cost nothing: valid, idle, in the top object, same
+ * entry, same block of pages.
  * => map locked; first_object locked, either mode.
  */
 static void
@@ -226,8 +236,9 @@ map_around(struct faultstate *fs)
 }
 
 /*
- * What a mapping of this page may not allow yet.  The first store to a clean page must be seen: a file's page goes on the list of dirty pages
- * (vm_dirty.c), and an anonymous one gives back its copy on the swap disk (swap_pager.c).  => object locked.
+ * What a mapping of this page may not allow yet.  The first store to a clean page must be seen: a
+ * file's page goes on the list of dirty pages (vm_dirty.c), and an anonymous one gives back its
+ * copy on the swap disk (swap_pager.c).  => object locked.
  */
 static vm_prot_t
 clean_page_denies(struct vm_object *object, const struct vm_page *m)
@@ -237,7 +248,10 @@ clean_page_denies(struct vm_object *object, const struct vm_page *m)
 	return (counts && m->dirty != VM_PAGE_BITS_ALL ? VM_PROT_WRITE : VM_PROT_NONE);
 }
 
-/* Without making it busy?  A page that is being written to disk may be read, and only read.  => first_object locked, shared. */
+/*
+ * Without making it busy?  A page that is being written to disk may be read, and only read.  =>
+ * first_object locked, shared.
+ */
 static bool
 may_map_now(const struct faultstate *fs, const struct vm_page *m)
 {
@@ -247,8 +261,8 @@ may_map_now(const struct faultstate *fs, const struct vm_page *m)
 }
 
 /*
- * The page is resident in the top object, valid and idle: map it.  The object stays locked, shared, until that is done, so nobody can
- * make the page busy to free it.
+ * The page is resident in the top object, valid and idle: map it.  The object stays locked, shared,
+ * until that is done, so nobody can make the page busy to free it.
  */
 static int
 fault_soft(struct faultstate *fs)
@@ -285,7 +299,8 @@ fault_soft(struct faultstate *fs)
 }
 
 /*
- * Somebody is busy with the page at fs->pindex of fs->object: wait until that is over, holding nothing.
+ * Somebody is busy with the page at fs->pindex of fs->object: wait until that is over, holding
+ * nothing.
  * => object locked, fs->m NULL.  Everything is released.
  */
 static int
@@ -319,8 +334,8 @@ fault_busy_wait(struct faultstate *fs)
 }
 
 /*
- * Does this fault go on where the last read of the entry ended?  Or before that, right behind what did come: the read was cut short, by a
- * pointer block between the data or for want of memory.
+ * Does this fault go on where the last read of the entry ended?  Or before that, right behind what
+ * did come: the read was cut short, by a pointer block between the data or for want of memory.
  */
 static bool
 reads_on(const struct faultstate *fs)
@@ -337,8 +352,9 @@ reads_on(const struct faultstate *fs)
 }
 
 /*
- * How far to read around the page asked for: what the entry's history says.  A fault that goes on where the last one ended is sequential
- * and reads a full transfer ahead; one that is elsewhere reads the aligned cluster around it, and each such miss halves the cluster.
+ * How far to read around the page asked for: what the entry's history says.  A fault that goes on
+ * where the last one ended is sequential and reads a full transfer ahead; one that is elsewhere
+ * reads the aligned cluster around it, and each such miss halves the cluster.
  */
 static void
 read_window(struct faultstate *fs, int *behind, int *ahead)
@@ -366,7 +382,8 @@ read_window(struct faultstate *fs, int *behind, int *ahead)
 
 /*
  * Have the vnode of fs->object locked before its pager is asked.
- * => object locked, fs->m busy.  KERN_SUCCESS: fs->vp is it (or the object has no vnode).  KERN_RESTART: nothing held but fs->vp.
+ * => object locked, fs->m busy.  KERN_SUCCESS: fs->vp is it (or the object has no vnode).
+ *    KERN_RESTART: nothing held but fs->vp.
  */
 static int
 fault_lock_vnode(struct faultstate *fs)
@@ -383,7 +400,10 @@ fault_lock_vnode(struct faultstate *fs)
 		return (KERN_SUCCESS);
 	}
 	VM_PATH("fault_vnode_busy");
-	/* The map, still locked, owns a reference on the top object: take our own before we let go of the map. */
+	/*
+	 * The map, still locked, owns a reference on the top object: take our own before we let go
+	 * of the map.
+	 */
 	reachable = fs->map_locked;
 	if (reachable)
 		vm_object_reference(top);
@@ -397,8 +417,9 @@ fault_lock_vnode(struct faultstate *fs)
 
 /*
  * Ask the pager for fs->m.
- * => object locked, m busy; on KERN_SUCCESS again so, m valid, map unlocked; on FAULT_NOT_SOFT the pager has no such page: object locked,
- *    m still busy and invalid.  Otherwise everything but the vnode is released.
+ * => object locked, m busy; on KERN_SUCCESS again so, m valid, map unlocked; on FAULT_NOT_SOFT the
+ *    pager has no such page: object locked, m still busy and invalid.  Otherwise everything but the
+ *    vnode is released.
  */
 static int
 fault_pagein(struct faultstate *fs)
@@ -410,7 +431,10 @@ fault_pagein(struct faultstate *fs)
 		return (kr);
 	if (fs->map_locked)
 		read_window(fs, &behind, &ahead);
-	/* The index may lie far behind the pager's end of file: the object's size is checked again under the vnode's lock. */
+	/*
+	 * The index may lie far behind the pager's end of file: the object's size is checked again
+	 * under the vnode's lock.
+	 */
 	if (fs->pindex >= fs->object->size) {
 		fault_release(fs);
 		return (KERN_OUT_OF_BOUNDS);
@@ -447,8 +471,9 @@ pager_may_have(struct vm_object *object, vm_pindex_t pindex)
 
 /*
  * Look in one object.
- * => object locked.  KERN_SUCCESS: fs->m is there, busy and valid.  FAULT_NOT_SOFT: not here, look below; in the top object a placeholder
- *    is left in fs->m.  Otherwise everything but the vnode is released.
+ * => object locked.  KERN_SUCCESS: fs->m is there, busy and valid.  FAULT_NOT_SOFT: not here, look
+ *    below; in the top object a placeholder is left in fs->m.  Otherwise everything but the vnode
+ *    is released.
  */
 static int
 fault_look_here(struct faultstate *fs)
@@ -484,7 +509,10 @@ fault_look_here(struct faultstate *fs)
 	return (pager ? fault_pagein(fs) : FAULT_NOT_SOFT);
 }
 
-/* One object down.  => object locked; on return the next one.  false: there is none, and the top object is locked again. */
+/*
+ * One object down.  => object locked; on return the next one.  false: there is none, and the top
+ * object is locked again.
+ */
 static bool
 fault_descend(struct faultstate *fs)
 {
@@ -531,7 +559,10 @@ fault_zero_fill(struct faultstate *fs)
 	fs->pindex = m->pindex;
 }
 
-/* Walk the chain until the page is found or made.  => first_object locked, pip raised.  As fault_look_here on return. */
+/*
+ * Walk the chain until the page is found or made.  => first_object locked, pip raised.  As
+ * fault_look_here on return.
+ */
 static int
 fault_search(struct faultstate *fs)
 {
@@ -549,8 +580,8 @@ fault_search(struct faultstate *fs)
 }
 
 /*
- * A page that came in by this fault: a file's page begins inactive, and its use shows in the mapping; private memory has nowhere else
- * to be, and begins active.
+ * A page that came in by this fault: a file's page begins inactive, and its use shows in the
+ * mapping; private memory has nowhere else to be, and begins active.
  */
 static void
 page_enqueue_used(struct vm_page *m)
@@ -561,7 +592,9 @@ page_enqueue_used(struct vm_page *m)
 		vm_page_activate(m);
 }
 
-/* Is this page wired on behalf of the entry that we fault in?  Its mark in the page table says so. */
+/*
+ * Is this page wired on behalf of the entry that we fault in?  Its mark in the page table says so.
+ */
 static bool
 wired_for_entry(struct faultstate *fs, struct vm_page *m)
 {
@@ -575,7 +608,8 @@ wired_for_entry(struct faultstate *fs, struct vm_page *m)
 }
 
 /*
- * The page was found below the top object.  A write gets its own copy in the placeholder; a read maps the page itself, read-only.
+ * The page was found below the top object.  A write gets its own copy in the placeholder; a read
+ * maps the page itself, read-only.
  * => object locked, m busy.  On return the top object is locked and fs->m is the page to map, busy.
  */
 static void
@@ -599,8 +633,8 @@ fault_resolve(struct faultstate *fs)
 	VMCNT_INC(v_cow_faults);
 	TRACE(TR_COW, from->pfn, to->pfn, fs->first_object, to->pindex);
 	/*
-	 * Whoever else maps the top object may still see the old page through it: from now on it is hidden (O6).  Only our own mapping is
-	 * replaced by pmap_enter.
+	 * Whoever else maps the top object may still see the old page through it: from now on it is
+	 * hidden (O6).  Only our own mapping is replaced by pmap_enter.
 	 */
 	wired = wired_for_entry(fs, from);
 	if (fs->first_object->ref_count > 1)
@@ -623,7 +657,10 @@ fault_resolve(struct faultstate *fs)
 	fs->pindex = to->pindex;
 }
 
-/* The map was unlocked for I/O: is it as it was?  re-check: by timestamp; if anything changed, start again. */
+/*
+ * The map was unlocked for I/O: is it as it was?  re-check: by timestamp; if anything changed,
+ * start again.
+ */
 static bool
 fault_map_unchanged(struct faultstate *fs)
 {
@@ -671,8 +708,8 @@ fault_give_up(struct faultstate *fs)
 }
 
 /*
- * The page is about to be written to: say so where clean pages count.  A wired page stays in memory whatever happens, so a copy on disk
- * would only be a waste.
+ * The page is about to be written to: say so where clean pages count.  A wired page stays in memory
+ * whatever happens, so a copy on disk would only be a waste.
  * => fs->object is the top one (what lies below is never mapped writable), locked.
  */
 static void
@@ -774,7 +811,10 @@ vm_fault_unwire_page(struct vm_object *object, vm_pindex_t pindex)
 			vm_page_unwire(m, PQ_ACTIVE);
 			break;
 		}
-		/* Hand over hand: a collapse changes the chain only under the lock of the object above. */
+		/*
+		 * Hand over hand: a collapse changes the chain only under the lock of the object
+		 * above.
+		 */
 		pindex += OFF_TO_IDX(object->backing_object_offset);
 		next = object->backing_object;
 		if (next != NULL)

@@ -20,14 +20,15 @@ struct vmspace;
  *
  * => map unlocked; nothing else held; sleeps.
  * => held (may be NULL): with VM_FAULT_HOLD, the page.
- * => KERN_SUCCESS; KERN_INVALID_ADDRESS; KERN_PROTECTION_FAILURE; KERN_OUT_OF_BOUNDS: past EOF, or the vnode is gone;
- *    KERN_IO_ERROR; KERN_RESOURCE_SHORTAGE: no memory after bounded retries.
+ * => KERN_SUCCESS; KERN_INVALID_ADDRESS; KERN_PROTECTION_FAILURE; KERN_OUT_OF_BOUNDS: past EOF, or
+ *    the vnode is gone; KERN_IO_ERROR; KERN_RESOURCE_SHORTAGE: no memory after bounded retries.
  */
 int  vm_fault(struct vm_map *map, vm_offset_t addr, vm_prot_t type, int flags, struct vm_page **held);
 
 /*
  * From the trap handler: a page fault on a user address, error code as the CPU pushed it (PF_*).
- * => 0: retry the instruction.  Else *why is filled with what a signal would carry, and the errno for copyin is returned (EFAULT).
+ * => 0: retry the instruction.  Else *why is filled with what a signal would carry, and the errno
+ *    for copyin is returned (EFAULT).
  */
 int  vm_fault_trap(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, struct fault_info *why);
 

@@ -441,7 +441,8 @@ kstack_alloc(void)
 	if (guard == 0)
 		return (0);
 	if (pages_fill(guard + PAGE_SIZE, KSTACK_PAGES * PAGE_SIZE, M_NOWAIT)) {
-		kasan_unpoison((void *)(guard + PAGE_SIZE), KSTACK_PAGES * PAGE_SIZE);	/* marks of the last thread's frames */
+		/* marks of the last thread's frames */
+		kasan_unpoison((void *)(guard + PAGE_SIZE), KSTACK_PAGES * PAGE_SIZE);
 		return (guard + PAGE_SIZE);
 	}
 	kstack_slot_give(guard);

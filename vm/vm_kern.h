@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Kernel memory in pages: address ranges between KVA_BASE and KVA_BASE + KVA_SIZE, and the pages behind them.
- * Kernel memory is always wired; the direct map already shows every page, so only what must be contiguous or guarded comes here.
+ * Kernel memory in pages: address ranges between KVA_BASE and KVA_BASE + KVA_SIZE, and the pages
+ * behind them.  Kernel memory is always wired; the direct map already shows every page, so only
+ * what must be contiguous or guarded comes here.
  */
 #ifndef VM_VM_KERN_H
 #define VM_VM_KERN_H
@@ -9,19 +10,27 @@
 #include "kernel/lib/types.h"
 
 void vm_kern_init(void);
-/* Address space without pages.  len in bytes, a multiple of PAGE_SIZE.  => does not sleep; 0 when exhausted. */
+/*
+ * Address space without pages.  len in bytes, a multiple of PAGE_SIZE.  => does not sleep; 0 when
+ * exhausted.
+ */
 vm_offset_t kva_alloc(vm_size_t len);
 void kva_free(vm_offset_t va, vm_size_t len);
 uint64_t kva_inuse(void);			/* bytes */
 /* Address space with wired pages, zeroed if M_ZERO.  flags as kmalloc.  0 when short (M_NOWAIT). */
 vm_offset_t kmem_alloc(vm_size_t len, int flags);
 void kmem_free(vm_offset_t va, vm_size_t len);
-/* Physically contiguous, zeroed, wired; returns its direct-map address, or NULL.  For device rings. */
+/*
+ * Physically contiguous, zeroed, wired; returns its direct-map address, or NULL.  For device rings.
+ */
 void *kmem_alloc_contig(vm_size_t len, vm_paddr_t *pa);
 void kmem_free_contig(void *va, vm_size_t len);
 /* Device registers, uncached.  Never freed. */
 void *kva_map_device(vm_paddr_t pa, vm_size_t len);
-/* KSTACK_PAGES mapped pages with an unmapped guard page below; returns the lowest mapped address, 0 when memory is short. */
+/*
+ * KSTACK_PAGES mapped pages with an unmapped guard page below; returns the lowest mapped address, 0
+ * when memory is short.
+ */
 vm_offset_t kstack_alloc(void);
 void kstack_free(vm_offset_t base);
 /* Does this address lie in a stack's guard page? */

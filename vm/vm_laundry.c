@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The laundry: dirty pages of files that nobody has used lately are written, so that reclaim can take them.  (Anonymous pages lie on the same
- * queue, and are another thread's: vm_swapout.c.)
+ * The laundry: dirty pages of files that nobody has used lately are written, so that reclaim can
+ * take them.  (Anonymous pages lie on the same queue, and are another thread's: vm_swapout.c.)
  *
  *	reclaim finds an idle dirty page --> LAUNDRY queue --> laundry thread --> written --> INACTIVE, clean --> reclaim
  *
- * Why a second thread: writing needs vnodes, and a vnode may be locked by somebody who waits for memory.  The reclaim thread must go on
- * meanwhile.  The laundry thread only tries a vnode's lock; what it cannot have goes to the end of the queue, and after a round in
- * vain it sleeps for a moment.
+ * Why a second thread: writing needs vnodes, and a vnode may be locked by somebody who waits for
+ * memory.  The reclaim thread must go on meanwhile.  The laundry thread only tries a vnode's lock;
+ * what it cannot have goes to the end of the queue, and after a round in vain it sleeps for a
+ * moment.
  *
  * Lock order: as vm_dirty.c.  Sleeps in "laundry" and in the pager.
  */
@@ -74,7 +75,10 @@ vm_laundry_next(bool anonymous, uint32_t *left)
 			return (NULL);
 		}
 		--*left;
-		/* A page leaves its object only after it left the queue, or without object: so the type can be read. */
+		/*
+		 * A page leaves its object only after it left the queue, or without object: so the
+		 * type can be read.
+		 */
 		if (m->object != NULL && vm_object_is_anonymous(m->object) == anonymous)
 			return (m);
 		vm_pageq_rotate(m);
@@ -84,7 +88,8 @@ vm_laundry_next(bool anonymous, uint32_t *left)
 
 /*
  * The vnode whose page this is, referenced, and the page's index.
- * => the page-queue lock held, and dropped.  NULL: not a file's page, or its object is in use: the page is requeued or moved.
+ * => the page-queue lock held, and dropped.  NULL: not a file's page, or its object is in use: the
+ *    page is requeued or moved.
  */
 static struct vnode *
 page_vnode(struct vm_page *m, vm_pindex_t *pindex)
@@ -98,7 +103,10 @@ page_vnode(struct vm_page *m, vm_pindex_t *pindex)
 		vm_page_requeue(m);
 		return (NULL);
 	}
-	/* re-check: the object was locked before the queue's lock went, so the page is still its own. */
+	/*
+	 * re-check: the object was locked before the queue's lock went, so the page is still its
+	 * own.
+	 */
 	*pindex = m->pindex;
 	if (object->type != OBJT_VNODE || (object->flags & (OBJ_DEAD | OBJ_VNODE_GONE))) {
 		vm_page_activate(m);

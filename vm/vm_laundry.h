@@ -15,9 +15,10 @@ void vm_laundry_wakeup(void);
 void vm_laundry_note_writing(int change);
 bool vm_laundry_writing(void);
 /*
- * The first anonymous page of the laundry queue, or the first of a file.  Pages of the other kind before it go to the end of the queue.
- * => the page-queue lock held.  *left: how many pages the caller still wants to look at, less those that were looked at.  NULL: look again
- *    after a breath, if *left says so.
+ * The first anonymous page of the laundry queue, or the first of a file.  Pages of the other kind
+ * before it go to the end of the queue.
+ * => the page-queue lock held.  *left: how many pages the caller still wants to look at, less those
+ *    that were looked at.  NULL: look again after a breath, if *left says so.
  */
 struct vm_page *vm_laundry_next(bool anonymous, uint32_t *left);
 /* Dirty pages that one file may have before its writers clean up after themselves; pages. */

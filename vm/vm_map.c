@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Address maps: insertion, clipping, removal, protection, wiring, copying.  The structure is described in vm_map.h.
+ * Address maps: insertion, clipping, removal, protection, wiring, copying.  The structure is
+ * described in vm_map.h.
  *
- * Every change is: lock the map, clip the entries at the ends of the range, change whole entries, join equal neighbours, unlock.
- * Objects of removed entries are let go after the unlock, because that may sleep for vnodes.
+ * Every change is: lock the map, clip the entries at the ends of the range, change whole entries,
+ * join equal neighbours, unlock.  Objects of removed entries are let go after the unlock, because
+ * that may sleep for vnodes.
  *
  *	before      [        A        )           protect the middle
  *	clipped     [  A1 )[ A2 )[ A3 )           A2 gets the new protection
@@ -183,7 +185,10 @@ entry_split(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
 {
 	struct vm_map_entry *upper = entry_create();
 
-	/* Both halves may be written later: what is anonymous and untouched gets its object when touched, each its own. */
+	/*
+	 * Both halves may be written later: what is anonymous and untouched gets its object when
+	 * touched, each its own.
+	 */
 	*upper = *entry;
 	upper->start = addr;
 	if (entry->object != NULL) {
@@ -196,7 +201,10 @@ entry_split(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
 	return (upper);
 }
 
-/* The first entry that ends above addr, cut so that it starts at addr or above; NULL: there is none. */
+/*
+ * The first entry that ends above addr, cut so that it starts at addr or above; NULL: there is
+ * none.
+ */
 static struct vm_map_entry *
 clip_start(struct vm_map *map, vm_offset_t addr)
 {
@@ -224,7 +232,10 @@ may_join(const struct vm_map_entry *a, const struct vm_map_entry *b)
 	    a->wired_count == 0 && b->wired_count == 0);
 }
 
-/* Join `entry` with the one before it if they say the same.  Returns the entry that holds entry's range. */
+/*
+ * Join `entry` with the one before it if they say the same.  Returns the entry that holds entry's
+ * range.
+ */
 static struct vm_map_entry *
 join_with_previous(struct vm_map *map, struct vm_map_entry *entry)
 {
@@ -378,8 +389,9 @@ entry_unwire(struct vm_map *map, struct vm_map_entry *e)
 }
 
 /*
- * Nobody else can reach these pages of a private object: give them back, in memory and on the swap disk, now and not when the object dies.
- * Other entries may be parts of what was one, but theirs are other pages (OBJ_ONEMAPPING).
+ * Nobody else can reach these pages of a private object: give them back, in memory and on the swap
+ * disk, now and not when the object dies.  Other entries may be parts of what was one, but theirs
+ * are other pages (OBJ_ONEMAPPING).
  */
 static void
 free_private_pages(const struct vm_map_entry *e)
@@ -439,7 +451,10 @@ protect_locked(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t
 		clip_end(map, e, end);
 		old = e->protection;
 		e->protection = prot;
-		/* More permission comes with the next fault; less must be seen at once.  M3 keeps needs_copy read-only. */
+		/*
+		 * More permission comes with the next fault; less must be seen at once.  M3 keeps
+		 * needs_copy read-only.
+		 */
 		if ((old & ~prot) != 0)
 			pmap_protect(map->pmap, e->start, e->end, e->needs_copy ? prot & ~VM_PROT_WRITE : prot);
 		at = e->end;
@@ -654,7 +669,10 @@ fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 		copy->object->flags &= ~OBJ_ONEMAPPING;
 		vm_object_unlock(copy->object);
 		if (e->inheritance == VM_INHERIT_COPY && (vm_object_is_anonymous(e->object) || e->needs_copy)) {
-			/* Both sides copy on write from now on; what the parent can write must become read-only first (M3). */
+			/*
+			 * Both sides copy on write from now on; what the parent can write must
+			 * become read-only first (M3).
+			 */
 			if (!e->needs_copy)
 				pmap_protect(parent->pmap, e->start, e->end, e->protection & ~VM_PROT_WRITE);
 			e->needs_copy = copy->needs_copy = true;

@@ -2,15 +2,17 @@
 /*
  * vm_map: which addresses mean what.
  *
- * An address space is a set of entries [start, end), each a window on one object.  They are kept in a red-black tree, in which every
- * node knows the largest gap in its subtree, so that a lookup and the search for free space both cost the logarithm of the number of
- * entries.  A sentinel entry [min, min) comes first, so every gap lies behind some entry.
+ * An address space is a set of entries [start, end), each a window on one object.  They are kept in
+ * a red-black tree, in which every node knows the largest gap in its subtree, so that a lookup and
+ * the search for free space both cost the logarithm of the number of entries.  A sentinel entry
+ * [min, min) comes first, so every gap lies behind some entry.
  *
  *	min                                                              max
  *	 |s|   gap   [entry)[entry)    gap    [ entry  )      gap         |
  *
- * Invariants: M1 sorted, disjoint, page aligned, inside [min, max).  M2 nentries and size are right.  M3 needs_copy: no writable
- * mapping in the range.  M4 wired: all pages resident and mapped wired.  M6 every object reference belongs to one entry.
+ * Invariants: M1 sorted, disjoint, page aligned, inside [min, max).  M2 nentries and size are
+ * right.  M3 needs_copy: no writable mapping in the range.  M4 wired: all pages resident and mapped
+ * wired.  M6 every object reference belongs to one entry.
  * M7 the timestamp never goes back.
  *
  * (m) the map's lock   (a) atomic, a hint
@@ -33,7 +35,8 @@ enum vm_advice { VM_ADV_NORMAL, VM_ADV_RANDOM, VM_ADV_SEQUENTIAL };
 struct vm_map_entry {
 	struct rb_node	 node;		/* (m) */
 	vm_offset_t	 start, end;	/* (m) */
-	vm_size_t	 gap;		/* (m) free bytes from end to the next entry or the map's end */
+	/* (m) free bytes from end to the next entry or the map's end */
+	vm_size_t	 gap;
 	vm_size_t	 max_gap;	/* (m) largest gap in this subtree */
 	struct vm_object *object;	/* (m) referenced; NULL: anonymous, not yet touched */
 	vm_ooffset_t	 offset;	/* (m) of start in the object, bytes, page aligned */
@@ -44,8 +47,10 @@ struct vm_map_entry {
 	bool		 needs_copy;	/* (m) the object is not ours to write: shadow it first */
 	uint32_t	 wired_count;	/* (m) */
 	volatile uint8_t read_misses;	/* (a) reads in a row that were not sequential */
-	uint32_t	 error_seen;	/* (m) the object's write-error generation that msync has told of */
-	vm_pindex_t	 next_read;	/* (a) index at which a sequential reader would fault next */
+	/* (m) the object's write-error generation that msync has told of */
+	uint32_t	 error_seen;
+	/* (a) index at which a sequential reader would fault next */
+	vm_pindex_t	 next_read;
 };
 
 struct vm_map {
@@ -74,9 +79,11 @@ void vm_map_copy_entries(struct vm_map *parent, struct vm_map *child);
 
 struct vmspace *vmspace_alloc(void);		/* one reference; NULL: no memory; => sleeps */
 void vmspace_ref(struct vmspace *vm);
-void vmspace_free(struct vmspace *vm);		/* last: unmaps everything; => sleeps; not loaded on any CPU */
+/* last: unmaps everything; => sleeps; not loaded on any CPU */
+void vmspace_free(struct vmspace *vm);
 /*
- * Another address space with the same contents: shared entries are shared, copied ones become copy-on-write on both sides.
+ * Another address space with the same contents: shared entries are shared, copied ones become
+ * copy-on-write on both sides.
  * => NULL: no memory.
  */
 struct vmspace *vmspace_fork(struct vmspace *vm);
@@ -94,19 +101,30 @@ bool vm_map_tryrlock(struct vm_map *map);
 void vm_map_runlock(struct vm_map *map);
 
 /*
- * Map [start, end) to object from byte `offset` on.  Takes over the caller's reference on the object if it succeeds.
- * => map exclusively locked.  KERN_NO_SPACE when something is there; KERN_INVALID_ADDRESS outside the map; KERN_INVALID_ARGUMENT.
+ * Map [start, end) to object from byte `offset` on.  Takes over the caller's reference on the
+ * object if it succeeds.
+ * => map exclusively locked.  KERN_NO_SPACE when something is there; KERN_INVALID_ADDRESS outside
+ *    the map; KERN_INVALID_ARGUMENT.
  */
 int  vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, vm_offset_t start, vm_offset_t end,
 	    vm_prot_t prot, vm_prot_t max, int cow, enum vm_inherit inherit);
-/* Lowest free range of `len` bytes at or above *addr.  => map locked.  KERN_NO_SPACE when there is none. */
+/*
+ * Lowest free range of `len` bytes at or above *addr.  => map locked.  KERN_NO_SPACE when there is
+ * none.
+ */
 int  vm_map_findspace(struct vm_map *map, vm_offset_t *addr, vm_size_t len);
 /* Both in one: anywhere at or above *addr, or exactly there.  => map unlocked. */
 int  vm_map_find(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, vm_offset_t *addr, vm_size_t len,
 	    bool anywhere, vm_prot_t prot, vm_prot_t max, int cow, enum vm_inherit inherit);
-/* => map unlocked.  Unmap all that lies in [start, end); a hole is no error.  KERN_INVALID_ARGUMENT: unaligned or reversed. */
+/*
+ * => map unlocked.  Unmap all that lies in [start, end); a hole is no error.
+ * KERN_INVALID_ARGUMENT: unaligned or reversed.
+ */
 int  vm_map_remove(struct vm_map *map, vm_offset_t start, vm_offset_t end);
-/* KERN_INVALID_ADDRESS when part of the range is not mapped (the part before is changed); KERN_PROTECTION_FAILURE over max. */
+/*
+ * KERN_INVALID_ADDRESS when part of the range is not mapped (the part before is changed);
+ * KERN_PROTECTION_FAILURE over max.
+ */
 int  vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot);
 int  vm_map_advise(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_advice advice);
 /* Make the range resident and keep it; all or nothing.  Returns what a fault there would. */
@@ -129,7 +147,8 @@ struct vm_map_place {
 };
 /*
  * Resolve addr for an access of `type`; makes the shadow or anonymous object that the access needs.
- * => map locked shared on entry and, on KERN_SUCCESS, on exit; it may have been unlocked in between unless `try`.
+ * => map locked shared on entry and, on KERN_SUCCESS, on exit; it may have been unlocked in between
+ *    unless `try`.
  * => try: KERN_RESTART instead of sleeping for the lock.
  * => KERN_INVALID_ADDRESS, KERN_PROTECTION_FAILURE, KERN_RESTART: the map is unlocked.
  */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Counters of the VM, with the names of BSD's struct vmmeter.  Only ever incremented, atomically; never reset. */
+/*
+ * Counters of the VM, with the names of BSD's struct vmmeter.  Only ever incremented, atomically;
+ * never reset.
+ */
 #ifndef VM_VM_METER_H
 #define VM_VM_METER_H
 
@@ -47,6 +50,7 @@ extern struct vmmeter cnt;
 #define VMCNT_ADD(field, n) ((void)__atomic_fetch_add(&cnt.field, (n), __ATOMIC_RELAXED))
 #define VMCNT_INC(field)    VMCNT_ADD(field, 1)
 
-void vm_meter_print(void);		/* nonzero counters and the page queues; no locks: for panic and the monitor */
+/* nonzero counters and the page queues; no locks: for panic and the monitor */
+void vm_meter_print(void);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * mmap: arguments checked, an object found, an entry made.  No page is touched: that is left to faults.
+ * mmap: arguments checked, an object found, an entry made.  No page is touched: that is left to
+ * faults.
  *
  *	MAP_SHARED   the file's own object, inherited as it is
  *	MAP_PRIVATE  the file's object with needs_copy: the first write puts a shadow object in between

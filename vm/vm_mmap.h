@@ -16,13 +16,14 @@ struct vnode;
 #define MAP_ANONYMOUS	0x20
 
 /*
- * Map `len` bytes of vp from byte `off` on (or of zeros, with MAP_ANONYMOUS and vp NULL) at *addr or, without MAP_FIXED, at the lowest free
- * place from there on.  MAP_FIXED replaces what is there.
+ * Map `len` bytes of vp from byte `off` on (or of zeros, with MAP_ANONYMOUS and vp NULL) at *addr
+ * or, without MAP_FIXED, at the lowest free place from there on.  MAP_FIXED replaces what is there.
  *
  * => vnode referenced, unlocked; sleeps.
- * => 0 and *addr; EINVAL: length 0, unaligned offset or fixed address, neither or both of SHARED and PRIVATE, or of a vnode and
- *    ANONYMOUS; ENOMEM: no room, or outside the address space; EOVERFLOW: offset plus length has no off_t; ENODEV: not a regular file;
- *    EACCES: writable shared mapping of a file on a read-only volume; EIO, EUCLEAN.
+ * => 0 and *addr; EINVAL: length 0, unaligned offset or fixed address, neither or both of SHARED
+ *    and PRIVATE, or of a vnode and ANONYMOUS; ENOMEM: no room, or outside the address space;
+ *    EOVERFLOW: offset plus length has no off_t; ENODEV: not a regular file; EACCES: writable
+ *    shared mapping of a file on a read-only volume; EIO, EUCLEAN.
  */
 int  vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, int flags, struct vnode *vp,
 	    vm_ooffset_t off);
@@ -34,10 +35,12 @@ int  vm_munmap(struct vmspace *vm, vm_offset_t addr, vm_size_t len);	/* 0 or EIN
 #define MS_SYNC		4
 
 /*
- * Bring the shared file mappings in the range to disk.  MS_SYNC waits until the data is there and flushed; MS_ASYNC leaves it to the syncer:
- * stores and write() see each other anyway, so MS_INVALIDATE has nothing to do.
- * => sleeps.  EINVAL: unaligned, unknown flags, or both SYNC and ASYNC; ENOMEM: part of the range is not mapped (the rest is synced);
- *    EBUSY: MS_INVALIDATE on a locked range; EIO, ENOSPC: writing failed since this mapping was told last.
+ * Bring the shared file mappings in the range to disk.  MS_SYNC waits until the data is there and
+ * flushed; MS_ASYNC leaves it to the syncer: stores and write() see each other anyway, so
+ * MS_INVALIDATE has nothing to do.
+ * => sleeps.  EINVAL: unaligned, unknown flags, or both SYNC and ASYNC; ENOMEM: part of the range
+ *    is not mapped (the rest is synced); EBUSY: MS_INVALIDATE on a locked range; EIO, ENOSPC:
+ *    writing failed since this mapping was told last.
  */
 int  vm_msync(struct vmspace *vm, vm_offset_t addr, vm_size_t len, int flags);
 

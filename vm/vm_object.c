@@ -7,12 +7,14 @@
  *	file that may persist ------------> object cache: ref_count 0, LRU, revived by vnode_pager_alloc()
  *	anything else --> dirty pages written --> OBJ_DEAD -> pager operations drain -> pages freed -> pager deallocated -> freed
  *
- * A file's object is killed with the vnode locked, so that nobody is in the middle of using it, and under vnode_list_lock, so that
- * vnode_pager_alloc() either revives it before or sees it dead.  The vnode's reference is dropped last, with no lock held.
+ * A file's object is killed with the vnode locked, so that nobody is in the middle of using it, and
+ * under vnode_list_lock, so that vnode_pager_alloc() either revives it before or sees it dead.  The
+ * vnode's reference is dropped last, with no lock held.
  *
  * Shadow chains are in vm_collapse.c.
  *
- * Lock order: vnode, shadow, backing, page busy.  object_list_lock is a leaf among the spin locks here.
+ * Lock order: vnode, shadow, backing, page busy.  object_list_lock is a leaf among the spin locks
+ * here.
  */
 #include "vm/vm_object.h"
 
@@ -190,7 +192,8 @@ vm_object_terminate(struct vm_object *object)
 }
 
 /*
- * One of several references of an anonymous object went away.  If what is left is a single shadow, the two may become one.
+ * One of several references of an anonymous object went away.  If what is left is a single shadow,
+ * the two may become one.
  * => object exclusively locked; unlocked on return.
  */
 static void
@@ -237,7 +240,10 @@ drop_unless_last(struct vm_object *object)
 	return (true);
 }
 
-/* => object exclusively locked.  true: it was the last reference, and the object rests in the cache. */
+/*
+ * => object exclusively locked.  true: it was the last reference, and the object rests in the
+ * cache.
+ */
 static bool
 cache_enter_object(struct vm_object *object)
 {
@@ -266,7 +272,8 @@ cache_unlink(struct vm_object *object)
 
 /*
  * The last reference of a file's object, and it shall not persist.
- * => wait false: only if the vnode's lock is free now.  false: it was not, and the object is as before, reference included.
+ * => wait false: only if the vnode's lock is free now.  false: it was not, and the object is as
+ *    before, reference included.
  */
 static bool
 vnode_object_kill(struct vm_object *object, bool wait)
@@ -301,8 +308,8 @@ vnode_object_kill(struct vm_object *object, bool wait)
 }
 
 /*
- * A file that may persist never needs its vnode's lock here, so a reader may let go of the object with the vnode locked.
- * Trimming the cache does need vnode locks: the reclaim thread does it.
+ * A file that may persist never needs its vnode's lock here, so a reader may let go of the object
+ * with the vnode locked.  Trimming the cache does need vnode locks: the reclaim thread does it.
  */
 static void
 vnode_object_release(struct vm_object *object)
@@ -395,7 +402,8 @@ vm_object_cache_shrink(size_t pages_wanted, bool wait)
 		if (vnode_object_kill(object, wait))
 			freed += MAX(pages, 1u);
 		else
-			vnode_object_release(object);	/* its vnode is in use: back to the young end */
+			/* its vnode is in use: back to the young end */
+			vnode_object_release(object);
 	}
 	return (freed);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * vm_object: a run of pages with one meaning, such as a file's contents or a process's private memory.
+ * vm_object: a run of pages with one meaning, such as a file's contents or a process's private
+ * memory.
  *
- * Private memory is a chain.  A page is looked for in the top object first, then in the object that it shadows, and so on down;
- * what a write changes is copied to the top:
+ * Private memory is a chain.  A page is looked for in the top object first, then in the object that
+ * it shadows, and so on down; what a write changes is copied to the top:
  *
  *	map entry --> [shadow] --backing_object--> [shadow] --backing_object--> [vnode object: the file]
  *	               top: mine only                                            bottom: has the pager
@@ -18,11 +19,12 @@
  *	O7 a terminated object holds nothing
  *	O8 the resident counts of all objects add up to the pages that have an object
  *
- * Lock order: a shadow's lock before its backing object's.  The other way (a backing object to its only shadow): reference, drop,
- * lock from the top, check again.
+ * Lock order: a shadow's lock before its backing object's.  The other way (a backing object to its
+ * only shadow): reference, drop, lock from the top, check again.
  *
- * (o) this object's lock   (r) ref_count rises from 0, and OBJ_DEAD is set, only under vnode_list_lock for vnode objects, so that
- * vnode_pager_alloc() can revive   (l) object_list_lock   (c) constant
+ * (o) this object's lock  (r) ref_count rises from 0, and OBJ_DEAD is set, only under
+ * vnode_list_lock for vnode objects, so that vnode_pager_alloc() can revive  (l) object_list_lock
+ * (c) constant
  */
 #ifndef VM_VM_OBJECT_H
 #define VM_VM_OBJECT_H
@@ -38,7 +40,8 @@ struct ucred;
 struct vm_page;
 
 enum obj_type {
-	OBJT_DEFAULT,		/* anonymous memory of which nothing was ever swapped out; pages come zeroed */
+	/* anonymous memory of which nothing was ever swapped out; pages come zeroed */
+	OBJT_DEFAULT,
 	OBJT_SWAP,		/* anonymous memory; some of it may be on the swap disk */
 	OBJT_VNODE,		/* a file */
 	OBJT_TEST,		/* a pager registered by a self-test */
@@ -57,7 +60,8 @@ enum obj_type {
 struct vm_object {
 	struct rwlock	 lock;
 	TAILQ_ENTRY(vm_object) object_list;	/* (l) all objects */
-	TAILQ_ENTRY(vm_object) cached_list;	/* (l) the object cache, least recently used first */
+	/* (l) the object cache, least recently used first */
+	TAILQ_ENTRY(vm_object) cached_list;
 	TAILQ_HEAD(, vm_object) shadow_head;	/* (o) the objects that shadow this one */
 	TAILQ_ENTRY(vm_object) shadow_list;	/* (backing object's o) */
 	struct rb_tree	 memq;			/* (o) resident pages, by index */
@@ -68,10 +72,13 @@ struct vm_object {
 	uint8_t		 type;			/* (o) enum obj_type */
 	int		 paging_in_progress;	/* (o) operations that have busy pages here */
 	uint32_t	 resident_page_count;	/* (o) */
-	uint32_t	 dirty_head;		/* (o) pages with dirty sectors, as page numbers, in no order; files only */
+	/* (o) pages with dirty sectors, as page numbers, in no order; files only */
+	uint32_t	 dirty_head;
 	uint32_t	 dirty_count;		/* (o) */
-	uint64_t	 dirty_since;		/* (o) tick at which the first of them became dirty */
-	uint32_t	 error_gen;		/* (o) goes up with each failed write; see vm_object_error_check() */
+	/* (o) tick at which the first of them became dirty */
+	uint64_t	 dirty_since;
+	/* (o) goes up with each failed write; see vm_object_error_check() */
+	uint32_t	 error_gen;
 	int		 error;			/* (o) errno of the last failed write */
 	struct vm_object *backing_object;	/* (o) what we shadow; referenced */
 	vm_ooffset_t	 backing_object_offset;	/* (o) our byte 0 is its byte ...; page aligned */
@@ -79,10 +86,12 @@ struct vm_object {
 	union {
 		struct {
 			vm_ooffset_t	 vnp_size;	/* (o) exact size of the file, bytes */
-			struct ucred	*vnp_cred;	/* (c) on whose behalf pages are read and written; held */
+			/* (c) on whose behalf pages are read and written; held */
+			struct ucred	*vnp_cred;
 		} vnp;
 		struct {
-			struct rb_tree	 chunks;	/* (o) swap blocks by page index: swap_map.c */
+			/* (o) swap blocks by page index: swap_map.c */
+			struct rb_tree	 chunks;
 			uint32_t	 nblocks;	/* (o) how many */
 		} swp;
 		void		*test;		/* OBJT_TEST */
@@ -103,14 +112,16 @@ struct vm_object *vm_object_allocate(enum obj_type type, vm_pindex_t size);
 /* One more reference; the caller owns one already. */
 void vm_object_reference(struct vm_object *object);
 /*
- * Give up a reference.  With the last one the object goes to the cache (OBJ_CANPERSIST) or is terminated, and so is what it
- * shadows: in a loop, not by recursion.
- * => sleeps; no object locked, no page busy.  The vnode of a file that may persist may be locked; no other.
+ * Give up a reference.  With the last one the object goes to the cache (OBJ_CANPERSIST) or is
+ * terminated, and so is what it shadows: in a loop, not by recursion.
+ * => sleeps; no object locked, no page busy.  The vnode of a file that may persist may be locked;
+ *    no other.
  */
 void vm_object_deallocate(struct vm_object *object);
 /*
  * The end of an object, for vm_object_deallocate() and a collapse.
- * => exclusively locked, OBJ_DEAD, ref_count 0; gone on return.  Returns what it shadowed: the caller owns that reference.
+ * => exclusively locked, OBJ_DEAD, ref_count 0; gone on return.  Returns what it shadowed: the
+ *    caller owns that reference.
  */
 struct vm_object *vm_object_terminate(struct vm_object *object);
 /* Set or clear OBJ_CANPERSIST and give up a reference.  => as vm_object_deallocate. */
@@ -119,34 +130,52 @@ void pager_cache(struct vm_object *object, bool should_cache);
 /* paging_in_progress.  => object exclusively locked. */
 void vm_object_pip_add(struct vm_object *object, int n);
 void vm_object_pip_wakeup(struct vm_object *object);
-void vm_object_pip_wait(struct vm_object *object, const char *wmesg);	/* => sleeps with the lock dropped, retaken */
+/* => sleeps with the lock dropped, retaken */
+void vm_object_pip_wait(struct vm_object *object, const char *wmesg);
 
 /*
- * Put a new anonymous object above *object, to hold private copies: [*offset, + len) of it is shadowed.
- * => consumes the caller's reference on *object, gives one on the new object.  => sleeps for memory.
+ * Put a new anonymous object above *object, to hold private copies: [*offset, + len) of it is
+ * shadowed.
+ * => consumes the caller's reference on *object, gives one on the new object.  => sleeps for
+ *    memory.
  */
 void vm_object_shadow(struct vm_object **object, vm_ooffset_t *offset, vm_size_t len);
-/* Does the object itself have this page, in memory or swapped out?  It then hides what lies below.  => locked; anonymous. */
+/*
+ * Does the object itself have this page, in memory or swapped out?  It then hides what lies below.
+ * => locked; anonymous.
+ */
 bool vm_object_has_content(struct vm_object *object, vm_pindex_t pindex);
-/* Merge with or go past backing objects that nobody else needs.  => object exclusively locked (kept), anonymous, referenced. */
+/*
+ * Merge with or go past backing objects that nobody else needs.  => object exclusively locked
+ * (kept), anonymous, referenced.
+ */
 void vm_object_collapse(struct vm_object *object);
 /*
- * Free the pages [start, end) of the object, and their swap blocks; wired ones stay, unmapped and invalid.
+ * Free the pages [start, end) of the object, and their swap blocks; wired ones stay, unmapped and
+ * invalid.
  * => exclusively locked; sleeps in "vmopar" for busy pages with the lock dropped.
  */
 void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 /*
  * Write the dirty pages in [start, end) (end 0: to the end), in clusters, and leave them clean.
- * => the vnode locked exclusively; object unlocked; sleeps.  Time goes with the dirty pages, not with the file.
- * => 0, or the errno of the first failure: those pages are dirty still, and the object's error generation went up.
+ * => the vnode locked exclusively; object unlocked; sleeps.  Time goes with the dirty pages, not
+ *    with the file.
+ * => 0, or the errno of the first failure: those pages are dirty still, and the object's error
+ *    generation went up.
  */
 #define OBJPC_SYNC	0x1	/* the data is on disk (not necessarily flushed) when this returns */
 int  vm_object_page_clean(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, int flags);
-/* Mark sectors [off, +len) of a valid page dirty.  => object exclusively locked, page busy or nobody can write it. */
+/*
+ * Mark sectors [off, +len) of a valid page dirty.  => object exclusively locked, page busy or
+ * nobody can write it.
+ */
 void vm_object_page_dirty(struct vm_page *m, size_t off, size_t len);
 /* The page's dirty bits may have become 0: take it off the list.  => object exclusively locked. */
 void vm_object_page_cleaned(struct vm_page *m);
-/* A write error that this holder (an open file, a map entry) has not been told of yet: returns it once and updates *seen. */
+/*
+ * A write error that this holder (an open file, a map entry) has not been told of yet: returns it
+ * once and updates *seen.
+ */
 int  vm_object_error_check(struct vm_object *object, uint32_t *seen);
 /* Write-protect every mapping of the pages [start, end). => exclusively locked. */
 void vm_object_pmap_copy(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
@@ -154,19 +183,26 @@ void vm_object_pmap_copy(struct vm_object *object, vm_pindex_t start, vm_pindex_
 /* The object cache. */
 uint32_t vm_object_cached_count(void);
 /*
- * Terminate least recently used objects.  => sleeps; wait false: never for a vnode's lock, and none with dirty pages.  Returns pages freed (an object
- * without pages counts as one).
+ * Terminate least recently used objects.  => sleeps; wait false: never for a vnode's lock, and none
+ * with dirty pages.  Returns pages freed (an object without pages counts as one).
  */
 size_t vm_object_cache_shrink(size_t pages_wanted, bool wait);
 size_t vm_object_cache_trim(void);	/* down to the bound; never waits for a vnode's lock */
-/* Called by vnode_pager_alloc for an object whose ref_count it raised under vnode_list_lock: leave the cache if there. */
+/*
+ * Called by vnode_pager_alloc for an object whose ref_count it raised under vnode_list_lock: leave
+ * the cache if there.
+ */
 void vm_object_cache_leave(struct vm_object *object);
 
 uint64_t vm_object_count(void);
-/* Some object that is alive and matches, referenced for the caller; NULL: none.  match() must not sleep and sees the object unlocked. */
+/*
+ * Some object that is alive and matches, referenced for the caller; NULL: none.  match() must not
+ * sleep and sees the object unlocked.
+ */
 struct vm_object *vm_object_find(bool (*match)(struct vm_object *object));
 /* fn(object, arg) for every object; => object_list_lock held: must not sleep. */
 void vm_object_foreach(void (*fn)(struct vm_object *object, void *arg), void *arg);
-void vm_object_print(struct vm_object *object, bool pages);	/* with its chain and a strip of its pages; for the monitor and the tour */
+/* with its chain and a strip of its pages; for the monitor and the tour */
+void vm_object_print(struct vm_object *object, bool pages);
 
 #endif

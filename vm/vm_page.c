@@ -2,14 +2,14 @@
 /*
  * Pages: where they come from, whose they are, and who is busy with them.
  *
- * All RAM is described by vm_page_array, one entry for each page and none for the gaps: vm_phys_seg[] says which
- * stretch of physical memory a stretch of the array stands for.
+ * All RAM is described by vm_page_array, one entry for each page and none for the gaps:
+ * vm_phys_seg[] says which stretch of physical memory a stretch of the array stands for.
  *
  *	physical   |--RAM--|   gap   |------RAM------|
  *	array      [ seg 0 ][      seg 1       ]
  *
- * Free pages lie on two lists, PQ_FREE and PQ_ZERO (zeroed by the idle thread).  Allocation is refused below a rung of
- * this ladder, so that whoever makes memory always finds some:
+ * Free pages lie on two lists, PQ_FREE and PQ_ZERO (zeroed by the idle thread).  Allocation is
+ * refused below a rung of this ladder, so that whoever makes memory always finds some:
  *
  *	free pages
  *	   |   launder         above: nothing is swapped out; dirty anonymous pages wait on the laundry queue
@@ -19,11 +19,11 @@
  *	   |   interrupt_min   VM_ALLOC_SYSTEM ends: the reclaim thread itself
  *	   v   0               VM_ALLOC_INTERRUPT ends
  *
- * The pages of an object are an ordered tree (no global hash: a search costs the logarithm of what the object holds, and
- * the next page of a file is one step away).  Queues are in vm_pageq.c.
+ * The pages of an object are an ordered tree (no global hash: a search costs the logarithm of what
+ * the object holds, and the next page of a file is one step away).  Queues are in vm_pageq.c.
  *
- * Why no cache queue, which FreeBSD of 1996 had: a clean, unmapped page on the inactive queue serves the same purpose
- * with one state less.
+ * Why no cache queue, which FreeBSD of 1996 had: a clean, unmapped page on the inactive queue
+ * serves the same purpose with one state less.
  */
 #include "vm/vm_page.h"
 
@@ -153,8 +153,8 @@ vm_page_init(struct boot_info *bi)
 }
 
 /*
- * A sleeper sets the waiters bit and goes to sleep under this lock; whoever takes the bit away wakes under it.  So the
- * wakeup cannot fall between the two.
+ * A sleeper sets the waiters bit and goes to sleep under this lock; whoever takes the bit away
+ * wakes under it.  So the wakeup cannot fall between the two.
  */
 static struct spinlock busy_sleep_lock = SPINLOCK_INITIALIZER("vmbusy", RANK_PAGEQ);
 
@@ -281,7 +281,10 @@ vm_page_disown(struct vm_page *m)
 {
 	vm_page_assert_xbusied(m);
 	pmap_remove_all(m);
-	/* A wiring of our own, so that of several who let go now exactly one is the last and sees that there is no object. */
+	/*
+	 * A wiring of our own, so that of several who let go now exactly one is the last and sees
+	 * that there is no object.
+	 */
 	vm_page_wire(m);
 	page_remove(m);
 	m->dirty = 0;
@@ -496,7 +499,10 @@ vm_page_busy_sleep(struct vm_page *m, const char *wmesg)
 		}
 	} while (!__atomic_compare_exchange_n(&m->busy, &old, old | VPB_WAITERS, false,
 	    __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-	/* Dropping the object's lock may wake its waiters, but cannot sleep; the page may go at once: only its address is used. */
+	/*
+	 * Dropping the object's lock may wake its waiters, but cannot sleep; the page may go at
+	 * once: only its address is used.
+	 */
 	vm_object_unlock(object);
 	tsleep(m, &busy_sleep_lock.lk, wmesg, 0);
 	spin_unlock(&busy_sleep_lock);

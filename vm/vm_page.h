@@ -2,7 +2,8 @@
 /*
  * vm_page: one structure for each page of RAM.
  *
- * Who may touch what.  A field carries the letter of the lock that guards it; two letters: either to read, both to write.
+ * Who may touch what.  A field carries the letter of the lock that guards it; two letters: either
+ * to read, both to write.
  *
  *	(o) the owning object's lock: shared to read, exclusive to write
  *	(b) whoever has the page exclusively busy (for `dirty` also: shared busy plus the object's lock)
@@ -17,15 +18,17 @@
  *	  |                  | vm_page_free (exclusive busy, unmapped)        v  | fault, pageout, truncate: busy again
  *	  +------------------+-----------------------------------------------busy
  *
- * The busy word is a lock and has a place in the lock order: object, then page busy, then the page queues.  It is one of
+ * The busy word is a lock and has a place in the lock order: object, then page busy, then the page
+ * queues.  It is one of
  *
  *	VPB_UNBUSIED		anybody may busy it
  *	VPB_SHARED(n)		n holders read it or write it to disk; its contents may not be replaced
  *	VPB_EXCLUSIVE		one holder, who may change valid, free or rename it
  *	VPB_FREED		on the free list: every attempt to busy it fails
  *
- * plus a bit that says that somebody sleeps on the page.  A page becomes exclusive-busy only under its object's exclusive lock, and is
- * looked up and busied under one hold of that lock, so nobody can free it in between.
+ * plus a bit that says that somebody sleeps on the page.  A page becomes exclusive-busy only under
+ * its object's exclusive lock, and is looked up and busied under one hold of that lock, so nobody
+ * can free it in between.
  */
 #ifndef VM_VM_PAGE_H
 #define VM_VM_PAGE_H
@@ -46,7 +49,8 @@ enum page_queue {
 	PQ_INACTIVE,		/* candidates for reuse, oldest first */
 	PQ_ACTIVE,		/* used lately */
 	PQ_LAUNDRY,		/* dirty, waiting to be written */
-	PQ_UNSWAPPABLE,		/* idle, dirty, anonymous, and no room on a swap disk: not looked at until there is */
+	/* idle, dirty, anonymous, and no room on a swap disk: not looked at until there is */
+	PQ_UNSWAPPABLE,
 	PQ_COUNT
 };
 
@@ -75,15 +79,20 @@ struct vm_page {
 	struct vm_object *object;	/* (o)(b) owner; NULL: free, or a page without object */
 	vm_pindex_t	 pindex;	/* (o)(b) index in the object, pages */
 	struct pv_entry	*pv;		/* (v) reverse mappings */
-	uint32_t	 q_next, q_prev;	/* (q)(f) neighbours on the queue, as page numbers; VM_PAGE_NIL ends */
-	uint32_t	 d_next, d_prev; /* (o) neighbours among the object's dirty pages, if PG_DIRTYLIST */
+	/* (q)(f) neighbours on the queue, as page numbers; VM_PAGE_NIL ends */
+	uint32_t	 q_next, q_prev;
+	/* (o) neighbours among the object's dirty pages, if PG_DIRTYLIST */
+	uint32_t	 d_next, d_prev;
 	uint32_t	 pfn;		/* (c) physical address / PAGE_SIZE */
 	volatile uint32_t busy;		/* (a) the busy word */
 	uint32_t	 busy_tid;	/* (b) debug: thread that has it exclusively busy */
 	uint32_t	 wire_count;	/* (a) > 0: on no queue, never reclaimed.  P4 */
-	uint8_t		 valid;		/* (b) sectors that hold the object's bytes; bit i = bytes [512i, 512i + 512) */
-	uint8_t		 dirty;		/* (b)(o) sectors changed since they were last clean.  P5: dirty is a subset of valid */
-	uint8_t		 queue;		/* (q)(f) enum page_queue: which queue the links belong to.  P1 */
+	/* (b) sectors that hold the object's bytes; bit i = bytes [512i, 512i + 512) */
+	uint8_t		 valid;
+	/* (b)(o) sectors changed since they were last clean.  P5: dirty is a subset of valid */
+	uint8_t		 dirty;
+	/* (q)(f) enum page_queue: which queue the links belong to.  P1 */
+	uint8_t		 queue;
 	uint8_t		 act_count;	/* (q) how active, 0 to ACT_MAX */
 	volatile uint8_t flags;		/* see above; changed atomically */
 };
@@ -102,10 +111,12 @@ struct vm_page *PHYS_TO_VM_PAGE(vm_paddr_t pa);
 /* Free-page thresholds: one ladder, computed at boot and asserted ordered; drawn in vm_page.c. */
 struct vm_ladder {
 	uint32_t	interrupt_min;	/* below: only VM_ALLOC_INTERRUPT */
-	uint32_t	reserved;	/* below: only VM_ALLOC_SYSTEM, what reclaiming itself needs */
+	/* below: only VM_ALLOC_SYSTEM, what reclaiming itself needs */
+	uint32_t	reserved;
 	uint32_t	min;		/* below: allocators wait, the reclaim thread runs */
 	uint32_t	target;		/* reclaim stops here */
-	uint32_t	launder;	/* above: anonymous pages on the laundry queue stay unwritten */
+	/* above: anonymous pages on the laundry queue stay unwritten */
+	uint32_t	launder;
 };
 extern struct vm_ladder vm_ladder;
 
@@ -123,33 +134,43 @@ void vm_page_init(struct boot_info *bi);
  * Allocate a page for (object, pindex), which must not be resident.
  *
  * => object: exclusively locked, or NULL for a page without object (page tables, slabs).
- * => never sleeps.  NULL when the class allows no more: the caller drops its locks and calls vm_wait().
+ * => never sleeps.  NULL when the class allows no more: the caller drops its locks and calls
+ *    vm_wait().
  * => the page is exclusive-busy by us (not if without object), invalid, clean, on no queue.
  */
 struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, int flags);
-/* Pages without object, physically contiguous, wired.  => never sleeps; NULL when there is no such run. */
+/*
+ * Pages without object, physically contiguous, wired.  => never sleeps; NULL when there is no such
+ * run.
+ */
 struct vm_page *vm_page_alloc_contig(size_t npages);
 /*
  * Give a page back.
- * => with object: object exclusively locked, page exclusive-busy by us, not wired (P11); mappings are removed here.
+ * => with object: object exclusively locked, page exclusive-busy by us, not wired (P11); mappings
+ *    are removed here.
  */
 void vm_page_free(struct vm_page *m);
 /*
- * Take a wired page out of an object that dies: whoever wired it keeps it, and the last vm_page_unwire() frees it.
+ * Take a wired page out of an object that dies: whoever wired it keeps it, and the last
+ * vm_page_unwire() frees it.
  * => object exclusively locked, page exclusive-busy by us; idle on return.
  */
 void vm_page_disown(struct vm_page *m);
 /* Sleep in "vmwait" until there are free pages again.  => nothing held. */
 void vm_wait(void);
-bool vm_page_zero_idle(void);		/* for the idle thread: zero one free page; false: nothing to do */
+/* for the idle thread: zero one free page; false: nothing to do */
+bool vm_page_zero_idle(void);
 
 /* An object's pages.  => object locked in any mode; insert, remove, rename: exclusively. */
 struct vm_page *vm_page_lookup(struct vm_object *object, vm_pindex_t pindex);
-struct vm_page *vm_page_find_least(struct vm_object *object, vm_pindex_t pindex);	/* first with index >= pindex */
-struct vm_page *vm_page_next(struct vm_page *m);	/* next resident page of the object, in index order */
+/* first with index >= pindex */
+struct vm_page *vm_page_find_least(struct vm_object *object, vm_pindex_t pindex);
+/* next resident page of the object, in index order */
+struct vm_page *vm_page_next(struct vm_page *m);
 struct vm_page *vm_page_prev(struct vm_page *m);
 void vm_page_insert(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex);
-void vm_page_remove(struct vm_page *m);			/* out of its object; exclusive-busy, not wired */
+/* out of its object; exclusive-busy, not wired */
+void vm_page_remove(struct vm_page *m);
 /* Move to another object.  => both exclusively locked, page exclusive-busy, unmapped. */
 void vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex);
 
@@ -167,14 +188,16 @@ void vm_page_assert_xbusied(const struct vm_page *m);	/* by curthread, in debug 
 void vm_page_xclaim(struct vm_page *m);
 /*
  * Sleep in `wmesg` until the page is (perhaps) no longer busy.
- * => object locked in any mode on entry, UNLOCKED on return.  re-check: everything; the page may be free or another's.
+ * => object locked in any mode on entry, UNLOCKED on return.  re-check: everything; the page may be
+ *    free or another's.
  */
 void vm_page_busy_sleep(struct vm_page *m, const char *wmesg);
 #define PAGE_WAKEUP(m)	vm_page_xunbusy(m)	/* the seed's name for it */
 
 /*
  * Look up and exclusive-busy in one step.
- * => object exclusively locked.  NULL: not resident.  When it is busy: sleeps with the lock dropped, takes it again and retries.
+ * => object exclusively locked.  NULL: not resident.  When it is busy: sleeps with the lock
+ *    dropped, takes it again and retries.
  */
 struct vm_page *vm_page_busy_acquire(struct vm_object *object, vm_pindex_t pindex, const char *wmesg);
 
@@ -189,7 +212,8 @@ void vm_page_unqueue(struct vm_page *m);
 void vm_page_requeue(struct vm_page *m);	/* to the young end of its queue */
 void vm_page_reference(struct vm_page *m);
 void vm_page_wire(struct vm_page *m);		/* => page busy by us, or object locked */
-void vm_page_unwire(struct vm_page *m, enum page_queue queue);	/* last: goes to that queue, or free if disowned */
+/* last: goes to that queue, or free if disowned */
+void vm_page_unwire(struct vm_page *m, enum page_queue queue);
 uint32_t vm_page_queue_len(enum page_queue q);
 uint32_t vm_free_count(void);			/* free and zero queues */
 /* First page of a queue, oldest first; only under vm_pageq_lock(). */
@@ -197,15 +221,22 @@ void vm_pageq_lock(void);
 void vm_pageq_unlock(void);
 struct vm_page *vm_pageq_first(enum page_queue q);
 struct vm_page *vm_pageq_next(struct vm_page *m);
-void vm_pageq_rotate(struct vm_page *m);	/* to the end of its queue; => it is on one that this lock guards */
+/* to the end of its queue; => it is on one that this lock guards */
+void vm_pageq_rotate(struct vm_page *m);
 
 /* Valid and dirty bits. */
-uint8_t vm_page_bits(size_t off, size_t len);		/* sectors that [off, off+len) of a page touches; bytes */
-void vm_page_set_validclean(struct vm_page *m, size_t off, size_t len);	/* => exclusive-busy; whole sectors only become valid */
-void vm_page_set_invalid(struct vm_page *m, size_t off, size_t len);	/* => exclusive-busy, unmapped */
-void vm_page_zero_invalid(struct vm_page *m);		/* zero sectors that are not valid, then call all valid */
+/* sectors that [off, off+len) of a page touches; bytes */
+uint8_t vm_page_bits(size_t off, size_t len);
+/* => exclusive-busy; whole sectors only become valid */
+void vm_page_set_validclean(struct vm_page *m, size_t off, size_t len);
+/* => exclusive-busy, unmapped */
+void vm_page_set_invalid(struct vm_page *m, size_t off, size_t len);
+/* zero sectors that are not valid, then call all valid */
+void vm_page_zero_invalid(struct vm_page *m);
 static inline bool vm_page_all_valid(const struct vm_page *m) { return (m->valid == VM_PAGE_BITS_ALL); }
-/* Fold the hardware's modified bit into `dirty`.  => exclusive-busy or object exclusively locked. */
+/*
+ * Fold the hardware's modified bit into `dirty`.  => exclusive-busy or object exclusively locked.
+ */
 void vm_page_test_dirty(struct vm_page *m);
 void vm_page_dirty(struct vm_page *m);			/* => valid; marks all sectors */
 void vm_page_flag_set(struct vm_page *m, uint8_t flag);

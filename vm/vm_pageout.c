@@ -6,16 +6,19 @@
  *	   ^                                        |
  *	   +---------(referenced: second chance)----+--(dirty, of a file)--> LAUNDRY --(written)--> INACTIVE
  *
- * The thread sleeps until free pages fall below vm_ladder.min and works until vm_ladder.target.  It never sleeps for an object or a
- * vnode: it tries, and goes on with the next page.  A page cannot leave its object while it is on a queue and the queue's lock is
- * held, so with that lock the object can be found and tried; then the queue's lock goes and the object's rules.
+ * The thread sleeps until free pages fall below vm_ladder.min and works until vm_ladder.target.  It
+ * never sleeps for an object or a vnode: it tries, and goes on with the next page.  A page cannot
+ * leave its object while it is on a queue and the queue's lock is held, so with that lock the
+ * object can be found and tried; then the queue's lock goes and the object's rules.
  *
- * Only clean pages are taken.  A dirty page goes to the laundry, a file's (vm_laundry.c) or anonymous (vm_swapout.c).  When there is no swap disk,
- * or it is full, a dirty anonymous page has no other place than memory: it waits on a queue that nobody scans until there is room again.
- * Besides pages there are caches to ask: objects of files that nobody has open, metadata buffers, idle vnodes.
+ * Only clean pages are taken.  A dirty page goes to the laundry, a file's (vm_laundry.c) or
+ * anonymous (vm_swapout.c).  When there is no swap disk, or it is full, a dirty anonymous page has
+ * no other place than memory: it waits on a queue that nobody scans until there is room again.
+ * Besides pages there are caches to ask: objects of files that nobody has open, metadata buffers,
+ * idle vnodes.
  *
- * Out of memory is a lack of progress: OOM_SCANS scans in a row found nothing, and the laundry did nothing meanwhile.  A slow disk is no lack
- * of progress; a full one is.
+ * Out of memory is a lack of progress: OOM_SCANS scans in a row found nothing, and the laundry did
+ * nothing meanwhile.  A slow disk is no lack of progress; a full one is.
  */
 #include "vm/vm_pageout.h"
 
@@ -40,7 +43,8 @@ static bool needed;			/* pageout_lock */
 static bool frozen;			/* pageout_lock */
 static bool scanning;			/* pageout_lock: the thread is between two sleeps */
 static volatile uint32_t fruitless;	/* scans in a row that were in vain */
-static volatile uint64_t progress;	/* pages freed by reclaim, or written by the laundry, ever */
+/* pages freed by reclaim, or written by the laundry, ever */
+static volatile uint64_t progress;
 volatile bool vm_pageout_asked;		/* a hint; set without a lock */
 static volatile bool reported;		/* of this standstill somebody was told */
 
@@ -51,8 +55,8 @@ static volatile bool reported;		/* of this standstill somebody was told */
 enum verdict { TAKE, KEEP_ACTIVE, KEEP_INACTIVE, LAUNDER, UNSWAPPABLE };
 
 /*
- * A page that was used since the last look stays; the first time on this queue, because whoever reads a file from end to end uses
- * each page once; a second time, it becomes active.
+ * A page that was used since the last look stays; the first time on this queue, because whoever
+ * reads a file from end to end uses each page once; a second time, it becomes active.
  * => object exclusively locked, page exclusive-busy by us.
  */
 static enum verdict
@@ -68,7 +72,10 @@ judge(struct vm_page *m, bool second_chance)
 		m->act_count += ACT_ADVANCE;
 		return (m->act_count > ACT_INIT ? KEEP_ACTIVE : KEEP_INACTIVE);
 	}
-	/* P10: write access goes first, then the hardware's bit is read, and only then is the page called clean. */
+	/*
+	 * P10: write access goes first, then the hardware's bit is read, and only then is the page
+	 * called clean.
+	 */
 	pmap_remove_all(m);
 	vm_page_test_dirty(m);
 	if (m->dirty == 0)
@@ -78,7 +85,10 @@ judge(struct vm_page *m, bool second_chance)
 	return (vm_object_is_anonymous(m->object) ? UNSWAPPABLE : KEEP_ACTIVE);
 }
 
-/* => object exclusively locked, page exclusive-busy by us; neither on return.  Returns 1 if the page became free. */
+/*
+ * => object exclusively locked, page exclusive-busy by us; neither on return.  Returns 1 if the
+ * page became free.
+ */
 static size_t
 dispose(struct vm_page *m, bool second_chance)
 {
@@ -135,7 +145,10 @@ try_to_free(struct vm_page *m, bool second_chance, int *locked)
 		return (0);
 	}
 	vm_pageq_unlock();
-	/* re-check: between the two locks nothing could change: the page's object was locked before the queue's lock went. */
+	/*
+	 * re-check: between the two locks nothing could change: the page's object was locked before
+	 * the queue's lock went.
+	 */
 	if (m->wire_count > 0 || (object->flags & OBJ_DEAD) || !vm_page_tryxbusy(m)) {
 		VM_PATH("reclaim_page_busy");
 		vm_page_requeue(m);
@@ -165,8 +178,9 @@ vm_pageout_evict(struct vm_page *m)
 }
 
 /*
- * The objects whose pages come up are locked by somebody whom we have preempted, perhaps by the very allocation that woke us.  Nobody holds an object's
- * lock for long, but with a better priority than everybody else we would go round the queue without ever letting him finish.
+ * The objects whose pages come up are locked by somebody whom we have preempted, perhaps by the
+ * very allocation that woke us.  Nobody holds an object's lock for long, but with a better priority
+ * than everybody else we would go round the queue without ever letting him finish.
  */
 static void
 let_holders_run(void)
@@ -205,7 +219,10 @@ scan_inactive(size_t wanted)
 	return (freed);
 }
 
-/* Age the active queue until enough pages are inactive: referenced pages gain, idle ones lose, at zero they go. */
+/*
+ * Age the active queue until enough pages are inactive: referenced pages gain, idle ones lose, at
+ * zero they go.
+ */
 static void
 scan_active(size_t wanted_inactive)
 {
@@ -335,7 +352,10 @@ reclaim_round(void)
 		vm_pageout_progress(freed);
 		return;
 	}
-	/* Nothing to be had: give the laundry, and those who hold memory, time to let go of it, instead of scanning in a circle. */
+	/*
+	 * Nothing to be had: give the laundry, and those who hold memory, time to let go of it,
+	 * instead of scanning in a circle.
+	 */
 	VM_PATH("reclaim_in_vain");
 	tsleep(&progress, NULL, "pdidle", HZ / 20);
 	if (progress == before && !vm_laundry_writing() && vm_free_count() <= vm_ladder.min)

@@ -12,11 +12,13 @@
  *	    |  +--- second chance ---> ACTIVE          (LAUNDRY: dirty, to be written)
  *	    +--- reclaim: back to FREE                UNSWAPPABLE: dirty, and nowhere to write it
  *
- * A page is on at most one queue and `queue` says which (P1); the links are page numbers, 32 bits each.  Exactly one
- * function, page_set_queue(), moves a page, and the table below says which moves exist.
+ * A page is on at most one queue and `queue` says which (P1); the links are page numbers, 32 bits
+ * each.  Exactly one function, page_set_queue(), moves a page, and the table below says which moves
+ * exist.
  *
- * Two locks, both spin locks: the free-list lock for FREE and ZERO (innermost: pmap allocates table pages under its own
- * lock), the page-queue lock for the others.  Nothing sleeps here and no queue lock is held across a sleep.
+ * Two locks, both spin locks: the free-list lock for FREE and ZERO (innermost: pmap allocates table
+ * pages under its own lock), the page-queue lock for the others.  Nothing sleeps here and no queue
+ * lock is held across a sleep.
  */
 #include "vm/vm_pageq.h"
 
@@ -212,7 +214,10 @@ vm_wait(void)
 	spin_lock(&free_lock);
 	if (vm_free_count() <= vm_ladder.min) {
 		free_waiters = true;
-		/* The time-out lets callers notice that reclaim makes no progress; they count their retries. */
+		/*
+		 * The time-out lets callers notice that reclaim makes no progress; they count their
+		 * retries.
+		 */
 		tsleep(&free_waiters, &free_lock.lk, "vmwait", 10);
 	}
 	spin_unlock(&free_lock);
@@ -259,7 +264,10 @@ page_enqueue(struct vm_page *m, enum page_queue to)
 void
 vm_page_activate(struct vm_page *m)
 {
-	/* Unlocked look first: a soft fault on an active page must cost nothing.  A race only misplaces a hint. */
+	/*
+	 * Unlocked look first: a soft fault on an active page must cost nothing.  A race only
+	 * misplaces a hint.
+	 */
 	if (m->queue == PQ_ACTIVE) {
 		if (m->act_count < ACT_INIT)
 			m->act_count = ACT_INIT;
@@ -316,7 +324,10 @@ void
 vm_page_requeue(struct vm_page *m)
 {
 	spin_lock(&pageq_lock);
-	/* Whoever asks has let go of the page: it may have been freed meanwhile, and the free lists are not ours to touch. */
+	/*
+	 * Whoever asks has let go of the page: it may have been freed meanwhile, and the free lists
+	 * are not ours to touch.
+	 */
 	if (m->queue != PQ_NONE && !is_free(m))
 		page_set_queue(m, m->queue);
 	spin_unlock(&pageq_lock);

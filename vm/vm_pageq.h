@@ -6,9 +6,15 @@
 #include "vm/vm_page.h"
 
 const char *vm_pageq_name(unsigned queue);
-/* Put a page whose busy word is VPB_FREED on the free list.  => any context above the free-list lock. */
+/*
+ * Put a page whose busy word is VPB_FREED on the free list.  => any context above the free-list
+ * lock.
+ */
 void vm_pageq_free(struct vm_page *m);
-/* Take a free page, leaving at least `floor` pages; zero: a zeroed one if there is any.  PG_ZERO says which.  NULL: none. */
+/*
+ * Take a free page, leaving at least `floor` pages; zero: a zeroed one if there is any.  PG_ZERO
+ * says which.  NULL: none.
+ */
 struct vm_page *vm_pageq_take_free(uint32_t floor, bool zero);
 struct vm_page *vm_pageq_take_contig(size_t npages, uint32_t floor);
 /* Walk a queue under the right lock and count; panics when links and count disagree (P1). */

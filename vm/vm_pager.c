@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The switch between objects and their pagers, and the guard of the contract in vm_pager.h: what is asserted before and
- * after every call here is what fault handling and the pagers rely on.
+ * The switch between objects and their pagers, and the guard of the contract in vm_pager.h: what is
+ * asserted before and after every call here is what fault handling and the pagers rely on.
  */
 #include "vm/vm_pager.h"
 
@@ -137,8 +137,8 @@ neighbour_alloc(struct vm_object *object, vm_pindex_t pindex)
 }
 
 /*
- * Collect the absent neighbours of m, up to the nearest resident page on each side; returns the number of pages in `pages`, m's place in
- * *reqpage.  => object exclusively locked.
+ * Collect the absent neighbours of m, up to the nearest resident page on each side; returns the
+ * number of pages in `pages`, m's place in *reqpage.  => object exclusively locked.
  */
 static int
 cluster_build(struct vm_object *object, struct vm_page *m, int behind, int ahead,

@@ -4,11 +4,13 @@
  *
  * The contract, checked around every call by vm_pager.c:
  *
- *   get   The caller passes m[0..count-1]: consecutive pages of one object, inside it, exclusive-busy by the caller, unmapped,
+ *   get  The caller passes m[0..count-1]: consecutive pages of one object, inside it,
+ *   exclusive-busy by the caller, unmapped,
  *	   clean, and not fully valid (P12); paging_in_progress is held; no object is locked; the vnode, if any, is locked.
  *	   On every return code m[reqpage] is still exclusive-busy with the caller; every other page was finished (valid,
  *	   unbusied, on a queue) or freed by the pager.  VM_PAGER_OK: m[reqpage] is fully valid and clean.
- *   put   The caller passes consecutive pages, exclusive-busy, write-protected; the vnode, if any, is locked exclusively.  The pager
+ *   put  The caller passes consecutive pages, exclusive-busy, write-protected; the vnode, if any,
+ *   is locked exclusively.  The pager
  *	   clears the dirty bits when the transfer starts and downgrades to shared busy; the pages come back shared-busy.
  *	   rtvals[] arrives filled with VM_PAGER_ERROR and is filled completely: OK: written; BAD: past EOF, no longer dirty;
  *	   ERROR, AGAIN: what was not written is dirty again.
@@ -26,7 +28,8 @@ struct vm_page;
 enum vm_pager_status {
 	VM_PAGER_OK,		/* done */
 	VM_PAGER_BAD,		/* outside of what the pager has: past EOF, or its vnode is gone */
-	VM_PAGER_FAIL,		/* in range, but the pager has no such page: look in the backing object */
+	/* in range, but the pager has no such page: look in the backing object */
+	VM_PAGER_FAIL,
 	VM_PAGER_PEND,		/* started; pager owns the pages (put only) */
 	VM_PAGER_ERROR,		/* could not be read or written */
 	VM_PAGER_AGAIN		/* no resources now */
@@ -37,7 +40,10 @@ enum vm_pager_has { PAGER_HAS_NOT, PAGER_HAS, PAGER_HAS_ERROR };
 
 struct pagerops {
 	void (*pgo_init)(void);
-	/* Find or make the object for a handle; size in bytes; one reference for the caller.  NULL: could not. => sleeps */
+	/*
+	 * Find or make the object for a handle; size in bytes; one reference for the caller.  NULL:
+	 * could not.  => sleeps
+	 */
 	struct vm_object *(*pgo_alloc)(void *handle, vm_ooffset_t size, vm_prot_t prot, vm_ooffset_t offset,
 	    struct ucred *cred);
 	void (*pgo_dealloc)(struct vm_object *object);
@@ -65,12 +71,16 @@ vm_object_has_pager(const struct vm_object *object)
 int  vm_pager_get_pages(struct vm_object *object, struct vm_page **m, int count, int reqpage);
 enum vm_pager_has vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, int *before, int *after);
 void vm_pager_put_pages(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals);
-/* For pagers: give back the pages of a cluster outside of [first, end), which could not be filled.  => object unlocked. */
+/*
+ * For pagers: give back the pages of a cluster outside of [first, end), which could not be filled.
+ * => object unlocked.
+ */
 void vm_pager_free_extras(struct vm_object *object, struct vm_page **m, int count, int first, int end);
 void vm_pager_deallocate(struct vm_object *object);
 /*
  * Read the page m, and up to `behind` and `ahead` absent neighbours that come in the same transfer.
- * => as get above for m alone; the object unlocked on entry and exit.  *got (may be NULL): pages asked of the pager.
+ * => as get above for m alone; the object unlocked on entry and exit.  *got (may be NULL): pages
+ *    asked of the pager.
  */
 int  vm_pager_read_page(struct vm_object *object, struct vm_page *m, int behind, int ahead, int *got);
 

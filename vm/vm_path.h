@@ -5,8 +5,9 @@
  *	if (m == NULL) {
  *		VM_PATH("fault_nomem");
  *
- * Each mark counts how often it was passed.  All of them lie in one section of the image, so the list of what ought to be exercised is
- * made of the marks themselves: the self-tests, given the word `paths`, fail for each that was never reached.
+ * Each mark counts how often it was passed.  All of them lie in one section of the image, so the
+ * list of what ought to be exercised is made of the marks themselves: the self-tests, given the
+ * word `paths`, fail for each that was never reached.
  */
 #ifndef VM_VM_PATH_H
 #define VM_VM_PATH_H

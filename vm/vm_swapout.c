@@ -7,17 +7,21 @@
  *	                    |          up to 32                     +-- no room --> UNSWAPPABLE
  *	                    +-- used meanwhile --> ACTIVE           +-- error   --> ACTIVE, dirty
  *
- * Why a thread beside the laundry's: that one writes files, and so may sleep for a filesystem, whose locks may be held by somebody who waits for
- * memory.  Anonymous pages need no vnode, no allocation and no lock but their object's, so this thread can always go on, and often what
- * it frees is what lets the files go on.  The two share the queue, and each passes over the other's pages.
+ * Why a thread beside the laundry's: that one writes files, and so may sleep for a filesystem,
+ * whose locks may be held by somebody who waits for memory.  Anonymous pages need no vnode, no
+ * allocation and no lock but their object's, so this thread can always go on, and often what it
+ * frees is what lets the files go on.  The two share the queue, and each passes over the other's
+ * pages.
  *
- * A page is freed as soon as it is on disk: it had its second chance on the inactive queue, and lost its mappings there; if it is
- * mapped again when the write ends, it was used.
+ * A page is freed as soon as it is on disk: it had its second chance on the inactive queue, and
+ * lost its mappings there; if it is mapped again when the write ends, it was used.
  *
- * It works while free pages are below vm_ladder.launder; above that, what is on the queue stays there, and may be used again for free.
+ * It works while free pages are below vm_ladder.launder; above that, what is on the queue stays
+ * there, and may be used again for free.
  *
- * Lock order: page queues to find a page and try its object; then object, page busy.  While the disk works nothing is locked: the pages are
- * shared-busy, and paging_in_progress keeps the object alive.  Sleeps in "swapout", "swpagn" and in the pager; never for memory.
+ * Lock order: page queues to find a page and try its object; then object, page busy.  While the
+ * disk works nothing is locked: the pages are shared-busy, and paging_in_progress keeps the object
+ * alive.  Sleeps in "swapout", "swpagn" and in the pager; never for memory.
  */
 #include "vm/vm_swapout.h"
 
@@ -40,7 +44,8 @@ static bool needed;			/* swapout_lock */
 
 /*
  * Is this page to go?  Busies it, takes its mappings away and finds it dirty.
- * => object exclusively locked.  force: even if it was used lately.  false: not busy, and on the queue where it belongs.
+ * => object exclusively locked.  force: even if it was used lately.  false: not busy, and on the
+ *    queue where it belongs.
  */
 static bool
 candidate(struct vm_page *m, bool force)
@@ -73,7 +78,10 @@ neighbour(struct vm_page *m, vm_pindex_t pindex, bool force)
 	return (m);
 }
 
-/* Collect the cluster around m, a candidate that is busy by us.  => object exclusively locked.  Returns how many. */
+/*
+ * Collect the cluster around m, a candidate that is busy by us.  => object exclusively locked.
+ * Returns how many.
+ */
 static int
 gather(struct vm_page *m, bool force, struct vm_page *pages[VM_PAGER_CLUSTER_MAX])
 {
@@ -94,7 +102,10 @@ gather(struct vm_page *m, bool force, struct vm_page *pages[VM_PAGER_CLUSTER_MAX
 	return (count);
 }
 
-/* One page after its write.  => object exclusively locked; m shared-busy by us, and no more on return. */
+/*
+ * One page after its write.  => object exclusively locked; m shared-busy by us, and no more on
+ * return.
+ */
 static void
 settle(struct vm_page *m, int status, bool force)
 {
@@ -114,7 +125,8 @@ settle(struct vm_page *m, int status, bool force)
 }
 
 /*
- * Write a cluster.  => object exclusively locked, dropped meanwhile; pages exclusive-busy by us, not busy on return.  Returns pages written.
+ * Write a cluster.  => object exclusively locked, dropped meanwhile; pages exclusive-busy by us,
+ * not busy on return.  Returns pages written.
  */
 static size_t
 write_cluster(struct vm_object *object, struct vm_page **pages, int count, bool force)
@@ -162,7 +174,10 @@ vm_object_swapout(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 	return (written);
 }
 
-/* => the page-queue lock held, and dropped.  m: an anonymous page on a queue.  Returns pages written. */
+/*
+ * => the page-queue lock held, and dropped.  m: an anonymous page on a queue.  Returns pages
+ * written.
+ */
 static size_t
 write_around(struct vm_page *m, bool force)
 {
@@ -177,7 +192,10 @@ write_around(struct vm_page *m, bool force)
 		vm_page_requeue(m);
 		return (0);
 	}
-	/* re-check: the object was locked before the queue's lock went, so the page is still its own; but the object may be dying. */
+	/*
+	 * re-check: the object was locked before the queue's lock went, so the page is still its
+	 * own; but the object may be dying.
+	 */
 	if ((object->flags & OBJ_DEAD) == 0 && vm_object_is_anonymous(object) && candidate(m, force))
 		written = write_cluster(object, pages, gather(m, force, pages), force);
 	else
@@ -198,7 +216,10 @@ vm_swapout_page(struct vm_page *m)
 
 /* ---- the thread ---- */
 
-/* Go once through the queue, as long as memory is short.  Returns pages written; *left_over: some of ours are still there. */
+/*
+ * Go once through the queue, as long as memory is short.  Returns pages written; *left_over: some
+ * of ours are still there.
+ */
 static size_t
 swapout_queue(bool *left_over)
 {

@@ -13,11 +13,15 @@ void vm_swapout_init(void);
 /* There are anonymous pages on the laundry queue.  => any context above the sleep-queue lock. */
 void vm_swapout_wakeup(void);
 /*
- * Write the dirty pages [start, end) of an anonymous object now, used lately or not, and free what is clean then.  Wired and busy pages stay.
+ * Write the dirty pages [start, end) of an anonymous object now, used lately or not, and free what
+ * is clean then.  Wired and busy pages stay.
  * => object referenced, unlocked; sleeps.  Returns how many were written.
  */
 size_t vm_object_swapout(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
-/* The same for the cluster around one page of the laundry queue, if it is an anonymous one.  => nothing held. */
+/*
+ * The same for the cluster around one page of the laundry queue, if it is an anonymous one.  =>
+ * nothing held.
+ */
 void vm_swapout_page(struct vm_page *m);
 
 #endif

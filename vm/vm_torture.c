@@ -10,14 +10,15 @@
  *	faults   ... [k-33][k-32] [k-31] ... [k-1][k]
  *	               evicted          kept
  *
- * What is dirty and anonymous is swapped out on the spot if there is a swap disk; a file's dirty page goes to the laundry.  Wired and busy
- * pages stay.  So whatever assumes that a page that was there a moment ago is still there breaks in the first test, not under
- * load in a year.
+ * What is dirty and anonymous is swapped out on the spot if there is a swap disk; a file's dirty
+ * page goes to the laundry.  Wired and busy pages stay.  So whatever assumes that a page that was
+ * there a moment ago is still there breaks in the first test, not under load in a year.
  *
- * Why not evict everything: one instruction may need half a dozen pages (code, two operands, each across a boundary), and all of them must be
- * there at once; and several threads share the ring.
+ * Why not evict everything: one instruction may need half a dozen pages (code, two operands, each
+ * across a boundary), and all of them must be there at once; and several threads share the ring.
  *
- * The ring holds page numbers.  A page may have become another's meanwhile: then that one loses it, which is just as good.
+ * The ring holds page numbers.  A page may have become another's meanwhile: then that one loses it,
+ * which is just as good.
  */
 #include "vm/vm_torture.h"
 

@@ -11,7 +11,10 @@ struct vm_map;
 extern bool vm_torture;		/* constant after boot: the word `torture` */
 
 void vm_torture_init(void);
-/* A fault was served at addr: evict what was faulted in some faults ago, and what nobody has asked for.  => nothing held; sleeps. */
+/*
+ * A fault was served at addr: evict what was faulted in some faults ago, and what nobody has asked
+ * for.  => nothing held; sleeps.
+ */
 void vm_torture_after_fault(struct vm_map *map, vm_offset_t addr);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Address spaces: a map and its page tables, with a reference count, on a list of all of them for the walkers.
+ * Address spaces: a map and its page tables, with a reference count, on a list of all of them for
+ * the walkers.
  *
  *	thread --vmspace--> [ map | pmap ]
  *	                      |      page tables, loaded by pmap_switch()

@@ -19,15 +19,19 @@
  *	input_run: pbuf, pmap_qenter, VOP_STRATEGY, sleep "vnread"  ... interrupt: vnode_pager_iodone ...
  *	     zero what lies past EOF, pmap_qremove, pages valid; neighbours to the inactive queue
  *
- * Who owns what: vm_pager.h.  Everything here sleeps and takes the object's lock only for a moment; pages stay busy throughout.
- * The caller holds the vnode's lock, shared at least, so the file's size cannot change under a transfer.
- * BMAP comes before getpbuf(): whoever holds a pbuf asks for nothing more.
+ * Who owns what: vm_pager.h.  Everything here sleeps and takes the object's lock only for a moment;
+ * pages stay busy throughout.  The caller holds the vnode's lock, shared at least, so the file's
+ * size cannot change under a transfer.  BMAP comes before getpbuf(): whoever holds a pbuf asks for
+ * nothing more.
  *
  * What differs from 1996, and why:
- *   - offsets are 64 bits wide; a BMAP error and a hole are two things, so an unreadable indirect block is never served as zeros;
+ *   - offsets are 64 bits wide; a BMAP error and a hole are two things, so an unreadable indirect
+ *     block is never served as zeros;
  *   - haspage looks at every block of a page, not at the first only;
- *   - surplus pages are freed on every way out; a page past EOF gives VM_PAGER_BAD; a hole under the requested page gives zeros;
- *   - bytes between EOF and the end of its page are zero even where the disk holds old bytes up to the end of the sector;
+ *   - surplus pages are freed on every way out; a page past EOF gives VM_PAGER_BAD; a hole under
+ *     the requested page gives zeros;
+ *   - bytes between EOF and the end of its page are zero even where the disk holds old bytes up to
+ *     the end of the sector;
  *   - an error in a read-ahead page never fails the page asked for: that one is read again alone;
  *   - small blocks that happen to lie together are read like large ones.
  */
@@ -54,7 +58,8 @@ static __attribute__((noinline)) int vnode_pager_leaf_getpages(struct vm_object 
 /* Where one page of a file lies on disk, and how much lies beside it. */
 struct vnode_run {
 	enum { RUN_DATA, RUN_HOLE, RUN_PIECES } kind;
-	daddr_t	blkno;		/* RUN_DATA: of the page's first byte, on the device, 512-byte units */
+	/* RUN_DATA: of the page's first byte, on the device, 512-byte units */
+	daddr_t	blkno;
 	int	behind, ahead;	/* RUN_DATA: whole pages contiguous before and after, cut at EOF */
 };
 
@@ -110,8 +115,10 @@ run_of_small_blocks(const struct bmap *bm, uint32_t blocks_per_page, uint64_t bl
 /*
  * Where does the page at byte `address` of the file lie?
  *
- * => vnode locked; the vnode has an object; address page aligned and before EOF.  May read metadata and sleep.
- * => 0 and *run filled; or the errno of VOP_BMAP (EIO, EUCLEAN, EFBIG, EOPNOTSUPP).  A hole is not an error.
+ * => vnode locked; the vnode has an object; address page aligned and before EOF.  May read metadata
+ *    and sleep.
+ * => 0 and *run filled; or the errno of VOP_BMAP (EIO, EUCLEAN, EFBIG, EOPNOTSUPP).  A hole is not
+ *    an error.
  */
 static int
 vnode_pager_addr(struct vnode *vp, vm_ooffset_t address, struct vnode_run *run)
@@ -136,7 +143,10 @@ vnode_pager_addr(struct vnode *vp, vm_ooffset_t address, struct vnode_run *run)
 	return (0);
 }
 
-/* Does any block of this page hold data?  For a page whose first block alone does not tell.  Returns an errno. */
+/*
+ * Does any block of this page hold data?  For a page whose first block alone does not tell.
+ * Returns an errno.
+ */
 static int
 any_block_has_data(struct vnode *vp, vm_ooffset_t address, bool *data)
 {
@@ -158,7 +168,8 @@ any_block_has_data(struct vnode *vp, vm_ooffset_t address, bool *data)
 
 /*
  * Could the page be had from the file, and which neighbours with it?
- * => vnode locked.  A page that is a hole in all its blocks, or past EOF, or whose filesystem is gone: PAGER_HAS_NOT.
+ * => vnode locked.  A page that is a hole in all its blocks, or past EOF, or whose filesystem is
+ *    gone: PAGER_HAS_NOT.
  */
 enum vm_pager_has
 vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, int *before, int *after)
@@ -204,7 +215,8 @@ vnode_pager_iodone(struct buf *bp)
 }
 
 /*
- * One transfer, start to end: `len` bytes between `blkno` of the device and `data` inside bp's window.
+ * One transfer, start to end: `len` bytes between `blkno` of the device and `data` inside bp's
+ * window.
  * => direction: B_READ or B_WRITE; sleeps in `wmesg`.  Returns 0 or the device's errno.
  */
 int
@@ -268,7 +280,8 @@ sector_size(const struct vnode *dp)
  *
  * => pages m[0..count-1]: exclusive-busy by us, not valid, inside EOF; no object locked.
  * => sleeps in "pbufin" and "vnread".
- * => 0: all have their contents, zeros past EOF; still busy.  Else an errno, and nothing is known of them.
+ * => 0: all have their contents, zeros past EOF; still busy.  Else an errno, and nothing is known
+ *    of them.
  */
 static int
 input_run(struct vm_object *object, struct vnode *dp, struct vm_page **m, int count, daddr_t blkno)
@@ -302,7 +315,8 @@ struct piece {
 #define PIECES_MAX	(PAGE_SIZE / DEV_BSIZE)
 
 /*
- * Cut the invalid part of a page, up to EOF, into pieces that are one hole or one run of the disk each.
+ * Cut the invalid part of a page, up to EOF, into pieces that are one hole or one run of the disk
+ * each.
  * => returns their number, or minus an errno.
  */
 static int
@@ -341,11 +355,13 @@ page_pieces(struct vm_object *object, struct vm_page *m, size_t unit, struct pie
 }
 
 /*
- * Fill one page piece by piece: its blocks are smaller than a page and lie apart, or part of it is valid already.
+ * Fill one page piece by piece: its blocks are smaller than a page and lie apart, or part of it is
+ * valid already.
  *
  * => m: exclusive-busy by us.  Sectors that are valid are left alone, dirty or not (B5).
  * => sleeps in "pbufin" and "vnsrd".
- * => VM_PAGER_OK: fully valid.  VM_PAGER_ERROR: the pieces that were read are valid, the others are not.
+ * => VM_PAGER_OK: fully valid.  VM_PAGER_ERROR: the pieces that were read are valid, the others are
+ *    not.
  */
 static int
 vnode_pager_input_smlfs(struct vm_object *object, struct vnode *dp, struct vm_page *m)
@@ -399,10 +415,10 @@ vnode_pager_input_smlfs(struct vm_object *object, struct vnode *dp, struct vm_pa
 /*
  * Fill one page through VOP_READ: the filesystem has no BMAP.
  *
- * => m: exclusive-busy by us.  The filesystem's VOP_READ must not look for this page in this object: it has no pages of its own
- *    (or another object's).
- * => VM_PAGER_BAD past EOF; VM_PAGER_AGAIN when the filesystem was short of memory; VM_PAGER_ERROR when the read fails or stops
- *    before EOF without a byte.
+ * => m: exclusive-busy by us.  The filesystem's VOP_READ must not look for this page in this
+ *    object: it has no pages of its own (or another object's).
+ * => VM_PAGER_BAD past EOF; VM_PAGER_AGAIN when the filesystem was short of memory; VM_PAGER_ERROR
+ *    when the read fails or stops before EOF without a byte.
  */
 static int
 vnode_pager_input_old(struct vm_object *object, struct vm_page *m)
@@ -483,7 +499,8 @@ finish_neighbours(struct vm_page **m, int count, int reqpage)
 }
 
 /*
- * Read one run; when the disk fails it, read the requested page alone, because the bad sector may be a neighbour's.
+ * Read one run; when the disk fails it, read the requested page alone, because the bad sector may
+ * be a neighbour's.
  * => as input_run; all pages but the requested one are finished or freed on return.
  */
 static int
@@ -512,7 +529,8 @@ input_cluster(struct vm_object *object, struct vnode *dp, struct vm_page **m, in
  * Bring pages in from the blocks of a local filesystem.
  *
  * => as vm_pager.h's get; vnode locked.
- * => VM_PAGER_BAD: at or past EOF, or the filesystem is gone.  VM_PAGER_ERROR: BMAP or the disk failed.
+ * => VM_PAGER_BAD: at or past EOF, or the filesystem is gone.  VM_PAGER_ERROR: BMAP or the disk
+ *    failed.
  */
 static int
 vnode_pager_leaf_getpages(struct vm_object *object, struct vm_page **m, int count, int reqpage)

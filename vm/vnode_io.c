@@ -8,8 +8,9 @@
  *	VOP_WRITE --> vnode_object_write --> page busy exclusively; filled first unless it is overwritten whole; copy; sectors dirty
  *
  * Writing stops here: vm_dirty.c and vnode_putpages.c carry dirty pages to the disk later.
- * So read, write and mmap agree by construction.  The page is shared-busy during the copy: it can be read and mapped by others,
- * but not freed or refilled.  Lock order: vnode (the caller's), object, page busy.
+ * So read, write and mmap agree by construction.  The page is shared-busy during the copy: it can
+ * be read and mapped by others, but not freed or refilled.  Lock order: vnode (the caller's),
+ * object, page busy.
  */
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
@@ -19,7 +20,9 @@
 #include "vm/vm_pager.h"
 #include "vm/vnode_pager.h"
 
-/* The file's object, referenced; a reader or writer may be the first to need it.  => vnode locked. */
+/*
+ * The file's object, referenced; a reader or writer may be the first to need it.  => vnode locked.
+ */
 static struct vm_object *
 object_of(struct vnode *vp, struct ucred *cred)
 {
@@ -48,7 +51,9 @@ resident_page(struct vm_object *object, vm_pindex_t pindex)
 	return (m);
 }
 
-/* Fill an exclusive-busy page; on success it is shared-busy and on the inactive queue, else gone. */
+/*
+ * Fill an exclusive-busy page; on success it is shared-busy and on the inactive queue, else gone.
+ */
 static int
 fill_page(struct vm_object *object, struct vm_page *m, int ahead)
 {
@@ -68,7 +73,10 @@ fill_page(struct vm_object *object, struct vm_page *m, int ahead)
 	return (result == VM_PAGER_OK ? 0 : result == VM_PAGER_AGAIN ? EAGAIN : EIO);
 }
 
-/* Is the page before this one here already?  Then somebody reads the file from front to back.  => object locked. */
+/*
+ * Is the page before this one here already?  Then somebody reads the file from front to back.  =>
+ * object locked.
+ */
 static bool
 follows_resident(struct vm_page *m)
 {
@@ -78,7 +86,8 @@ follows_resident(struct vm_page *m)
 }
 
 /*
- * The page at pindex for a change of [off, +len): exclusive-busy, valid unless the change covers all of it.
+ * The page at pindex for a change of [off, +len): exclusive-busy, valid unless the change covers
+ * all of it.
  * => vnode locked exclusively; index inside the object.  0; EIO; EAGAIN as below.
  */
 static int
@@ -113,7 +122,10 @@ grab_page_to_write(struct vm_object *object, vm_pindex_t pindex, size_t len, str
 	return (EIO);
 }
 
-/* The change is made: the page is valid, its sectors dirty.  A copy that stopped early leaves zeros, never old memory. */
+/*
+ * The change is made: the page is valid, its sectors dirty.  A copy that stopped early leaves
+ * zeros, never old memory.
+ */
 static void
 page_written(struct vm_object *object, struct vm_page *m, size_t off, size_t done)
 {
@@ -181,7 +193,8 @@ vnode_object_zero(struct vnode *vp, off_t from, off_t to, struct ucred *cred)
 
 /*
  * The page at pindex, valid and shared-busy.
- * => vnode locked.  0; EIO; EAGAIN: no memory now, and we must not wait for it with the vnode locked.
+ * => vnode locked.  0; EIO; EAGAIN: no memory now, and we must not wait for it with the vnode
+ *    locked.
  */
 static int
 grab_page(struct vm_object *object, vm_pindex_t pindex, int ahead, struct vm_page **mp)
@@ -217,10 +230,10 @@ grab_page(struct vm_object *object, vm_pindex_t pindex, int ahead, struct vm_pag
 /*
  * VOP_READ for filesystems whose data lives in the object.
  *
- * => vnode locked, shared at least; UIO_SYSSPACE only: user memory is held by the caller first and copied page by page, because a
- *    fault here could want this very vnode.
- * => 0, also when EOF cuts it short; EIO; EAGAIN when memory is short: the caller unlocks the vnode, waits and goes on
- *    from where the uio stands.
+ * => vnode locked, shared at least; UIO_SYSSPACE only: user memory is held by the caller first and
+ *    copied page by page, because a fault here could want this very vnode.
+ * => 0, also when EOF cuts it short; EIO; EAGAIN when memory is short: the caller unlocks the
+ *    vnode, waits and goes on from where the uio stands.
  */
 int
 vnode_object_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The vnode pager, first half: the object of a file, from its making to its end.  How its pages come in is in
- * vnode_getpages.c.
+ * The vnode pager, first half: the object of a file, from its making to its end.  How its pages
+ * come in is in vnode_getpages.c.
  *
  *	vnode  --v_object-->  vm_object           at most one each way
  *	       <---handle---                      the object holds one reference on the vnode as long as it lives
@@ -11,12 +11,13 @@
  *	vnode_pager_umount   the same for a whole filesystem
  *	vnode_pager_dealloc  the object has died: let go of the vnode
  *
- * v_object and a reference count that rises from 0 are guarded by vnode_list_lock, and so is the setting of OBJ_DEAD: whoever looks
- * finds a live object and may reference it, or a dead one and waits in "vadead", or none.
+ * v_object and a reference count that rises from 0 are guarded by vnode_list_lock, and so is the
+ * setting of OBJ_DEAD: whoever looks finds a live object and may reference it, or a dead one and
+ * waits in "vadead", or none.
  *
- * What differs from 1996, and why: the size is exact, in bytes, so nobody sees the rest of the last block; the credential is
- * recorded when the object is made; the object's memory is not looked at after its end; references are counted where the vnode
- * layer counts them.
+ * What differs from 1996, and why: the size is exact, in bytes, so nobody sees the rest of the last
+ * block; the credential is recorded when the object is made; the object's memory is not looked at
+ * after its end; references are counted where the vnode layer counts them.
  */
 #include "vm/vnode_pager.h"
 
@@ -40,7 +41,8 @@ const struct pagerops vnodepagerops = {
 
 /*
  * Take VOLOCK and find out what object the vnode has.
- * => vnode_list_lock held; sleeps in "vnpobj" and "vadead" without it.  A live object comes with a reference for the caller.
+ * => vnode_list_lock held; sleeps in "vnpobj" and "vadead" without it.  A live object comes with a
+ *    reference for the caller.
  */
 static struct vm_object *
 volock_enter(struct vnode *vp)
@@ -53,7 +55,8 @@ volock_enter(struct vnode *vp)
 	}
 	vp->v_flag |= VOLOCK;
 	while ((object = vp->v_object) != NULL && (object->flags & OBJ_DEAD))
-		tsleep(object, &vnode_list_lock.lk, "vadead", 1);	/* its address may serve anew: look again soon */
+		/* its address may serve anew: look again soon */
+		tsleep(object, &vnode_list_lock.lk, "vadead", 1);
 	if (object != NULL)
 		__atomic_fetch_add(&object->ref_count, 1, __ATOMIC_RELAXED);
 	return (object);
@@ -74,10 +77,12 @@ volock_leave(struct vnode *vp)
  * Find the vnode's object, or make it.
  *
  * => handle: a vnode, referenced by the caller, locked or not.
- * => size: exact, in bytes; used only for a new object.  prot, offset: what will be mapped; an object always is the whole file.
+ * => size: exact, in bytes; used only for a new object.  prot, offset: what will be mapped; an
+ *    object always is the whole file.
  * => cred: on whose behalf pages will be read and written as long as the object lives; held.
  * => sleeps in "vnpobj", "vadead", and for memory.
- * Returns the object with one reference for the caller; a vnode has at most one object, which holds one reference on it.
+ * Returns the object with one reference for the caller; a vnode has at most one object, which holds
+ * one reference on it.
  */
 struct vm_object *
 vnode_pager_alloc(void *handle, vm_ooffset_t size, vm_prot_t prot, vm_ooffset_t offset, struct ucred *cred)
@@ -129,7 +134,8 @@ vnode_pager_dealloc(struct vm_object *object)
 
 	spin_lock(&vnode_list_lock);
 	KASSERT(vp->v_object == object, "vnode %p has another object (O3)", vp);
-	vp->v_flag = (vp->v_flag & ~(VTEXT | VVMIO)) | VAGE;	/* idle from now on: the first to be recycled */
+	/* idle from now on: the first to be recycled */
+	vp->v_flag = (vp->v_flag & ~(VTEXT | VVMIO)) | VAGE;
 	vp->v_object = NULL;
 	spin_unlock(&vnode_list_lock);
 	crfree(cred);
@@ -231,7 +237,8 @@ vnode_pager_freepage(struct vm_page *m)
 /* ---- the size ---- */
 
 /*
- * The file ends inside this page now: zero the rest, and forget that sectors past the end were ever dirty.
+ * The file ends inside this page now: zero the rest, and forget that sectors past the end were ever
+ * dirty.
  * => object exclusively locked; sleeps in "vnpsiz" for a busy page.
  */
 static void
@@ -246,7 +253,10 @@ trim_last_page(struct vm_object *object, vm_ooffset_t size)
 		pmap_zero_page_area(m, keep, PAGE_SIZE - keep);
 		m->dirty &= vm_page_bits(0, keep);
 		vm_object_page_cleaned(m);
-		/* A mapping may be writable only while every sector counts as dirty: the next store faults. */
+		/*
+		 * A mapping may be writable only while every sector counts as dirty: the next store
+		 * faults.
+		 */
 		pmap_page_protect(m, VM_PROT_READ);
 		pmap_clear_modify(m);
 	}

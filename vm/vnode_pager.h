@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The vnode pager: a file's pages, read from the blocks where the filesystem keeps them.  Contracts in vnode_pager.c. */
+/*
+ * The vnode pager: a file's pages, read from the blocks where the filesystem keeps them.  Contracts
+ * in vnode_pager.c.
+ */
 #ifndef VM_VNODE_PAGER_H
 #define VM_VNODE_PAGER_H
 
@@ -12,32 +15,43 @@ struct vnode;
 extern const struct pagerops vnodepagerops;
 
 struct vm_object *vnode_pager_alloc(void *handle, vm_ooffset_t size, vm_prot_t prot, vm_ooffset_t offset, struct ucred *cred);
-/* The vnode's object if it has a live one, with a reference for the caller; leaves the cache.  => sleeps in "vnpobj". */
+/*
+ * The vnode's object if it has a live one, with a reference for the caller; leaves the cache.  =>
+ * sleeps in "vnpobj".
+ */
 struct vm_object *vnode_pager_object(struct vnode *vp);
 /*
  * Lock, shared, the vnode that this chain of objects ends in.
- * => object: referenced by the caller; the reference is GIVEN UP, so that nothing of the chain is held while we wait.
+ * => object: referenced by the caller; the reference is GIVEN UP, so that nothing of the chain is
+ *    held while we wait.
  * => sleeps in "vnode": no busy page, no map lock, no object lock, no other vnode's lock held.
  * Returns the vnode, referenced (vput() ends it), or NULL when there is none at the bottom.
  */
 struct vnode *vnode_pager_lock(struct vm_object *object);
-/* Clear CANPERSIST for good and let go of the cached object.  => vnode locked exclusively; unlocked and locked again inside. */
+/*
+ * Clear CANPERSIST for good and let go of the cached object.  => vnode locked exclusively; unlocked
+ * and locked again inside.
+ */
 void vnode_pager_uncache(struct vnode *vp);
 /* Empty the object cache of everything on this mount.  => sleeps; no vnode locked. */
 void vnode_pager_umount(struct mount *mp);
 /*
- * The file's size changed to nsize bytes.  Growing: publish.  The filesystem zeroes the old tail (vnode_object_zero).
- * Shrinking: publish the new size first, so that faults beyond it fail; then free the pages past it, waiting for busy ones; zero the rest of
- * the last page and forget that sectors past EOF were dirty.  Wired pages stay, unmapped and invalid.
- * => vnode locked exclusively; object unlocked; sleeps in "vnpsiz", "vmopar".  No object: nothing to do.
+ * The file's size changed to nsize bytes.  Growing: publish.  The filesystem zeroes the old tail
+ * (vnode_object_zero).  Shrinking: publish the new size first, so that faults beyond it fail; then
+ * free the pages past it, waiting for busy ones; zero the rest of the last page and forget that
+ * sectors past EOF were dirty.  Wired pages stay, unmapped and invalid.
+ * => vnode locked exclusively; object unlocked; sleeps in "vnpsiz", "vmopar".  No object: nothing
+ *    to do.
  */
 void vnode_pager_setsize(struct vnode *vp, vm_ooffset_t nsize);
 /* vnode_putpages.c */
 int vnode_pager_putpages(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals);
 /*
- * Write `len` bytes, which begin at byte `off` of page m[0] and go on in the pages behind it, to device block `blkno` (512-byte units) of dp, in
- * one request.  For a filesystem's VOP_WRITE with UIO_NOCOPY.
- * => off + len <= MAXPHYS; both multiples of the device's sector; pages shared-busy; sleeps in "pbufout" and "vnwrite"; no metadata buffer held.
+ * Write `len` bytes, which begin at byte `off` of page m[0] and go on in the pages behind it, to
+ * device block `blkno` (512-byte units) of dp, in one request.  For a filesystem's VOP_WRITE with
+ * UIO_NOCOPY.
+ * => off + len <= MAXPHYS; both multiples of the device's sector; pages shared-busy; sleeps in
+ *    "pbufout" and "vnwrite"; no metadata buffer held.
  * => 0 or the device's errno.
  */
 int vnode_pager_output(struct vnode *vp, struct vnode *dp, struct vm_page **m, size_t off, size_t len, daddr_t blkno);

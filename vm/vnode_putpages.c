@@ -14,8 +14,9 @@
  *	        the filesystem finds or allocates blocks ----> vnode_pager_output: pbuf, pmap_qenter, the disk, "vnwrite"
  *	    what was not written is dirty again, and the object's error generation goes up
  *
- * What differs from 1996, and why: every entry of rtvals is set on every way out; only dirty sectors are written, so a clean part of a hole stays a
- * hole; a failed or short write is not called OK; the pages are handed down, never looked up again; the file never grows here.
+ * What differs from 1996, and why: every entry of rtvals is set on every way out; only dirty
+ * sectors are written, so a clean part of a hole stays a hole; a failed or short write is not
+ * called OK; the pages are handed down, never looked up again; the file never grows here.
  */
 #include "vm/vnode_pager.h"
 
@@ -31,7 +32,9 @@
 #include "vm/vm_meter.h"
 #include "vm/vm_page.h"
 
-/* A cluster on its way out: which sectors of each page were dirty, and which are not on disk yet. */
+/*
+ * A cluster on its way out: which sectors of each page were dirty, and which are not on disk yet.
+ */
 struct putstate {
 	struct vm_object *object;
 	struct vm_page	**m;
@@ -82,7 +85,10 @@ put_start(struct putstate *ps, int *rtvals)
 	vm_object_unlock(object);
 }
 
-/* One run of dirty sectors, [off, end) in bytes of the file.  Returns how far it was written; *error if not to the end. */
+/*
+ * One run of dirty sectors, [off, end) in bytes of the file.  Returns how far it was written;
+ * *error if not to the end.
+ */
 static vm_ooffset_t
 put_run(struct putstate *ps, vm_ooffset_t off, vm_ooffset_t end, int ioflag, int *error)
 {
@@ -114,7 +120,10 @@ sector_dirty(const struct putstate *ps, vm_ooffset_t rel)
 	return ((ps->bits[OFF_TO_IDX(rel)] >> ((rel & PAGE_MASK) / DEV_BSIZE)) & 1);
 }
 
-/* Write all runs of dirty sectors.  Returns the first error; what is still set in ps->bits is not on disk. */
+/*
+ * Write all runs of dirty sectors.  Returns the first error; what is still set in ps->bits is not
+ * on disk.
+ */
 static int
 put_runs(struct putstate *ps, int ioflag)
 {
@@ -175,7 +184,8 @@ put_finish(struct putstate *ps, int error, int *rtvals)
 /*
  * Write pages through the filesystem.
  * => as vm_pager.h's put: consecutive, exclusive-busy, write-protected; vnode locked exclusively.
- * => every rtvals[i] is set: OK, BAD (past EOF), ERROR, or AGAIN (no room on disk).  Returns the first.
+ * => every rtvals[i] is set: OK, BAD (past EOF), ERROR, or AGAIN (no room on disk).  Returns the
+ *    first.
  */
 static int
 vnode_pager_leaf_putpages(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals)

@@ -5,9 +5,10 @@
  *	RSDP -> RSDT or XSDT -> MADT: local APICs, I/O APICs, overrides of ISA lines
  *			     -> FADT: which CMOS register holds the century
  *
- * It runs before pmap_bootstrap(), while start.S's map of the first 4 GiB still stands, and copies what it
- * needs: the tables' memory is never looked at again.  Every table is bounds-checked and summed; a machine
- * without ACPI, or with broken tables, gets the addresses that every PC has used since 1997.
+ * It runs before pmap_bootstrap(), while start.S's map of the first 4 GiB still stands, and copies
+ * what it needs: the tables' memory is never looked at again.  Every table is bounds-checked and
+ * summed; a machine without ACPI, or with broken tables, gets the addresses that every PC has used
+ * since 1997.
  */
 #include "boot/boot_info.h"
 #include "kernel/amd64/machdep.h"
@@ -66,7 +67,8 @@ struct madt_override {
 	uint8_t		type, length;
 	uint8_t		bus, irq;
 	uint32_t	gsi;
-	uint16_t	flags;		/* bits 0-1 polarity, 2-3 trigger: 1 high or edge, 3 low or level */
+	/* bits 0-1 polarity, 2-3 trigger: 1 high or edge, 3 low or level */
+	uint16_t	flags;
 } __packed;
 
 struct madt_lapic_address {

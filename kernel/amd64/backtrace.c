@@ -4,11 +4,13 @@
  *
  *	rbp -> [ caller's rbp ][ return address ] ...
  *
- * Where the return address is the one inside trap_common, the interrupted context lies just above in a
- * struct trapframe, and the walk goes on there.  The walk reads through kernel_peek(), wants the frames to
- * climb within one stack's size, and stops at the first thing that looks wrong: it runs in panics.
+ * Where the return address is the one inside trap_common, the interrupted context lies just above
+ * in a struct trapframe, and the walk goes on there.  The walk reads through kernel_peek(), wants
+ * the frames to climb within one stack's size, and stops at the first thing that looks wrong: it
+ * runs in panics.
  *
- * The names come from a table that the second link pass puts into the image (sorted offsets from KERNBASE).
+ * The names come from a table that the second link pass puts into the image (sorted offsets from
+ * KERNBASE).
  */
 #include "kernel/amd64/machdep.h"
 #include "kernel/lib/printf.h"

@@ -2,13 +2,14 @@
 /*
  * Time: nanoseconds from the TSC, ticks from the local APIC's timer, the date from the CMOS clock.
  *
- * Neither the TSC nor the APIC timer says how fast it runs; the PIT does (1193182 Hz since 1981).  For a few
- * milliseconds all three count, and at both ends of that span their values are read together:
+ * Neither the TSC nor the APIC timer says how fast it runs; the PIT does (1193182 Hz since 1981).
+ * For a few milliseconds all three count, and at both ends of that span their values are read
+ * together:
  *
  *	tsc before | PIT and APIC counts | tsc after
  *
- * An emulator may be put aside by its host at any moment, also between two of those reads, so each end is
- * read several times and the reading with the shortest TSC span is kept.
+ * An emulator may be put aside by its host at any moment, also between two of those reads, so each
+ * end is read several times and the reading with the shortest TSC span is kept.
  */
 #include "kernel/amd64/machdep.h"
 #include "kernel/clock.h"
@@ -40,7 +41,8 @@ static void
 pit_start(void)
 {
 	outb(PIT_GATE, (uint8_t)((inb(PIT_GATE) & ~2) | 1));
-	outb(PIT_MODE, 0xb4);		/* counter 2, both bytes, rate generator: counts down and round */
+	/* counter 2, both bytes, rate generator: counts down and round */
+	outb(PIT_MODE, 0xb4);
 	outb(PIT_COUNTER2, 0xff);
 	outb(PIT_COUNTER2, 0xff);
 }

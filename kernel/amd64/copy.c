@@ -2,8 +2,9 @@
 /*
  * copyin, copyout, copyinstr: user memory, checked.
  *
- * The range is checked here, once, so that the raw copies in copy.S can meet only two things: a user
- * address, which the page fault handler serves or refuses, and a kernel buffer that is always there.
+ * The range is checked here, once, so that the raw copies in copy.S can meet only two things: a
+ * user address, which the page fault handler serves or refuses, and a kernel buffer that is always
+ * there.
  */
 #include "kernel/amd64/machdep.h"
 #include "kernel/kasan.h"

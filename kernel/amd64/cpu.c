@@ -2,8 +2,9 @@
 /*
  * The processor itself: what it can do, and what of that is switched on.
  *
- * cpu_init_early() is the first C that runs in the kernel.  It gives the boot CPU its struct cpu behind
- * %gs and its first thread, so that curcpu, curthread and with them all locks work from then on.
+ * cpu_init_early() is the first C that runs in the kernel.  It gives the boot CPU its struct cpu
+ * behind %gs and its first thread, so that curcpu, curthread and with them all locks work from then
+ * on.
  */
 #include "kernel/amd64/machdep.h"
 #include "kernel/kassert.h"
@@ -125,8 +126,8 @@ in_interrupt(void)
  * Halt until the next interrupt, unless a thread became ready since we last looked.
  *
  * => interrupts on, and on again on return.
- * The race: a wakeup between the test and hlt would be slept through.  With interrupts off during the
- * test it can only come after `sti`, whose shadow reaches over hlt.
+ * The race: a wakeup between the test and hlt would be slept through.  With interrupts off during
+ * the test it can only come after `sti`, whose shadow reaches over hlt.
  */
 void
 cpu_idle(void)

@@ -12,7 +12,10 @@ struct pmap;
 
 #define MAX_CPUS	8
 
-/* Everything that belongs to one CPU.  Fields are touched only by their CPU, interrupts off, unless said. */
+/*
+ * Everything that belongs to one CPU.  Fields are touched only by their CPU, interrupts off, unless
+ * said.
+ */
 struct cpu {
 	struct cpu	*self;		/* offset 0: what %gs:0 reads */
 	struct thread	*thread;	/* offset 8: curthread */
@@ -26,7 +29,8 @@ struct cpu {
 	struct pmap	*pmap;		/* the one loaded in cr3 */
 	uint64_t	 ticks;		/* timer interrupts taken */
 	uint64_t	 switches;	/* context switches */
-	bool		 in_nmi;	/* a non-maskable interrupt is being handled: take no locks */
+	/* a non-maskable interrupt is being handled: take no locks */
+	bool		 in_nmi;
 	struct lock	*spin_held[8];	/* debug: spin locks held, in order */
 };
 
@@ -45,7 +49,10 @@ thread_self(void)
 {
 	struct thread *td;
 
-	/* One instruction, so no preemption can come between finding the CPU and reading its thread. */
+	/*
+	 * One instruction, so no preemption can come between finding the CPU and reading its
+	 * thread.
+	 */
 	__asm__ volatile("movq %%gs:8, %0" : "=r"(td));
 	return (td);
 }
@@ -116,28 +123,40 @@ static inline bool intr_enabled(void) { return ((read_rflags() & RFLAGS_IF) != 0
 static inline void intr_disable(void) { __asm__ volatile("cli" ::: "memory"); }
 static inline void intr_enable(void) { __asm__ volatile("sti" ::: "memory"); }
 static inline void cpu_pause(void) { __asm__ volatile("pause" ::: "memory"); }
-static inline void cpu_halt_intr(void) { __asm__ volatile("sti; hlt" ::: "memory"); }	/* sti's shadow covers hlt */
+/* sti's shadow covers hlt */
+static inline void cpu_halt_intr(void) { __asm__ volatile("sti; hlt" ::: "memory"); }
 
-/* One turn of a loop that waits for another CPU.  Whatever such a loop must serve meanwhile belongs here. */
+/*
+ * One turn of a loop that waits for another CPU.  Whatever such a loop must serve meanwhile belongs
+ * here.
+ */
 static inline void cpu_spinwait(void) { cpu_pause(); }
 
 /*
- * Open and close SMAP's window, for code that touches user memory through a plain pointer on purpose.
- * An interrupt or a fault inside the window closes it for itself and opens it again on return.
+ * Open and close SMAP's window, for code that touches user memory through a plain pointer on
+ * purpose.  An interrupt or a fault inside the window closes it for itself and opens it again on
+ * return.
  */
 static inline void user_access_begin(void) { if (cpu_smap) __asm__ volatile("stac" ::: "memory", "cc"); }
 static inline void user_access_end(void) { if (cpu_smap) __asm__ volatile("clac" ::: "memory", "cc"); }
 
 /* amd64/cpu.c, gdt.c, trap.c */
-void cpu_init_early(void);	/* %gs, GDT, IDT, features, CR0/CR4 bits; boot CPU; before printf of anything but text */
+/* %gs, GDT, IDT, features, CR0/CR4 bits; boot CPU; before printf of anything but text */
+void cpu_init_early(void);
 void trap_init(void);
 void cpu_idle(void);		/* halt until the next interrupt */
 bool in_interrupt(void);	/* is this an interrupt handler? */
 
-/* Interrupts: a handler is called with interrupts off, once per interrupt; the controller is told afterwards. */
+/*
+ * Interrupts: a handler is called with interrupts off, once per interrupt; the controller is told
+ * afterwards.
+ */
 typedef void (*intr_handler_t)(void *arg);
 void intr_init(void);		/* PIC off, LAPIC on, IOAPICs found through ACPI's MADT */
-/* Route an ISA interrupt line (0 to 15, overrides applied) to a fresh vector.  Returns 0 or an errno. */
+/*
+ * Route an ISA interrupt line (0 to 15, overrides applied) to a fresh vector.  Returns 0 or an
+ * errno.
+ */
 int  intr_isa(unsigned irq, intr_handler_t fn, void *arg, const char *name);
 /* Allocate a vector for a message-signalled interrupt; fills address and data for the device. */
 int  intr_msi(intr_handler_t fn, void *arg, const char *name, uint64_t *addr, uint32_t *data);
@@ -147,20 +166,25 @@ void lapic_eoi(void);
 void lapic_timer_start(void);	/* HZ interrupts a second on this CPU */
 
 /*
- * Access to the user half.  These fault like a program would: the page fault enters vm_fault(), and only when that fails
- * do they return EFAULT, with curthread->fault saying why.  SMAP's window is open inside them only.
+ * Access to the user half.  These fault like a program would: the page fault enters vm_fault(), and
+ * only when that fails do they return EFAULT, with curthread->fault saying why.  SMAP's window is
+ * open inside them only.
  * => may sleep; no spin lock, no vnode lock, no busy page held.
  */
 int  copyin(vm_offset_t uaddr, void *kaddr, size_t len);
 int  copyout(const void *kaddr, vm_offset_t uaddr, size_t len);
-int  copyinstr(vm_offset_t uaddr, char *kaddr, size_t max, size_t *done);	/* ENAMETOOLONG without a NUL */
+/* ENAMETOOLONG without a NUL */
+int  copyinstr(vm_offset_t uaddr, char *kaddr, size_t max, size_t *done);
 
 /* Symbols for backtraces: name and offset of the function around pc; NULL when it lies in none. */
 const char *ksym_lookup(uint64_t pc, uint64_t *offset);
 void backtrace_print(uint64_t rip, uint64_t rbp);
 /* The same for a thread that is not running, from its saved stack pointer. */
 void backtrace_thread(const struct thread *td);
-/* Read a word that may not be there (a wild frame pointer, a monitor's peek): false instead of a fault. */
+/*
+ * Read a word that may not be there (a wild frame pointer, a monitor's peek): false instead of a
+ * fault.
+ */
 bool kernel_peek(vm_offset_t va, uint64_t *value);
 
 extern struct cpu cpus[MAX_CPUS];

@@ -5,8 +5,9 @@
  *	0x08 kernel code   0x10 kernel data   0x18 -   0x20 SYSRET's base (no 32-bit programs)
  *	0x28 user data     0x30 user code     0x38 TSS (two slots)
  *
- * A double fault usually means that a kernel stack ran into its guard page, and an NMI may come while the
- * stack is anything at all: both get stacks of their own through the TSS's interrupt stack table.
+ * A double fault usually means that a kernel stack ran into its guard page, and an NMI may come
+ * while the stack is anything at all: both get stacks of their own through the TSS's interrupt
+ * stack table.
  */
 #include "kernel/amd64/machdep.h"
 #include "kernel/kassert.h"

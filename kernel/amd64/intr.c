@@ -4,12 +4,12 @@
  *
  *	vector -> list of handlers (several only when devices share a line)
  *
- * A handler runs on the stack of whatever thread was interrupted, with interrupts off; it may take spin
- * locks and wake threads, nothing more.  The controller is told (EOI) after the last handler, and only then
- * may a better thread, woken by one of them, take the CPU.
+ * A handler runs on the stack of whatever thread was interrupted, with interrupts off; it may take
+ * spin locks and wake threads, nothing more.  The controller is told (EOI) after the last handler,
+ * and only then may a better thread, woken by one of them, take the CPU.
  *
- * Handlers are added while booting and never removed, so dispatch takes no lock: a new one is linked in only
- * when it is complete.
+ * Handlers are added while booting and never removed, so dispatch takes no lock: a new one is
+ * linked in only when it is complete.
  */
 #include "kernel/amd64/machdep.h"
 #include "kernel/kassert.h"
@@ -38,7 +38,10 @@ static struct intr_handler *vectors[256];
 static unsigned next_vector = VECTOR_DEVICE_FIRST;
 static uint64_t spurious, unexpected;
 
-/* Add a handler for a vector (0: a fresh one).  => intr_lock.  NULL when vectors or slots have run out. */
+/*
+ * Add a handler for a vector (0: a fresh one).  => intr_lock.  NULL when vectors or slots have run
+ * out.
+ */
 static struct intr_handler *
 handler_add(uint8_t vector, uint32_t gsi, intr_handler_t fn, void *arg, const char *name)
 {
@@ -163,7 +166,8 @@ intr_dispatch(struct trapframe *frame)
 		return;
 	}
 	if (vector < VECTOR_DEVICE_FIRST) {
-		unexpected++;		/* a stray one of the old PIC: it has its own acknowledgement */
+		/* a stray one of the old PIC: it has its own acknowledgement */
+		unexpected++;
 		return;
 	}
 	KASSERT(cpu->spin_depth == 0, "interrupt 0x%x while a spin lock is held", vector);

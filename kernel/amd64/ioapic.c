@@ -2,7 +2,8 @@
 /*
  * I/O APICs: from a device's line (a global system interrupt) to a vector on a CPU.
  *
- * Two registers, an index and a window; each line has a 64-bit redirection entry.  All lines start masked.
+ * Two registers, an index and a window; each line has a 64-bit redirection entry.  All lines start
+ * masked.
  * => callers serialise: intr.c's lock.
  */
 #include "kernel/amd64/machdep.h"

@@ -2,8 +2,8 @@
 /*
  * The local APIC: end of interrupt, and this CPU's timer.
  *
- * Registers lie in one page of uncached device memory, 16 bytes apart (Intel SDM vol. 3, 11.4).  A firmware
- * that left us in x2APIC mode is served through MSRs instead.
+ * Registers lie in one page of uncached device memory, 16 bytes apart (Intel SDM vol. 3, 11.4).  A
+ * firmware that left us in x2APIC mode is served through MSRs instead.
  */
 #include "kernel/amd64/machdep.h"
 #include "kernel/clock.h"

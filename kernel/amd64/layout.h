@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What assembly and C must agree on: selectors, sizes of boot structures, and for assembly the numbers
- * that vm/vm.h tells C (layout_check in cpu.c compares them).
+ * What assembly and C must agree on: selectors, sizes of boot structures, and for assembly the
+ * numbers that vm/vm.h tells C (layout_check in cpu.c compares them).
  */
 #ifndef KERNEL_AMD64_LAYOUT_H
 #define KERNEL_AMD64_LAYOUT_H
@@ -17,8 +17,9 @@
 #define BOOT_STACK_SIZE	(16384 << FAULTLINE_KASAN)	/* as large as any kernel stack */
 
 /*
- * KASAN builds: the shadow of kernel address va is the byte at va / 8 + KASAN_SHADOW_OFFSET.  The offset puts the three regions' shadows
- * into three free slots of the root table: the direct map's in 472, the KVA's in 488, the image's in 503.
+ * KASAN builds: the shadow of kernel address va is the byte at va / 8 + KASAN_SHADOW_OFFSET.  The
+ * offset puts the three regions' shadows into three free slots of the root table: the direct map's
+ * in 472, the KVA's in 488, the image's in 503.
  */
 #define KASAN_SHADOW_OFFSET	0xdffffc0000000000
 #define KASAN_SHADOW_IMAGE	0xfffffbfff0000000	/* of KERNBASE */

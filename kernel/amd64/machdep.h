@@ -21,10 +21,15 @@ enum {
 };
 
 /* gdt.c */
-void gdt_init(struct cpu *cpu);			/* GDT, TSS with its stacks; resets %gs, so set it afterwards */
+/* GDT, TSS with its stacks; resets %gs, so set it afterwards */
+void gdt_init(struct cpu *cpu);
 void gdt_set_kstack(vm_offset_t top);		/* where traps from user mode start on this CPU */
-void stack_guards_init(void);			/* unmap the guard pages below them; after pmap_bootstrap() */
-/* Is `sp` in the guard below one of the interrupt-stack-table stacks or the boot stack?  Its name, or NULL. */
+/* unmap the guard pages below them; after pmap_bootstrap() */
+void stack_guards_init(void);
+/*
+ * Is `sp` in the guard below one of the interrupt-stack-table stacks or the boot stack?  Its name,
+ * or NULL.
+ */
 const char *stack_guard_name(vm_offset_t sp);
 
 /* trap.S */
@@ -47,7 +52,10 @@ void thread_start(void);			/* thread.c; called by the trampoline */
 
 /* copy.S: the instructions that may fault on a user address.  0 or EFAULT. */
 int  user_copy(void *dst, const void *src, size_t len);
-/* Copies up to and with the NUL; *done = bytes copied.  0, EFAULT, or ENAMETOOLONG after max bytes without NUL. */
+/*
+ * Copies up to and with the NUL; *done = bytes copied.  0, EFAULT, or ENAMETOOLONG after max bytes
+ * without NUL.
+ */
 int  user_copy_string(char *dst, const char *src, size_t max, size_t *done);
 bool peek_word(const uint64_t *va, uint64_t *value);
 
@@ -75,12 +83,14 @@ struct acpi_info {
 	uint8_t		century;	/* CMOS register of the century, 0: none told */
 };
 extern struct acpi_info acpi_info;
-void acpi_init(const struct boot_info *bi);	/* before pmap_bootstrap(): uses start.S's map of low memory */
+/* before pmap_bootstrap(): uses start.S's map of low memory */
+void acpi_init(const struct boot_info *bi);
 
 /* lapic.c */
 void lapic_init(void);				/* after vm_kern_init() */
 uint32_t lapic_id(void);
-uint32_t lapic_timer_count(void);		/* of the free-running calibration count, downwards */
+/* of the free-running calibration count, downwards */
+uint32_t lapic_timer_count(void);
 void lapic_timer_calibrate_begin(void);
 void lapic_timer_set_rate(uint32_t counts_per_tick);
 

@@ -138,9 +138,10 @@ check_stack_guard(const struct trapframe *f, vm_offset_t va)
 }
 
 /*
- * A served fault that comes again and again without one instruction done in between: vm_fault says "mapped",
- * the processor says "not".  The registers are part of the question, because a loop may well fault often
- * on one address (whose page is taken away each time), but then something in it has moved on.
+ * A served fault that comes again and again without one instruction done in between: vm_fault says
+ * "mapped", the processor says "not".  The registers are part of the question, because a loop may
+ * well fault often on one address (whose page is taken away each time), but then something in it
+ * has moved on.
  */
 static void
 check_refault(struct thread *td, const struct trapframe *f, vm_offset_t va)
@@ -149,7 +150,8 @@ check_refault(struct thread *td, const struct trapframe *f, vm_offset_t va)
 	uint64_t digest = 0;
 	size_t i;
 
-	if (td->refault_va != va) {	/* the common case: another page, and no need for the digest */
+	/* the common case: another page, and no need for the digest */
+	if (td->refault_va != va) {
 		td->refault_va = va;
 		td->refaults = 0;
 		return;
@@ -251,7 +253,9 @@ trap_exception(struct trapframe *f)
 		curcpu->in_nmi = false;
 		return;
 	case TRAP_DOUBLE:
-		/* The fault that could not be delivered was most likely a push into a guard page. */
+		/*
+		 * The fault that could not be delivered was most likely a push into a guard page.
+		 */
 		check_stack_guard(f, f->rsp);
 		check_stack_guard(f, f->rsp - 8);
 		check_stack_guard(f, read_cr2());

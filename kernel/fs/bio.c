@@ -18,15 +18,17 @@
  * empty and read for themselves.  There is no sleeping on a freed buffer: sleepers use its address
  * only as a channel and look the block up again.
  *
- * Delayed writes: a block that was changed is B_DELWRI and on no list until bsync() writes it.  The order in which blocks of different
- * kinds reach the disk decides what a power cut leaves behind, and only the filesystem knows that order; so nothing here writes a block of its
- * own accord.  Instead bio_dirty_full() tells the filesystem when it is time.
+ * Delayed writes: a block that was changed is B_DELWRI and on no list until bsync() writes it.  The
+ * order in which blocks of different kinds reach the disk decides what a power cut leaves behind,
+ * and only the filesystem knows that order; so nothing here writes a block of its own accord.
+ * Instead bio_dirty_full() tells the filesystem when it is time.
  *
- * Bounded: the bytes of all clean and busy buffers stay under a limit; dirty ones come on top, and are kept to a part of it by those who ask
- * bio_dirty_full() before they begin to change something.  When every buffer is busy and the limit
- * is reached, a reader sleeps, except that one may go beyond: the reserve.  Our readers hold at most one
- * buffer at a time, so the owners that a sleeper waits for always finish; the reserve covers a reader
- * that must hold one and read another, one at a time.
+ * Bounded: the bytes of all clean and busy buffers stay under a limit; dirty ones come on top, and
+ * are kept to a part of it by those who ask bio_dirty_full() before they begin to change something.
+ * When every buffer is busy and the limit is reached, a reader sleeps, except that one may go
+ * beyond: the reserve.  Our readers hold at most one buffer at a time, so the owners that a sleeper
+ * waits for always finish; the reserve covers a reader that must hold one and read another, one at
+ * a time.
  *
  * Locks: bio_lock (spin) guards the tree, the list, the accounts and b_idle, and is the interlock
  * of completion, so it is taken in interrupts.  A driver calls biodone() with none of its own locks
@@ -216,7 +218,9 @@ bio_set_clean(struct buf *bp)
 	bio.stats.dirty_bytes -= bp->b_bufsize;
 }
 
-/* Take a busy buffer out of the tree and out of the accounts; the caller frees it without the lock. */
+/*
+ * Take a busy buffer out of the tree and out of the accounts; the caller frees it without the lock.
+ */
 static void
 bio_forget(struct buf *bp)
 {
@@ -500,7 +504,8 @@ bdwrite(struct buf *bp, enum buf_order order)
 /*
  * Take the next dirty blocks of a device, from *blkno on, which moves behind them.
  *
- * => bio_lock held; a busy block is waited for in "biosyn", but not while others of the batch are held.
+ * => bio_lock held; a busy block is waited for in "biosyn", but not while others of the batch are
+ *    held.
  * => returns how many; 0: there are no more.
  */
 static int
@@ -551,7 +556,8 @@ batch_write(struct vnode *devvp, struct buf *batch[BIO_BATCH], int n)
 		if (error == 0 && bp->b_resid != 0)
 			error = EIO;
 		spin_lock(&bio_lock);
-		bp->b_flags &= ~B_ERROR;	/* the contents are good; it was the disk that failed */
+		/* the contents are good; it was the disk that failed */
+		bp->b_flags &= ~B_ERROR;
 		bio.stats.writes++;
 		if (error == 0)
 			bio_set_clean(bp);

@@ -2,18 +2,21 @@
 /*
  * struct buf: one request to a disk, and what it carries.
  *
- * A buf names bytes [b_blkno * 512, + b_bcount) of a disk and as many bytes of kernel memory at b_data.  The driver
- * scatters or gathers straight from the pages under b_data (buf_segments()); nothing is bounced.  Three kinds:
+ * A buf names bytes [b_blkno * 512, + b_bcount) of a disk and as many bytes of kernel memory at
+ * b_data.  The driver scatters or gathers straight from the pages under b_data (buf_segments());
+ * nothing is bounced.  Three kinds:
  *
  *   metadata buffer	from bread(); cached by (device vnode, b_blkno); bounded; owned while B_BUSY
- *   pbuf		from getpbuf(); header plus an empty 128 KiB window of kernel addresses, which a pager fills with
+ *   pbuf from getpbuf(); header plus an empty 128 KiB window of kernel addresses, which a pager
+ *   fills with
  *			pmap_qenter(); the pool is bounded and split so that one user cannot starve another
  *   a test's own	buf_init() on any memory
  *
- * Completion: the driver calls biodone() once, from its interrupt.  With B_CALL that calls b_iodone(bp), which must not
- * sleep; else B_DONE is set and sleepers on bp are woken.
+ * Completion: the driver calls biodone() once, from its interrupt.  With B_CALL that calls
+ * b_iodone(bp), which must not sleep; else B_DONE is set and sleepers on bp are woken.
  *
- * (o) the owner: whoever set B_BUSY; the driver between strategy and biodone   (b) bio lock   (a) atomic
+ * (o) the owner: whoever set B_BUSY; the driver between strategy and biodone  (b) bio lock  (a)
+ * atomic
  */
 #ifndef KERNEL_FS_BUF_H
 #define KERNEL_FS_BUF_H
@@ -45,8 +48,9 @@ struct disk;
 #define B_DELWRI	0x0800u		/* (b) newer than the disk: stays in memory until bsync() has written it */
 
 /*
- * Why a delayed block waits: what a filesystem may want to write at different times.  The cache attaches no meaning to them but that a FRESH
- * block stays FRESH until it is written, whatever is done to it meanwhile.
+ * Why a delayed block waits: what a filesystem may want to write at different times.  The cache
+ * attaches no meaning to them but that a FRESH block stays FRESH until it is written, whatever is
+ * done to it meanwhile.
  */
 enum buf_order {
 	BUF_FRESH,		/* nothing on the disk leads to it yet */
@@ -58,23 +62,28 @@ enum buf_order {
 #define BUF_ALL_ORDERS	((1u << BUF_ORDERS) - 1)
 
 struct buf {
-	TAILQ_ENTRY(buf) b_link;	/* (b) LRU or free list; (o) driver's queue while in flight */
+	/* (b) LRU or free list; (o) driver's queue while in flight */
+	TAILQ_ENTRY(buf) b_link;
 	struct rb_node	 b_node;	/* (b) place in the cache, by (b_vp, b_blkno) */
 	uint32_t	 b_flags;	/* (o) unless marked above */
-	bool		 b_idle;	/* (b) cached and nobody's; apart from B_BUSY, for b_flags is the owner's to change */
+	/* (b) cached and nobody's; apart from B_BUSY, for b_flags is the owner's to change */
+	bool		 b_idle;
 	bool		 b_wanted;	/* (b) somebody sleeps on bp until it is idle */
 	int		 b_error;	/* (o) errno when B_ERROR */
-	struct vnode	*b_vp;		/* (o) the device's vnode (VBLK), referenced for cached buffers */
+	/* (o) the device's vnode (VBLK), referenced for cached buffers */
+	struct vnode	*b_vp;
 	daddr_t		 b_blkno;	/* (o) on the device, in 512-byte units */
 	size_t		 b_bcount;	/* (o) bytes to transfer */
 	size_t		 b_resid;	/* (o) bytes not transferred, set by the driver */
-	void		*b_data;	/* (o) kernel address of the data; any alignment that is a multiple of 4 */
+	/* (o) kernel address of the data; any alignment that is a multiple of 4 */
+	void		*b_data;
 	size_t		 b_bufsize;	/* (o) bytes allocated at b_data */
 	void		(*b_iodone)(struct buf *);	/* (o) */
 	void		*b_private;	/* (o) for b_iodone */
 	struct ucred	*b_rcred;	/* (o) on whose behalf it reads, held */
 	struct ucred	*b_wcred;	/* (o) on whose behalf it writes, held */
-	vm_offset_t	 b_kvabase;	/* (constant) pbuf: its window of MAXPHYS bytes, page aligned */
+	/* (constant) pbuf: its window of MAXPHYS bytes, page aligned */
+	vm_offset_t	 b_kvabase;
 	int		 b_npages;	/* (o) pbuf: pages mapped in the window */
 	uint8_t		 b_pool;	/* (constant) pbuf: enum pbuf_pool */
 	uint8_t		 b_order;	/* (o) B_DELWRI: enum buf_order */
@@ -87,41 +96,62 @@ struct phys_seg {
 	uint32_t	len;		/* bytes */
 };
 
-/* Cut [b_data, b_data + b_bcount) into physical segments, merging neighbours.  Returns their number, or 0 if over max. */
+/*
+ * Cut [b_data, b_data + b_bcount) into physical segments, merging neighbours.  Returns their
+ * number, or 0 if over max.
+ */
 int  buf_segments(const struct buf *bp, struct phys_seg *segs, int max);
 
 void buf_init(struct buf *bp, struct vnode *devvp, daddr_t blkno, void *data, size_t len, uint32_t flags);
 /* => any context.  Call once per request, with b_error/B_ERROR and b_resid set. */
 void biodone(struct buf *bp);
-/* What a B_CALL function does when its request is simply over: set B_DONE and wake biowait().  => any context. */
+/*
+ * What a B_CALL function does when its request is simply over: set B_DONE and wake biowait().  =>
+ * any context.
+ */
 void bdone(struct buf *bp);
 /* => sleeps until B_DONE with wait name `wmesg`.  Returns 0 or the buffer's error. */
 int  biowait(struct buf *bp, const char *wmesg);
 
-/* The metadata cache.  blkno in 512-byte units, size in bytes (one block size per device while it is mounted). */
+/*
+ * The metadata cache.  blkno in 512-byte units, size in bytes (one block size per device while it
+ * is mounted).
+ */
 void bio_init(void);
 /*
- * Read a block.  => sleeps in "biord", "getblk"; holds no other buffer.  0: *bpp busy and valid; else an errno and *bpp is NULL.
+ * Read a block.  => sleeps in "biord", "getblk"; holds no other buffer.  0: *bpp busy and valid;
+ * else an errno and *bpp is NULL.
  */
 int  bread(struct vnode *devvp, daddr_t blkno, size_t size, struct buf **bpp);
-/* A busy buffer for a block that will be overwritten whole: not read, zeroed if new.  => sleeps in "getblk". */
+/*
+ * A busy buffer for a block that will be overwritten whole: not read, zeroed if new.  => sleeps in
+ * "getblk".
+ */
 int  getblk_zero(struct vnode *devvp, daddr_t blkno, size_t size, struct buf **bpp);
 /*
- * Delayed write: mark dirty and give it back.  It reaches the disk by bsync() and in no other way: a dirty block is never evicted, so that the
- * filesystem alone decides what is written before what.  Whoever dirties must therefore ask bio_dirty_full() now and then.
+ * Delayed write: mark dirty and give it back.  It reaches the disk by bsync() and in no other way:
+ * a dirty block is never evicted, so that the filesystem alone decides what is written before what.
+ * Whoever dirties must therefore ask bio_dirty_full() now and then.
  */
 void bdwrite(struct buf *bp, enum buf_order order);
 /*
- * Write the dirty blocks of a device whose order is in the mask (bits 1 << BUF_*), many at a time, in block order, and wait.
- * => sleeps in "biosyn", "biowr".  0 or the first error; a block that could not be written stays dirty.
+ * Write the dirty blocks of a device whose order is in the mask (bits 1 << BUF_*), many at a time,
+ * in block order, and wait.
+ * => sleeps in "biosyn", "biowr".  0 or the first error; a block that could not be written stays
+ *    dirty.
  */
 int  bsync(struct vnode *devvp, unsigned orders);
-unsigned bio_dirty_orders(struct vnode *devvp);		/* which orders have dirty blocks, as a mask */
+/* which orders have dirty blocks, as a mask */
+unsigned bio_dirty_orders(struct vnode *devvp);
 /* So many blocks are dirty that somebody should write them before dirtying more. */
 bool bio_dirty_full(void);
-/* A metadata block is free again: drop its buffer, dirty or not, after any I/O on it has ended.  => sleeps. */
+/*
+ * A metadata block is free again: drop its buffer, dirty or not, after any I/O on it has ended.  =>
+ * sleeps.
+ */
 void bforget(struct vnode *devvp, daddr_t blkno, size_t size);
-void brelse(struct buf *bp);				/* give it back; B_INVAL or B_ERROR: forget the contents */
+/* give it back; B_INVAL or B_ERROR: forget the contents */
+void brelse(struct buf *bp);
 /* Forget all cached blocks of a device.  => sleeps for busy ones. */
 void binval(struct vnode *devvp);
 /* Give back memory of unused buffers; => does not sleep.  Returns pages freed. */
@@ -133,12 +163,14 @@ void bio_get_stats(struct bio_stats *st);
 void pbuf_init(void);				/* bio_init() calls it */
 enum pbuf_pool { PBUF_IN, PBUF_OUT, PBUF_SWAP, PBUF_POOLS };
 /*
- * => sleeps in "pbufin", "pbufout" or "pbufswp" until one is free.  Holder of a pbuf must not ask for another, nor for memory.
+ * => sleeps in "pbufin", "pbufout" or "pbufswp" until one is free.  Holder of a pbuf must not ask
+ *    for another, nor for memory.
  * Returns a clean header: no flags but B_PBUF|B_BUSY, b_data = b_kvabase, no credentials.
  */
 struct buf *getpbuf(enum pbuf_pool pool);
 struct buf *trypbuf(enum pbuf_pool pool);		/* NULL instead of sleeping */
-void relpbuf(struct buf *bp);				/* drops credentials and vnode; the window must be empty */
+/* drops credentials and vnode; the window must be empty */
+void relpbuf(struct buf *bp);
 int  pbuf_inuse(enum pbuf_pool pool);
 int  pbuf_total(enum pbuf_pool pool);
 /* Attach to / detach from a device vnode. */

@@ -9,11 +9,13 @@
  * both apart when a vnode is recycled.  So an entry never points to freed memory; v_id is compared
  * on each hit all the same, for a vnode that changed its identity in place.
  *
- * The filesystem decides what may be cached, by calling cache_enter() from its lookup with the directory
- * locked; whoever changes a directory calls cache_enter(), cache_purge_name() or cache_purge() with it locked exclusively.
+ * The filesystem decides what may be cached, by calling cache_enter() from its lookup with the
+ * directory locked; whoever changes a directory calls cache_enter(), cache_purge_name() or
+ * cache_purge() with it locked exclusively.
  *
- * The number of entries is bounded by memory; the one used longest ago makes room.  A name that cannot
- * be remembered for want of memory is simply not remembered; an older entry for it is forgotten all the same.
+ * The number of entries is bounded by memory; the one used longest ago makes room.  A name that
+ * cannot be remembered for want of memory is simply not remembered; an older entry for it is
+ * forgotten all the same.
  *
  * Lock: cache_lock (spin) guards everything here; vnode_list_lock is taken inside it.
  */
@@ -95,7 +97,10 @@ cache_find(const struct vnode *dvp, const char *name, size_t len, uint32_t hash)
 	return (NULL);
 }
 
-/* Take an entry off all lists and put it on `doomed`, to be freed without the lock.  => cache_lock held */
+/*
+ * Take an entry off all lists and put it on `doomed`, to be freed without the lock.  => cache_lock
+ * held
+ */
 static void
 cache_unlink(struct namecache *ncp, struct nc_list *doomed)
 {

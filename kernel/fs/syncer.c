@@ -5,10 +5,11 @@
  *	every 5 s, for each mount:	files that have been dirty for 30 s: their pages
  *					then metadata that waits, in the filesystem's order
  *
- * Files first: their pages get their places, and the pointers to these go out with the metadata of the same round.
+ * Files first: their pages get their places, and the pointers to these go out with the metadata of
+ * the same round.
  *
- * The walk over a mount's vnodes holds a reference on the one it stands on, so it knows where to go on; a vnode that is torn away from its mount
- * meanwhile (vgone) makes it begin again.
+ * The walk over a mount's vnodes holds a reference on the one it stands on, so it knows where to go
+ * on; a vnode that is torn away from its mount meanwhile (vgone) makes it begin again.
  *
  * Locks: the mount lock around everything; one vnode at a time inside.
  */
@@ -21,7 +22,10 @@
 #define SYNC_PERIOD	(5 * HZ)	/* ticks */
 #define DIRTY_AGE_MAX	(30 * HZ)
 
-/* Has this vnode pages that have been dirty for so long?  => vnode_list_lock held: a hint, the pages are not locked */
+/*
+ * Has this vnode pages that have been dirty for so long?  => vnode_list_lock held: a hint, the
+ * pages are not locked
+ */
 static bool
 is_dirty(const struct vnode *vp, uint64_t min_age)
 {

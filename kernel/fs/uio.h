@@ -22,14 +22,16 @@ struct uio {
 	size_t		 uio_resid;	/* bytes left; shrinks */
 	enum uio_seg	 uio_segflg;
 	enum uio_rw	 uio_rw;
-	struct vm_page	**uio_pages;	/* UIO_NOCOPY: the pages that hold the data, from the one that holds uio_offset on */
+	/* UIO_NOCOPY: the pages that hold the data, from the one that holds uio_offset on */
+	struct vm_page	**uio_pages;
 };
 
 /* One piece of kernel memory. */
 void uio_init_kernel(struct uio *uio, struct iovec *iov, void *base, size_t len, off_t off, enum uio_rw rw);
 /*
- * Move n bytes between kernel memory at `cp` and the uio, advancing it.  => UIO_USERSPACE faults: nothing that a fault needs
- * may be held.  Returns 0 or EFAULT (then part may have been moved, and the uio says how much).
+ * Move n bytes between kernel memory at `cp` and the uio, advancing it.  => UIO_USERSPACE faults:
+ * nothing that a fault needs may be held.  Returns 0 or EFAULT (then part may have been moved, and
+ * the uio says how much).
  */
 int  uiomove(void *cp, size_t n, struct uio *uio);
 /* UIO_NOCOPY: n bytes were taken care of. */

@@ -2,7 +2,8 @@
 /*
  * What a user of files does, in one call: read or write a range, cut, name, rename.
  *
- * The vnode operations want their locks held, their names split off and their pages bounded; here it is done.
+ * The vnode operations want their locks held, their names split off and their pages bounded; here
+ * it is done.
  *
  *	write	dirty pages are bounded for each file: whoever has made too many cleans them before he makes more.  When memory is short nobody waits
  *		for it with a vnode locked: the write lets go, waits, and goes on where it was.  When the disk is full, the promises made for other
@@ -26,7 +27,8 @@ static MALLOC_DEFINE(M_VNPATH, "directory paths");
 /* ---- contents ---- */
 
 /*
- * A file without a name shall go with its last user, so its object must not stay behind in the object cache when we have used it.
+ * A file without a name shall go with its last user, so its object must not stay behind in the
+ * object cache when we have used it.
  *
  * => nothing locked
  */

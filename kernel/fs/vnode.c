@@ -46,7 +46,8 @@ static struct {
 	TAILQ_HEAD(, vnode) free;	/* idle vnodes, next to be recycled first */
 	int		 count;		/* all */
 	int		 inuse;		/* v_usecount > 0 */
-	int		 desired;	/* (constant) above this many, recycle before making another */
+	/* (constant) above this many, recycle before making another */
+	int		 desired;
 	uint32_t	 next_id;
 } vnodes;
 

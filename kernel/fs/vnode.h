@@ -2,14 +2,16 @@
 /*
  * Vnodes and mounts: files as the rest of the kernel sees them, whatever filesystem they come from.
  *
- * A vnode in use has v_usecount > 0.  With the last reference VOP_INACTIVE runs and the vnode rests on the free list with its
- * identity, so that the next lookup finds it again; when it is recycled, vgone() detaches it from its filesystem (VOP_RECLAIM) and
- * gives it `dead` operations.  A vnode's object holds one reference for as long as it is alive, also in the object cache.
+ * A vnode in use has v_usecount > 0.  With the last reference VOP_INACTIVE runs and the vnode rests
+ * on the free list with its identity, so that the next lookup finds it again; when it is recycled,
+ * vgone() detaches it from its filesystem (VOP_RECLAIM) and gives it `dead` operations.  A vnode's
+ * object holds one reference for as long as it is alive, also in the object cache.
  *
- * Lock order: a parent directory's vnode before its child's; v_lock before the object's lock; use counts and flags are guarded by
- * the spin lock vnode_list_lock, never held across a sleep.
+ * Lock order: a parent directory's vnode before its child's; v_lock before the object's lock; use
+ * counts and flags are guarded by the spin lock vnode_list_lock, never held across a sleep.
  *
- * (v) v_lock   (l) vnode_list_lock   (n) the name cache's lock   (c) constant while the vnode has this identity
+ * (v) v_lock  (l) vnode_list_lock  (n) the name cache's lock  (c) constant while the vnode has this
+ * identity
  */
 #ifndef KERNEL_FS_VNODE_H
 #define KERNEL_FS_VNODE_H
@@ -45,18 +47,22 @@ enum vtype { VNON, VREG, VDIR, VLNK, VBLK, VCHR, VFIFO, VSOCK, VBAD };
 struct vnode {
 	const struct vnodeops	*v_op;		/* (c) */
 	void			*v_data;	/* (c) the filesystem's own part */
-	struct mount		*v_mount;	/* (c) NULL once the filesystem is gone, and for devices */
-	struct disk		*v_disk;	/* (c) bdevvp()'s vnodes: the disk; NULL for a device node of a filesystem */
+	/* (c) NULL once the filesystem is gone, and for devices */
+	struct mount		*v_mount;
+	/* (c) bdevvp()'s vnodes: the disk; NULL for a device node of a filesystem */
+	struct disk		*v_disk;
 	enum vtype		 v_type;	/* (c) */
 	uint32_t		 v_flag;	/* (l) */
 	int			 v_usecount;	/* (l) */
-	uint32_t		 v_id;		/* (l) changes with identity: what the name cache compares */
+	/* (l) changes with identity: what the name cache compares */
+	uint32_t		 v_id;
 	ino_t			 v_ino;		/* (c) for messages and the tour */
 	struct vm_object	*v_object;	/* (l) plus VOLOCK: the VM's part; at most one */
 	struct rwlock		 v_lock;	/* VOP_LOCK */
 	TAILQ_ENTRY(vnode)	 v_mntvnodes;	/* (l) all vnodes of a mount */
 	TAILQ_ENTRY(vnode)	 v_freelist;	/* (l) */
-	struct mount		*v_mountedhere;	/* (l) a filesystem mounted on this directory, or NULL */
+	/* (l) a filesystem mounted on this directory, or NULL */
+	struct mount		*v_mountedhere;
 	TAILQ_HEAD(, namecache)	 v_cache_src;	/* (n) cached names in this directory */
 	TAILQ_HEAD(, namecache)	 v_cache_dst;	/* (n) cached names of this vnode */
 };
@@ -76,7 +82,8 @@ struct vattr {
 struct bmap {
 	bool		hole;		/* no block is allocated here: reads as zeros */
 	daddr_t		blkno;		/* on the device, 512-byte units; meaningless for a hole */
-	uint32_t	ahead;		/* filesystem blocks contiguous after it (for a hole: further holes), cut at EOF */
+	/* filesystem blocks contiguous after it (for a hole: further holes), cut at EOF */
+	uint32_t	ahead;
 	uint32_t	behind;		/* and before it */
 };
 
@@ -114,37 +121,53 @@ typedef int (*dirent_fn)(void *arg, const struct dirent *de);
  */
 struct vnodeops {
 	const char *name;
-	/* S(dvp): find `name` (no '/', not NUL-terminated).  0: *vpp referenced, unlocked.  ENOENT, ENOTDIR, EUCLEAN, EIO. */
+	/*
+	 * S(dvp): find `name` (no '/', not NUL-terminated).  0: *vpp referenced, unlocked.  ENOENT,
+	 * ENOTDIR, EUCLEAN, EIO.
+	 */
 	int (*lookup)(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp);
 	int (*getattr)(struct vnode *vp, struct vattr *va);				/* S */
 	/* S: fills from and copies out of the object's pages; short at EOF. */
 	int (*read)(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
-	int (*write)(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);	/* X */
+	/* X */
+	int (*write)(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
 	/*
-	 * S: calls fn for each entry from *off on, moving *off past those that fn took.  fn may be called with a buffer held: it
-	 * must not sleep for a buffer, a vnode or user memory; it copies what it wants and returns.
+	 * S: calls fn for each entry from *off on, moving *off past those that fn took.  fn may be
+	 * called with a buffer held: it must not sleep for a buffer, a vnode or user memory; it
+	 * copies what it wants and returns.
 	 */
 	int (*readdir)(struct vnode *vp, off_t *off, dirent_fn fn, void *arg);
 	int (*readlink)(struct vnode *vp, char *buf, size_t size, size_t *len);		/* S */
 	/*
-	 * S: where logical block `lbn` lies.  devvpp (may be NULL): the device's vnode, not referenced: it lives as long as the mount.
-	 * bm may be NULL, to ask only for the device.  May read metadata and sleep.  EFBIG past what the format can address.
+	 * S: where logical block `lbn` lies.  devvpp (may be NULL): the device's vnode, not
+	 * referenced: it lives as long as the mount. bm may be NULL, to ask only for the device.
+	 * May read metadata and sleep.  EFBIG past what the format can address.
 	 */
 	int (*bmap)(struct vnode *vp, daddr_t lbn, struct vnode **devvpp, struct bmap *bm);
-	int (*strategy)(struct vnode *devvp, struct buf *bp);				/* -: starts I/O on a device vnode */
-	/* S: the filesystem fills the pages itself, by vm_pager.h's contract for get; *result is a VM_PAGER_ code. */
-	int (*getpages)(struct vnode *vp, struct vm_page **m, int count, int reqpage, int *result);
-	int (*putpages)(struct vnode *vp, struct vm_page **m, int count, bool sync, int *rtvals, int *result);	/* X */
+	/* -: starts I/O on a device vnode */
+	int (*strategy)(struct vnode *devvp, struct buf *bp);
 	/*
-	 * X: bytes [start, end) of the file's dirty pages to disk (end < 0: to EOF), then what is needed to find them again; with FSYNC_WAIT
-	 * flushed.  0 or the first error; a page that could not be written stays dirty.
+	 * S: the filesystem fills the pages itself, by vm_pager.h's contract for get; *result is a
+	 * VM_PAGER_ code.
+	 */
+	int (*getpages)(struct vnode *vp, struct vm_page **m, int count, int reqpage, int *result);
+	/* X */
+	int (*putpages)(struct vnode *vp, struct vm_page **m, int count, bool sync, int *rtvals, int *result);
+	/*
+	 * X: bytes [start, end) of the file's dirty pages to disk (end < 0: to EOF), then what is
+	 * needed to find them again; with FSYNC_WAIT flushed.  0 or the first error; a page that
+	 * could not be written stays dirty.
 	 */
 	int (*fsync)(struct vnode *vp, off_t start, off_t end, int flags);
-	/* X: change what `mask` (VA_*) names.  VA_SIZE truncates or extends.  EROFS, EFBIG, ENOSPC, EIO, EISDIR. */
+	/*
+	 * X: change what `mask` (VA_*) names.  VA_SIZE truncates or extends.  EROFS, EFBIG, ENOSPC,
+	 * EIO, EISDIR.
+	 */
 	int (*setattr)(struct vnode *vp, const struct vattr *va, int mask, struct ucred *cred);
 	/*
-	 * X(dvp).  Names: no '/', not NUL-terminated, at most 255 bytes; "." and ".." are refused with EEXIST, EINVAL, EBUSY or ENOTEMPTY as
-	 * Linux does.  All: EROFS, ENOTDIR, ENAMETOOLONG, ENOSPC, EIO, EUCLEAN.
+	 * X(dvp).  Names: no '/', not NUL-terminated, at most 255 bytes; "." and ".." are refused
+	 * with EEXIST, EINVAL, EBUSY or ENOTEMPTY as Linux does.  All: EROFS, ENOTDIR,
+	 * ENAMETOOLONG, ENOSPC, EIO, EUCLEAN.
 	 */
 	/* A regular file, or a special one by va_type; EEXIST.  0: *vpp referenced, unlocked. */
 	int (*create)(struct vnode *dvp, const char *name, size_t len, const struct vattr *va, struct vnode **vpp);
@@ -155,10 +178,12 @@ struct vnodeops {
 	int (*link)(struct vnode *dvp, const char *name, size_t len, struct vnode *vp);
 	/* EISDIR for a directory; ENOENT.  The file lives on while it is open or mapped. */
 	int (*remove)(struct vnode *dvp, const char *name, size_t len);
-	int (*rmdir)(struct vnode *dvp, const char *name, size_t len);		/* ENOTEMPTY, ENOTDIR */
+	/* ENOTEMPTY, ENOTDIR */
+	int (*rmdir)(struct vnode *dvp, const char *name, size_t len);
 	/*
-	 * -: both directories referenced and UNLOCKED (the filesystem locks what it needs, in its own order), same filesystem.
-	 * Replaces a file by a file, an empty directory by a directory; EINVAL: a directory into itself.
+	 * -: both directories referenced and UNLOCKED (the filesystem locks what it needs, in its
+	 * own order), same filesystem.  Replaces a file by a file, an empty directory by a
+	 * directory; EINVAL: a directory into itself.
 	 */
 	int (*rename)(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen);
 	int (*inactive)(struct vnode *vp);		/* X: last reference went away */
@@ -193,31 +218,47 @@ enum vlock_mode { LK_SHARED, LK_EXCLUSIVE };
 void VOP_LOCK(struct vnode *vp, enum vlock_mode mode);		/* => sleeps in "vnode" */
 bool VOP_TRYLOCK(struct vnode *vp, enum vlock_mode mode);
 void VOP_UNLOCK(struct vnode *vp);				/* either mode */
-bool VOP_ISLOCKED(struct vnode *vp);				/* in any mode, by anybody for shared */
+/* in any mode, by anybody for shared */
+bool VOP_ISLOCKED(struct vnode *vp);
 
 extern struct spinlock vnode_list_lock;
 
-void vref(struct vnode *vp);			/* another reference; the caller already has one or holds vnode_list_lock's proof */
+/* another reference; the caller already has one or holds vnode_list_lock's proof */
+void vref(struct vnode *vp);
 /*
- * Take a reference on a vnode that may be idle or on its way out.  ENOENT when it was recycled meanwhile. => may sleep in "vget".
- * => something keeps vp's memory alive until the call has looked (a recycled vnode is freed): a reference, or a list that
- *    VOP_RECLAIM or cache_purge() would have taken it from.  Such lists use vget_locked().
+ * Take a reference on a vnode that may be idle or on its way out.  ENOENT when it was recycled
+ * meanwhile.  => may sleep in "vget".
+ * => something keeps vp's memory alive until the call has looked (a recycled vnode is freed): a
+ *    reference, or a list that VOP_RECLAIM or cache_purge() would have taken it from.  Such lists
+ *    use vget_locked().
  */
 int  vget(struct vnode *vp, uint32_t id);
-/* The same under vnode_list_lock, without sleeping; false: it is being recycled, vget_wait() and look again. */
+/*
+ * The same under vnode_list_lock, without sleeping; false: it is being recycled, vget_wait() and
+ * look again.
+ */
 bool vget_locked(struct vnode *vp);
-/* => vnode_list_lock held on entry and exit; sleeps in "vget" for vp to go; afterwards vp may be no more. */
+/*
+ * => vnode_list_lock held on entry and exit; sleeps in "vget" for vp to go; afterwards vp may be no
+ * more.
+ */
 void vget_wait(struct vnode *vp);
-void vrele(struct vnode *vp);			/* => may sleep; no vnode lock held if it may be the last reference */
+/* => may sleep; no vnode lock held if it may be the last reference */
+void vrele(struct vnode *vp);
 void vput(struct vnode *vp);			/* VOP_UNLOCK + vrele */
-/* A new vnode of mp (NULL: a device), one reference, unlocked.  May recycle an idle one.  => sleeps.  ENFILE when none can be had. */
+/*
+ * A new vnode of mp (NULL: a device), one reference, unlocked.  May recycle an idle one.  =>
+ * sleeps.  ENFILE when none can be had.
+ */
 int  getnewvnode(struct mount *mp, const struct vnodeops *ops, struct vnode **vpp);
-void vgone(struct vnode *vp);			/* detach from its filesystem now.  => sleeps; referenced, unlocked */
+/* detach from its filesystem now.  => sleeps; referenced, unlocked */
+void vgone(struct vnode *vp);
 /* Recycle up to n idle vnodes (and free their memory).  Returns how many. */
 int  vnode_shrink(int n);
 /*
- * Recycle all vnodes of a mount, and let it have no new ones.  => sleeps.  EBUSY: one is in use (*busyp, referenced; NULL when a
- * thread is on its way to the root), the others may be gone, and the mount goes on.
+ * Recycle all vnodes of a mount, and let it have no new ones.  => sleeps.  EBUSY: one is in use
+ * (*busyp, referenced; NULL when a thread is on its way to the root), the others may be gone, and
+ * the mount goes on.
  */
 int  vnode_flush_mount(struct mount *mp, struct vnode **busyp);
 int  vnode_count(void);
@@ -231,8 +272,9 @@ void vnode_init(void);				/* vfs_init() calls it */
 struct vnode *bdevvp(struct disk *disk);
 
 /*
- * Path lookup.  => sleeps.  0: *vpp referenced, unlocked.  ENOENT, ENOTDIR, ELOOP (over 40 links), ENAMETOOLONG, EUCLEAN, EIO.
- * `start` for relative paths and symbolic links inside: NULL means the root.
+ * Path lookup.  => sleeps.  0: *vpp referenced, unlocked.  ENOENT, ENOTDIR, ELOOP (over 40 links),
+ * ENAMETOOLONG, EUCLEAN, EIO. `start` for relative paths and symbolic links inside: NULL means the
+ * root.
  */
 #define NAME_MAX	255		/* bytes in a component */
 #define PATH_MAX	4095		/* bytes in a path, without its NUL */
@@ -245,7 +287,8 @@ int  namei(const char *path, struct vnode *start, int flags, struct vnode **vpp)
  * => lookup and enter: dvp locked in any mode, so that no entry of it changes in between.
  */
 void cache_init(void);				/* vfs_init() calls it */
-bool cache_lookup(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp);	/* true: hit; *vpp referenced or NULL (known absent) */
+/* true: hit; *vpp referenced or NULL (known absent) */
+bool cache_lookup(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp);
 void cache_enter(struct vnode *dvp, struct vnode *vp, const char *name, size_t len);
 void cache_purge(struct vnode *vp);		/* forget all names of and in it */
 void cache_purge_name(struct vnode *dvp, const char *name, size_t len);
@@ -265,18 +308,26 @@ struct statfs {
 
 struct vfsops {
 	const char *name;
-	/* Fill mp (mnt_data, mnt_stat).  disk may be NULL for filesystems without one; opts are the mount's words.  errno. */
+	/*
+	 * Fill mp (mnt_data, mnt_stat).  disk may be NULL for filesystems without one; opts are the
+	 * mount's words.  errno.
+	 */
 	int (*mount)(struct mount *mp, struct disk *disk, const char *opts);
-	bool (*probe)(struct disk *disk);			/* may be NULL: does this disk look like one of ours?  Prints nothing. */
+	/* may be NULL: does this disk look like one of ours?  Prints nothing. */
+	bool (*probe)(struct disk *disk);
 	int (*unmount)(struct mount *mp);			/* all its vnodes are gone */
 	int (*root)(struct mount *mp, struct vnode **vpp);	/* referenced, unlocked */
 	int (*statfs)(struct mount *mp, struct statfs *st);
 	/*
-	 * wait: write out all that is dirty, files and metadata, in the filesystem's order, and flush.  Else only metadata that waits.
+	 * wait: write out all that is dirty, files and metadata, in the filesystem's order, and
+	 * flush.  Else only metadata that waits.
 	 * => sleeps.  First error.
 	 */
 	int (*sync)(struct mount *mp, bool wait);
-	/* Read-only <-> read-write.  EBUSY: it is being written, or files without a name are in use; EROFS: it must stay read-only. */
+	/*
+	 * Read-only <-> read-write.  EBUSY: it is being written, or files without a name are in
+	 * use; EROFS: it must stay read-only.
+	 */
 	int (*remount)(struct mount *mp, uint32_t flags);
 };
 
@@ -287,8 +338,10 @@ struct mount {
 	uint32_t		 mnt_flag;	/* mount lock */
 	struct statfs		 mnt_stat;	/* (c) f_iosize; the rest as of mounting */
 	struct vnode		*mnt_devvp;	/* (c) referenced; NULL: none */
-	struct vnode		*mnt_covered;	/* (l) where it is mounted; NULL: the root, or nowhere (a test's private mount) */
-	int			 mnt_busy;	/* (l) threads on their way to its root: vfs_root_of() */
+	/* (l) where it is mounted; NULL: the root, or nowhere (a test's private mount) */
+	struct vnode		*mnt_covered;
+	/* (l) threads on their way to its root: vfs_root_of() */
+	int			 mnt_busy;
 	bool			 mnt_unmounting; /* (l) no new vnodes */
 	TAILQ_HEAD(, vnode)	 mnt_vnodelist;	/* vnode_list_lock */
 };
@@ -297,13 +350,19 @@ extern struct mount *rootfs;
 
 /* Its root, referenced and unlocked.  => the mount cannot go away meanwhile: the caller owns it. */
 #define VFS_ROOT(mp, vpp)	((mp)->mnt_op->root((mp), (vpp)))
-/* Root of the filesystem mounted on dvp (NULL: the root filesystem); ENOENT when there is none.  => sleeps. */
+/*
+ * Root of the filesystem mounted on dvp (NULL: the root filesystem); ENOENT when there is none.  =>
+ * sleeps.
+ */
 int  vfs_root_of(struct vnode *dvp, struct vnode **vpp);
 
 void vfs_init(void);
 void vfs_register(const struct vfsops *ops);
 const struct vfsops *vfs_find(const char *name);
-/* Mount a volume nowhere in particular: its root is reached by VFS root().  => sleeps.  errno; prints what is wrong with the volume. */
+/*
+ * Mount a volume nowhere in particular: its root is reached by VFS root().  => sleeps.  errno;
+ * prints what is wrong with the volume.
+ */
 int  vfs_mount(const char *fsname, struct disk *disk, const char *opts, uint32_t flags, struct mount **mpp);
 int  vfs_mount_on(struct mount *mp, struct vnode *covered);	/* make it visible at a directory */
 /* EBUSY when a vnode is in use, naming it.  => sleeps. */
@@ -312,9 +371,15 @@ int  vfs_unmount(struct mount *mp);
 int  vfs_remount(struct mount *mp, uint32_t flags);
 /* The machine stops: unmount what can be unmounted, make read-only what cannot.  => sleeps. */
 void vfs_shutdown(void);
-/* Call fn for each mount, in order of mounting; nonzero stops.  => sleeps; mount lock held meanwhile */
+/*
+ * Call fn for each mount, in order of mounting; nonzero stops.  => sleeps; mount lock held
+ * meanwhile
+ */
 int  vfs_foreach(int (*fn)(struct mount *mp, void *arg), void *arg);
-/* Mount root from `root=` or the first disk that holds ext2.  Says what it did.  0 or errno; without any disk ENODEV. */
+/*
+ * Mount root from `root=` or the first disk that holds ext2.  Says what it did.  0 or errno;
+ * without any disk ENODEV.
+ */
 int  mount_root(void);
 
 /* vn_ops.c: for kernel users.  => sleep; nothing locked.  *done bytes. */
@@ -335,18 +400,28 @@ int  vn_symlink(const char *target, const char *path);
 /* syncer.c */
 void syncer_init(void);
 int  vfs_sync_all(bool wait);			/* every mount: vfsops' sync; first error */
-/* Write the dirty pages of a mount's files: of those that have been dirty for `min_age` ticks.  => sleeps, nothing locked.  First error. */
+/*
+ * Write the dirty pages of a mount's files: of those that have been dirty for `min_age` ticks.  =>
+ * sleeps, nothing locked.  First error.
+ */
 int  vfs_clean_files(struct mount *mp, uint64_t min_age);
 
-/* vm/vnode_io.c: for every filesystem whose data lives in its object (DESIGN 6, the unified cache). */
+/*
+ * vm/vnode_io.c: for every filesystem whose data lives in its object (DESIGN 6, the unified cache).
+ */
 int  vnode_object_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
 /*
- * Copy into the object's pages and mark the sectors dirty.  The filesystem has made sure that there is room on disk, has extended the object
- * over the whole range (vnode_pager_setsize) and zeroed the old tail (vnode_object_zero); it updates its inode afterwards.
- * => vnode locked exclusively; UIO_SYSSPACE.  0; EIO; EAGAIN: memory is short (what was copied stays copied; uio says how much).
+ * Copy into the object's pages and mark the sectors dirty.  The filesystem has made sure that there
+ * is room on disk, has extended the object over the whole range (vnode_pager_setsize) and zeroed
+ * the old tail (vnode_object_zero); it updates its inode afterwards.
+ * => vnode locked exclusively; UIO_SYSSPACE.  0; EIO; EAGAIN: memory is short (what was copied
+ *    stays copied; uio says how much).
  */
 int  vnode_object_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
-/* Make [from, to) zero and dirty, through the pages; to <= the object's size.  => vnode locked exclusively.  0, EIO, EAGAIN. */
+/*
+ * Make [from, to) zero and dirty, through the pages; to <= the object's size.  => vnode locked
+ * exclusively.  0, EIO, EAGAIN.
+ */
 int  vnode_object_zero(struct vnode *vp, off_t from, off_t to, struct ucred *cred);
 
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * TAILQ: a doubly linked list with a head that knows both ends, under the names that BSD readers know.
+ * TAILQ: a doubly linked list with a head that knows both ends, under the names that BSD readers
+ * know.
  *
  *	head.first -> elm.next -> ... -> NULL
  *	head.last  -> elm.prev -> ... -> NULL
  *
- * The links are plain pointers to elements.  Insertion and removal are O(1).  An element that is on no
- * list is not marked; its owner knows.
+ * The links are plain pointers to elements.  Insertion and removal are O(1).  An element that is on
+ * no list is not marked; its owner knows.
  */
 #ifndef KERNEL_LIB_QUEUE_H
 #define KERNEL_LIB_QUEUE_H

@@ -26,7 +26,9 @@ struct ratelimit {
 
 #define RATELIMIT_INITIALIZER(burst_, seconds_)	{ .burst = (burst_), .period = (seconds_) }
 
-/* May a message be printed now?  *missed: how many were held back since the last one that passed. */
+/*
+ * May a message be printed now?  *missed: how many were held back since the last one that passed.
+ */
 static inline bool
 ratelimit_pass(struct ratelimit *rl, uint64_t now_ns, uint32_t *missed)
 {

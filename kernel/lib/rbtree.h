@@ -2,10 +2,10 @@
 /*
  * An intrusive red-black tree, ordered by the caller's own comparison while it descends.
  *
- * The caller finds the place (walking left/right itself, so that the comparison is inlined), then calls
- * rb_insert() with the parent and the link that it came by.  Each node may carry a summary of its
- * subtree (vm_map keeps the largest gap): pass `augment` to recompute one node from its children; it is
- * called for every node whose subtree changed, children first.
+ * The caller finds the place (walking left/right itself, so that the comparison is inlined), then
+ * calls rb_insert() with the parent and the link that it came by.  Each node may carry a summary of
+ * its subtree (vm_map keeps the largest gap): pass `augment` to recompute one node from its
+ * children; it is called for every node whose subtree changed, children first.
  *
  *	O(log n) insert and remove, no allocation, iteration in order in both directions.
  */

@@ -19,7 +19,8 @@ char	*strrchr(const char *s, int c);
 char	*strstr(const char *haystack, const char *needle);
 size_t	 strlcpy(char *dst, const char *src, size_t size);	/* returns strlen(src) */
 size_t	 strlcat(char *dst, const char *src, size_t size);
-uint64_t strtou64(const char *s, const char **end, int base);	/* base 0: 0x, 0 prefixes; saturates */
+/* base 0: 0x, 0 prefixes; saturates */
+uint64_t strtou64(const char *s, const char **end, int base);
 
 /* Does `s` match the shell-style pattern (`*`, `?`)? */
 bool	 glob_match(const char *pattern, const char *s);

@@ -14,7 +14,8 @@ typedef uint64_t	vm_size_t;	/* a length, bytes */
 typedef uint64_t	vm_pindex_t;	/* an index in an object, pages */
 typedef int64_t		vm_ooffset_t;	/* an offset in an object or a file, bytes */
 typedef int64_t		off_t;		/* an offset in a file, bytes */
-typedef int64_t		daddr_t;	/* a disk address; the comment beside it says in which blocks */
+/* a disk address; the comment beside it says in which blocks */
+typedef int64_t		daddr_t;
 typedef uint64_t	ino_t;
 typedef int64_t		ssize_t;
 

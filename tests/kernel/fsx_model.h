@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a file must hold after a series of operations: an array of bytes, a size, and the last operations.
+ * What a file must hold after a series of operations: an array of bytes, a size, and the last
+ * operations.
  *
- * The model knows nothing of the kernel under test.  It also chooses where the operations strike: around the borders of
- * sectors, blocks, pages and of the file, where the mistakes are.
+ * The model knows nothing of the kernel under test.  It also chooses where the operations strike:
+ * around the borders of sectors, blocks, pages and of the file, where the mistakes are.
  */
 #ifndef TESTS_KERNEL_FSX_MODEL_H
 #define TESTS_KERNEL_FSX_MODEL_H
@@ -28,7 +29,8 @@ struct fsx_model {
 	uint64_t	 stream;	/* of random numbers */
 };
 
-void fsx_init(struct fsx_model *m, size_t max, uint64_t base, uint32_t block, uint64_t seed);	/* => sleeps for memory */
+/* => sleeps for memory */
+void fsx_init(struct fsx_model *m, size_t max, uint64_t base, uint32_t block, uint64_t seed);
 void fsx_fini(struct fsx_model *m);
 
 uint64_t fsx_random(struct fsx_model *m, uint64_t below);	/* [0, below); below > 0 */
@@ -41,7 +43,10 @@ size_t fsx_pick_length(struct fsx_model *m, size_t off, size_t limit);
 void fsx_log(struct fsx_model *m, const char *what, uint64_t off, uint64_t len);
 void fsx_print_log(const struct fsx_model *m);
 
-/* Fill buf with bytes that no other operation writes, and put them into the model, which grows as needed. */
+/*
+ * Fill buf with bytes that no other operation writes, and put them into the model, which grows as
+ * needed.
+ */
 void fsx_write(struct fsx_model *m, size_t off, size_t len, uint8_t *buf);
 void fsx_truncate(struct fsx_model *m, size_t size);
 /* Is this what [off, off + len) must be?  If not: fails the running test and prints the log. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The self-test runner: picks the tests that match, shuffles them by the seed, runs each, audits the laws after it, prints TAP.
+ * The self-test runner: picks the tests that match, shuffles them by the seed, runs each, audits
+ * the laws after it, prints TAP.
  *
  * The laws (they hold whenever the system is at rest):
  *	every page is accounted for, no page is busy, none both free and mapped: vm_check()
@@ -8,7 +9,8 @@
  *	as many address spaces and anonymous objects as before
  *	no kernel memory in use that was not in use before, by type
  *	no undefined behaviour, in builds that watch for it (what happened before the first test is charged to it)
- * A test that breaks one is failed with the law's name.  Caches may grow: the runner empties them before it counts.
+ * A test that breaks one is failed with the law's name.  Caches may grow: the runner empties them
+ * before it counts.
  */
 #include "tests/kernel/ktest.h"
 
@@ -40,7 +42,8 @@ static struct {
 	bool			 skipped, leaves_dirt;
 	char			 reason[128];
 	uint64_t		 seed, stream;
-	uint64_t		 undefined;	/* findings of UBSan that have been charged to a test */
+	/* findings of UBSan that have been charged to a test */
+	uint64_t		 undefined;
 	const struct ktest	*order[TESTS_MAX];
 } kt = { .lock = SPINLOCK_INITIALIZER("ktest", RANK_NONE) };
 

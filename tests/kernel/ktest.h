@@ -7,10 +7,11 @@
  *		CHECK_EQ(reads, 1);
  *	}
  *
- * Each KTEST becomes an entry of a linker section; `selftest[=GLOB]` runs those whose "suite.name" matches,
- * in an order shuffled by `seed=`, prints TAP, and audits the laws (vm_check, nothing busy, nothing leaked)
- * after each.  A failed CHECK names file, line and both values, and leaves the test by marking it failed and going on;
- * use CHECK_OR_RETURN where going on makes no sense.  A test first asserts that what it is about really happens.
+ * Each KTEST becomes an entry of a linker section; `selftest[=GLOB]` runs those whose "suite.name"
+ * matches, in an order shuffled by `seed=`, prints TAP, and audits the laws (vm_check, nothing
+ * busy, nothing leaked) after each.  A failed CHECK names file, line and both values, and leaves
+ * the test by marking it failed and going on; use CHECK_OR_RETURN where going on makes no sense.  A
+ * test first asserts that what it is about really happens.
  */
 #ifndef TESTS_KERNEL_KTEST_H
 #define TESTS_KERNEL_KTEST_H
@@ -38,7 +39,10 @@ void ktest_fail(const char *file, int line, const char *fmt, ...) __printflike(3
 /* The running test cannot be run here, and why.  The caller then returns. */
 void ktest_skip(const char *fmt, ...) __printflike(1, 2);
 bool ktest_failed(void);
-/* The disk will not take what the running test changed, so that the change stays in memory: no law about kernel memory for it. */
+/*
+ * The disk will not take what the running test changed, so that the change stays in memory: no law
+ * about kernel memory for it.
+ */
 void ktest_leaves_dirt(void);
 /* The run's seed, and a stream of random numbers derived from it (restarted for each test). */
 uint64_t ktest_seed(void);
@@ -59,7 +63,10 @@ uint64_t ktest_random(void);
 	_same; })
 #define CHECK_OR_RETURN(cond) do { if (!CHECK(cond)) return; } while (0)
 
-/* Run the tests that match `glob` ("*" for all); returns the machine's status: 0, 1 (failures) or 2 (no match). */
+/*
+ * Run the tests that match `glob` ("*" for all); returns the machine's status: 0, 1 (failures) or 2
+ * (no match).
+ */
 int  ktest_run(const char *glob, uint64_t seed);
 
 #endif

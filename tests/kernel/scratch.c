@@ -29,7 +29,10 @@ take_name(void *arg, const struct dirent *de)
 	return (1);
 }
 
-/* Remove everything below a directory: one name at a time, for removing changes what a listing shows. */
+/*
+ * Remove everything below a directory: one name at a time, for removing changes what a listing
+ * shows.
+ */
 static int
 remove_below(const char *path)
 {

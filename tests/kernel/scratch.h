@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A scratch directory on the root volume, for tests that write: /w, made on entry, removed with all that is in it on leaving. */
+/*
+ * A scratch directory on the root volume, for tests that write: /w, made on entry, removed with all
+ * that is in it on leaving.
+ */
 #ifndef TESTS_KERNEL_SCRATCH_H
 #define TESTS_KERNEL_SCRATCH_H
 
@@ -15,7 +18,8 @@ void scratch_leave(void);		/* and fails the test if something cannot be removed 
 struct vnode *scratch_create(const char *path);
 struct vnode *scratch_open(const char *path);
 bool scratch_exists(const char *path);
-uint64_t scratch_ino(const char *path);		/* of the name itself, not of what a link leads to; 0: there is none */
+/* of the name itself, not of what a link leads to; 0: there is none */
+uint64_t scratch_ino(const char *path);
 void scratch_getattr(struct vnode *vp, struct vattr *va);
 void scratch_statfs(struct statfs *st);
 uint32_t scratch_bsize(void);
@@ -28,7 +32,10 @@ struct model {
 };
 bool model_open(struct model *m, const char *path, size_t room);	/* a new file */
 void model_close(struct model *m);
-/* Each changes file and model alike; the bytes written are random, and never zero.  false: it failed, and the test with it. */
+/*
+ * Each changes file and model alike; the bytes written are random, and never zero.  false: it
+ * failed, and the test with it.
+ */
 bool model_write(struct model *m, size_t off, size_t len);
 bool model_truncate(struct model *m, size_t size);
 bool model_verify(struct model *m);		/* all bytes and the size */

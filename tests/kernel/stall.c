@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Holding back a disk's requests: see stall.h.  The disk's operations are exchanged for ours, which queue a request or call the real
- * ones.
+ * Holding back a disk's requests: see stall.h.  The disk's operations are exchanged for ours, which
+ * queue a request or call the real ones.
  */
 #include "tests/kernel/stall.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * boot_info_check(): whatever a firmware says, what comes out is sorted, free of overlaps, and never calls
- * usable what anybody called reserved.
+ * boot_info_check(): whatever a firmware says, what comes out is sorted, free of overlaps, and
+ * never calls usable what anybody called reserved.
  */
 #include "boot/boot_info.h"
 #include "kernel/main.h"
@@ -149,7 +149,10 @@ KTEST(boot, full_map_refuses_more)
 	CHECK_EQ(bi.nmem, BOOT_MEM_MAX);
 }
 
-/* One range under many small reserved ones splits into more pieces than fit: what is lost is never usable twice. */
+/*
+ * One range under many small reserved ones splits into more pieces than fit: what is lost is never
+ * usable twice.
+ */
 KTEST(boot, too_many_pieces_stay_within_the_table)
 {
 	uint32_t i;

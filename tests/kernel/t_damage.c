@@ -41,7 +41,10 @@ sound_super(struct ext2_super *es)
 	es->s_feature_ro_compat = EXT2_ROCOMPAT_SPARSE_SUPER;
 }
 
-/* Check a superblock that differs from a sound one in `size` bytes at `off`; the sentence must contain `words`. */
+/*
+ * Check a superblock that differs from a sound one in `size` bytes at `off`; the sentence must
+ * contain `words`.
+ */
 static void
 try_super(size_t off, size_t size, uint64_t value, int want, const char *words)
 {
@@ -213,7 +216,8 @@ KTEST(damage, inodes_are_checked)
 {
 	struct ext2_mount *em = sound_mount();
 
-	em->em_messages = (struct ratelimit)RATELIMIT_INITIALIZER(0, 1000);	/* no need to read them all */
+	/* no need to read them all */
+	em->em_messages = (struct ratelimit)RATELIMIT_INITIALIZER(0, 1000);
 	TRY_INODE(0, (void)0);
 	TRY_INODE(EUCLEAN, _di.i_links_count = 0);
 	TRY_INODE(EUCLEAN, _di.i_mode = 0644);
@@ -223,11 +227,13 @@ KTEST(damage, inodes_are_checked)
 	TRY_INODE(EUCLEAN, _di.i_file_acl = 16384);
 	TRY_INODE(EUCLEAN, _di.i_size_high = 0x80000000);
 	TRY_INODE(EUCLEAN, _di.i_size_high = 0x7fffffff);
-	TRY_INODE(0, _di.i_size_high = 4);		/* just over 16 GiB: what 1 KiB blocks can reach is more */
+	/* just over 16 GiB: what 1 KiB blocks can reach is more */
+	TRY_INODE(0, _di.i_size_high = 4);
 	TRY_INODE(EUCLEAN, _di.i_size_high = 5);
 	TRY_INODE(EUCLEAN, _di.i_mode = EXT2_IFDIR | 0755);
 	TRY_INODE(0, _di.i_mode = EXT2_IFDIR | 0755; _di.i_size = 2048);
-	TRY_INODE(0, _di.i_mode = EXT2_IFDIR | 0755; _di.i_size = 2048; _di.i_size_high = 1);	/* an ACL there */
+	/* an ACL there */
+	TRY_INODE(0, _di.i_mode = EXT2_IFDIR | 0755; _di.i_size = 2048; _di.i_size_high = 1);
 	TRY_INODE(EUCLEAN, _di.i_mode = EXT2_IFDIR | 0755; _di.i_size = 0);
 	TRY_INODE(EUCLEAN, _di.i_mode = EXT2_IFDIR | 0755; _di.i_size = 0xfffffc00);
 	TRY_INODE(EUCLEAN, _di.i_mode = EXT2_IFLNK | 0777; _di.i_size = 0);
@@ -268,7 +274,8 @@ KTEST(damage, directory_entries_are_checked)
 	try_entry(em, 0, ENTRY(12, 16, 5), "hello", NULL);
 	try_entry(em, 1012, ENTRY(12, 12, 4), "four", NULL);
 	try_entry(em, 1016, ENTRY(0, 8, 0), NULL, NULL);
-	try_entry(em, 0, ENTRY(0, 1024, 200), NULL, NULL);	/* unused: the name does not matter */
+	/* unused: the name does not matter */
+	try_entry(em, 0, ENTRY(0, 1024, 200), NULL, NULL);
 	try_entry(em, 0, ENTRY(12, 0, 5), "hello", "impossible length");
 	try_entry(em, 0, ENTRY(12, 4, 5), "hello", "impossible length");
 	try_entry(em, 0, ENTRY(12, 18, 5), "hello", "impossible length");
@@ -290,7 +297,8 @@ KTEST(damage, directory_entries_are_checked)
 	try_entry(em, 4, ENTRY(12, 0xfffc, 5), "hello", NULL);
 	em->em_bsize = 1024;
 	em->em_incompat = 0;
-	try_entry(em, 0, ENTRY(12, 16, 5), "hello", "name of impossible length");	/* file_type is a length here */
+	/* file_type is a length here */
+	try_entry(em, 0, ENTRY(12, 16, 5), "hello", "name of impossible length");
 	free_mount(em);
 }
 

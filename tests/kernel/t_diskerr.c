@@ -2,9 +2,10 @@
 /*
  * Operations on a disk on which one kind of block cannot be read, or cannot be written.
  *
- * tests/host/test_diskerr.py makes the volume, tells QEMU which sectors fail, and says with `diskerr=KIND` which of the tests
- * below applies.  Each operation must return the right error, what does not need the broken block must work, nothing may hang, and
- * the machine must be able to end in order.  The host then looks at what is on the disk.
+ * tests/host/test_diskerr.py makes the volume, tells QEMU which sectors fail, and says with
+ * `diskerr=KIND` which of the tests below applies.  Each operation must return the right error,
+ * what does not need the broken block must work, nothing may hang, and the machine must be able to
+ * end in order.  The host then looks at what is on the disk.
  *
  *	/e/data       pattern, 32 pages; its page 5 fails             /e/dir/      a directory of its own; its block fails
  *	/e/ind        pattern, past the indirect block; that fails    /e/n/00..63  inodes; the block with that of 40 fails
@@ -157,7 +158,10 @@ read_data(void)
 	touch_fails(vp, bad, false);
 	touch_fails(vp, bad + 100, true);
 	reads_as(vp, "/e/data", 31 * PAGE_SIZE, PAGE_SIZE);
-	/* A part of it cannot be changed, for the rest is not known; all of it can, for nothing need be read. */
+	/*
+	 * A part of it cannot be changed, for the rest is not known; all of it can, for nothing
+	 * need be read.
+	 */
 	CHECK_EQ(write_new(vp, bad + 10, 100), EIO);
 	if (rootfs->mnt_stat.f_iosize <= PAGE_SIZE) {
 		CHECK_EQ(write_new(vp, bad, PAGE_SIZE), 0);
@@ -184,7 +188,10 @@ read_indirect(void)
 	CHECK_EQ(write_new(vp, 0, 1 * KiB), 0);
 	reads_as(vp, NEW, 0, 1 * KiB);
 	vrele(vp);
-	/* What it points to cannot be given back: said by an error now or by e2fsck later, not by a panic. */
+	/*
+	 * What it points to cannot be given back: said by an error now or by e2fsck later, not by a
+	 * panic.
+	 */
 	(void)vn_remove("/e/ind");
 	(void)vfs_sync_all(true);
 }
@@ -376,7 +383,8 @@ write_directory(void)
 }
 
 /*
- * A metadata block whose first write fails and whose later ones work.  Everything is written in the end, and the volume is whole.
+ * A metadata block whose first write fails and whose later ones work.  Everything is written in the
+ * end, and the volume is whole.
  */
 static void
 write_again(void)

@@ -70,7 +70,10 @@ KTEST(ext2, every_file_reads_as_the_host_wrote_it)
 
 /* ---- blocks ---- */
 
-/* The run around a hole must be one in the manifest, too, except for blocks of zeros that have their place on disk. */
+/*
+ * The run around a hole must be one in the manifest, too, except for blocks of zeros that have
+ * their place on disk.
+ */
 static void
 check_hole_run(const struct testfile *tf, uint64_t lbn, uint32_t bsize, const struct bmap *bm)
 {
@@ -104,7 +107,8 @@ check_block(struct vnode *vp, const struct testfile *tf, uint64_t lbn, char *buf
 	CHECK(lbn + bm.ahead < eof);
 	CHECK(bm.behind <= lbn);
 	CHECK_EQ(far.hole, bm.hole);
-	CHECK(far.behind >= MIN(bm.ahead, (uint32_t)(2 * MAXPHYS / bsize)));	/* it sees us, if it looks so far */
+	/* it sees us, if it looks so far */
+	CHECK(far.behind >= MIN(bm.ahead, (uint32_t)(2 * MAXPHYS / bsize)));
 	if (bm.hole) {
 		check_hole_run(tf, lbn, bsize, &bm);
 		memset(buf, 0, len);

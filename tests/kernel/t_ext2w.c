@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ext2 written: what a file holds after writes, appends, holes and truncations, at every alignment that could matter, and what the volume's
- * accounts say.  The names are in t_ext2w_names.c; what the host's tools think of the volume afterwards, in tests/host/test_write.py.
+ * ext2 written: what a file holds after writes, appends, holes and truncations, at every alignment
+ * that could matter, and what the volume's accounts say.  The names are in t_ext2w_names.c; what
+ * the host's tools think of the volume afterwards, in tests/host/test_write.py.
  */
 #include "drivers/disk.h"
 #include "kernel/clock.h"
@@ -197,7 +198,8 @@ KTEST(ext2w, holes_cost_nothing)
 		model_evict(&m);
 		scratch_getattr(m.vp, &va);
 		CHECK_EQ(va.va_blocks, bsize / DEV_BSIZE);
-		model_write(&m, 39 * bsize, bsize);		/* through the first pointer block */
+		/* through the first pointer block */
+		model_write(&m, 39 * bsize, bsize);
 		model_evict(&m);
 		scratch_getattr(m.vp, &va);
 		CHECK_EQ(va.va_blocks, 3 * (bsize / DEV_BSIZE));
@@ -507,7 +509,8 @@ KTEST(ext2w, remounted_read_only_it_is_clean_and_refuses)
 		kfree(sector, &M_TEXT2W);
 		CHECK_EQ(vn_write(vp, "d", 1, 3, &done), 0);
 		CHECK_EQ(vn_remove("/w/remount"), 0);
-		CHECK_EQ(vfs_remount(rootfs, MNT_RDONLY), EBUSY);	/* in use, but without a name */
+		/* in use, but without a name */
+		CHECK_EQ(vfs_remount(rootfs, MNT_RDONLY), EBUSY);
 		vrele(vp);
 	}
 	scratch_leave();

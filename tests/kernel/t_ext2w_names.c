@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Names in ext2: made, linked, renamed, removed; directories that grow, shrink inside and had an index; files that live on without a name.
+ * Names in ext2: made, linked, renamed, removed; directories that grow, shrink inside and had an
+ * index; files that live on without a name.
  */
 #include "kernel/fs/ext2/ext2.h"
 #include "kernel/thread.h"

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The file exerciser: thousands of random operations on one file, each checked against a model that is only an array.
+ * The file exerciser: thousands of random operations on one file, each checked against a model that
+ * is only an array.
  *
- * A file can be reached in three ways, through read and write, through a mapping, and through the size; and it can be in three
- * places, in pages that are mapped, in pages that are not, and on disk only.  The operations change the bytes through one way and look
- * at them through another, and in between push them from place to place.  Before every growth, bytes past EOF in the last page may
+ * A file can be reached in three ways, through read and write, through a mapping, and through the
+ * size; and it can be in three places, in pages that are mapped, in pages that are not, and on disk
+ * only.  The operations change the bytes through one way and look at them through another, and in
+ * between push them from place to place.  Before every growth, bytes past EOF in the last page may
  * be dirtied through a mapping: they must never become part of the file.
  *
- * `fsx=N` sets the number of operations; the seed is the run's.  The first test leaves its file behind and prints its checksum, for
- * the host to compare.
+ * `fsx=N` sets the number of operations; the seed is the run's.  The first test leaves its file
+ * behind and prints its checksum, for the host to compare.
  */
 #include "kernel/lib/crc32.h"
 #include "kernel/amd64/cpu.h"
@@ -40,7 +42,8 @@ struct fsx {
 	struct vmspace	*vm;
 	vm_offset_t	 map;		/* of the whole window; 0: not mapped */
 	uint8_t		*buf;
-	size_t		 polluted;	/* page in which bytes past EOF may be other than zero, or NOWHERE */
+	/* page in which bytes past EOF may be other than zero, or NOWHERE */
+	size_t		 polluted;
 };
 
 /* ---- reaching the file ---- */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Mutual exclusion, preference, upgrades, and the debug checks: rank, recursion, sleeping where one must not. */
+/*
+ * Mutual exclusion, preference, upgrades, and the debug checks: rank, recursion, sleeping where one
+ * must not.
+ */
 #include "kernel/clock.h"
 #include "kernel/thread.h"
 #include "tests/kernel/ktest.h"
@@ -244,7 +247,10 @@ KTEST(lock, spin_locks_nest_and_restore_interrupts)
 	CHECK(intr_enabled());
 }
 
-/* ---- the debug checks: each is seen to fire, and to keep still ------------------------------------------ */
+/*
+ * ---- the debug checks: each is seen to fire, and to keep still
+ * ------------------------------------------
+ */
 
 static int violations;
 static char last_violation[160];

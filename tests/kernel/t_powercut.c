@@ -10,10 +10,12 @@
  *	# pc ack N msync PATH OFF LEN CRC
  *	# pc ack N sync
  *
- * After each ack its number goes into the last sector of the disk, which lies outside the volume.  So the record of the disk's writes
- * says which promises were given before each of them.  tests/host/powercut.py is the reader of all this.
+ * After each ack its number goes into the last sector of the disk, which lies outside the volume.
+ * So the record of the disk's writes says which promises were given before each of them.
+ * tests/host/powercut.py is the reader of all this.
  *
- * `powercut=SEED` runs the workload; `powercut=read` reads what is left of its files and prints their checksums.
+ * `powercut=SEED` runs the workload; `powercut=read` reads what is left of its files and prints
+ * their checksums.
  */
 #include "drivers/disk.h"
 #include "kernel/lib/crc32.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Who may meet whom on a file's pages: each test holds one party's disk request at the tap (stall.h), lets the other party come, and
- * then looks at both.
+ * Who may meet whom on a file's pages: each test holds one party's disk request at the tap
+ * (stall.h), lets the other party come, and then looks at both.
  *
- * The file under test has a pattern in every byte, so that a byte that came from nowhere, from the wrong place or from the past is seen.
- * Every test asserts first that the two really met: a request is held, and the other thread sleeps or has finished.
+ * The file under test has a pattern in every byte, so that a byte that came from nowhere, from the
+ * wrong place or from the past is seen.  Every test asserts first that the two really met: a
+ * request is held, and the other thread sleeps or has finished.
  */
 #include "drivers/disk.h"
 #include "kernel/clock.h"
@@ -58,7 +59,10 @@ drop_pages(struct vnode *vp)
 	vm_object_deallocate(object);
 }
 
-/* A clean file of `size` bytes, mapped, none of it resident, its metadata not either; the tap is in hand. */
+/*
+ * A clean file of `size` bytes, mapped, none of it resident, its metadata not either; the tap is in
+ * hand.
+ */
 static bool
 race_begin(size_t size)
 {
@@ -245,7 +249,10 @@ KTEST(races, pagein_against_truncation_below_the_page)
 	party_join(&a);
 	party_join(&b);
 	CHECK_EQ(b.result, 0);
-	/* A came first; whether it had its byte in hand before B took the page is luck, but it is this byte or SIGBUS. */
+	/*
+	 * A came first; whether it had its byte in hand before B took the page is luck, but it is
+	 * this byte or SIGBUS.
+	 */
 	if (a.result != -EFAULT)
 		CHECK_EQ(a.result, pattern_byte(PATH, 9 * PAGE_SIZE + 5));
 	else
@@ -280,14 +287,18 @@ KTEST(races, pagein_of_the_eof_page_against_truncation_inside_it)
 	race_end();
 }
 
-/* The pager asks where the page lies; before the answer is there, the file is emptied and grows again without blocks. */
+/*
+ * The pager asks where the page lies; before the answer is there, the file is emptied and grows
+ * again without blocks.
+ */
 KTEST(races, file_becomes_a_hole_between_haspage_and_getpages)
 {
 	uint64_t behind = 12ul * rootfs->mnt_stat.f_iosize + 100;
 	struct party a, b;
 
 	if (behind >= PAGES * PAGE_SIZE)
-		behind = 8 * PAGE_SIZE + 100;	/* no pointer block within reach: the data's read is what is held */
+		/* no pointer block within reach: the data's read is what is held */
+		behind = 8 * PAGE_SIZE + 100;
 	if (!race_begin(PAGES * PAGE_SIZE))
 		return;
 	stall_hold(STALL_READ, 0, ALL);
@@ -313,7 +324,8 @@ KTEST(races, many_faulters_on_one_page_read_it_once)
 
 	if (!race_begin(PAGES * PAGE_SIZE))
 		return;
-	CHECK_EQ(get(race.vm, BASE + 20 * PAGE_SIZE), pattern_byte(PATH, 20 * PAGE_SIZE));	/* its metadata is known now */
+	/* its metadata is known now */
+	CHECK_EQ(get(race.vm, BASE + 20 * PAGE_SIZE), pattern_byte(PATH, 20 * PAGE_SIZE));
 	drop_pages(race.vp);
 	before = stall_seen(STALL_READ);
 	stall_hold(STALL_READ, 0, ALL);
@@ -345,7 +357,10 @@ KTEST(races, after_an_error_the_waiter_tries_for_itself)
 	CHECK(stall_wait(1));
 	party_start(&b, LOAD, 20 * PAGE_SIZE + 1, 0);
 	CHECK(party_waits(&b));
-	/* A may ask once more, for its page without its neighbours; B has no request of its own before A has given up. */
+	/*
+	 * A may ask once more, for its page without its neighbours; B has no request of its own
+	 * before A has given up.
+	 */
 	for (int i = 0; i < 3 && party_waits(&a); i++)
 		CHECK(stall_release(EIO));
 	CHECK_OR_RETURN(a.done);
@@ -394,7 +409,8 @@ KTEST(races, pageout_against_truncation)
 	party_start(&a, FSYNC, 0, 0);
 	CHECK(stall_wait(1));
 	party_start(&b, TRUNCATE, 3 * PAGE_SIZE + 100, 0);
-	CHECK(party_waits(&b));			/* its blocks are not given back while they are written */
+	/* its blocks are not given back while they are written */
+	CHECK(party_waits(&b));
 	CHECK_EQ(race.vp->v_object->size, PAGES);
 	open_tap();
 	party_join(&a);
@@ -436,7 +452,10 @@ KTEST(races, store_during_pageout_survives)
 	race_end();
 }
 
-/* A failed write leaves its pages dirty, and the store that waited for one of them is not lost either. */
+/*
+ * A failed write leaves its pages dirty, and the store that waited for one of them is not lost
+ * either.
+ */
 KTEST(races, store_during_a_failing_pageout_survives)
 {
 	struct party a, b;
@@ -463,8 +482,8 @@ KTEST(races, store_during_a_failing_pageout_survives)
 }
 
 /*
- * With blocks larger than a page both share one: neither must overwrite the other.  The reader has to wait for the vnode, which the writer
- * has locked.
+ * With blocks larger than a page both share one: neither must overwrite the other.  The reader has
+ * to wait for the vnode, which the writer has locked.
  */
 KTEST(races, pageout_against_pagein_of_its_neighbour)
 {
@@ -553,7 +572,10 @@ KTEST(races, last_unmap_against_a_new_map)
 	race_end();
 }
 
-/* The laundry cannot have the one vnode, for a thread that allocates has it locked: it goes on with the other. */
+/*
+ * The laundry cannot have the one vnode, for a thread that allocates has it locked: it goes on with
+ * the other.
+ */
 KTEST(races, laundry_goes_round_a_locked_vnode)
 {
 	struct vnode *other = NULL;

@@ -2,8 +2,8 @@
 /*
  * The sanitizers find what is planted for them, call it by its name, and find nothing else.
  *
- * The rules are broken through pointers and numbers that the compiler cannot see through, or it would refuse or drop the code; reads
- * wherever a write could do harm.
+ * The rules are broken through pointers and numbers that the compiler cannot see through, or it
+ * would refuse or drop the code; reads wherever a write could do harm.
  */
 #include "kernel/kasan.h"
 #include "kernel/lib/errno.h"
@@ -33,7 +33,10 @@ catch(const char *what, const char *text)
 	strlcpy(report_text, text, sizeof(report_text));
 }
 
-/* The hooks are there if their sanitizer is.  The compiler doesn't count on its own checks calling anybody, hence the barriers. */
+/*
+ * The hooks are there if their sanitizer is.  The compiler doesn't count on its own checks calling
+ * anybody, hence the barriers.
+ */
 static void
 set_hooks(void (*hook)(const char *what, const char *text))
 {
@@ -135,7 +138,10 @@ KTEST(san, heap_underflow_and_the_objects_story)
 	kfree(p, &M_TEST);
 }
 
-/* Every object size in a granule or three, every place, every width: reported if and only if it leaves the object. */
+/*
+ * Every object size in a granule or three, every place, every width: reported if and only if it
+ * leaves the object.
+ */
 KTEST(san, heap_edges_are_exact)
 {
 	struct word { uint64_t v; } __packed;

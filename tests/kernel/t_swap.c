@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Swap: what goes out comes back, the books of the disk are right at every step, and fork, collapse and bypass know that a page on disk is a
- * page.  The runner's vm_check() after each test compares the bitmap with what the objects say, and clean pages with their checksums.
+ * Swap: what goes out comes back, the books of the disk are right at every step, and fork, collapse
+ * and bypass know that a page on disk is a page.  The runner's vm_check() after each test compares
+ * the bitmap with what the objects say, and clean pages with their checksums.
  */
 #include "tests/kernel/t_swap.h"
 
@@ -119,7 +120,8 @@ KTEST(swap, blocks_are_freed_on_dirty_unmap_and_end)
 	space_swapout(&s);
 	verify(&s, 0, 8, 1);
 	CHECK_EQ(swap_inuse(), 40);
-	fill(&s, 0, 4, 2);				/* resident, clean: the store gives the block back */
+	/* resident, clean: the store gives the block back */
+	fill(&s, 0, 4, 2);
 	if (!vm_torture)
 		CHECK_EQ(swap_inuse(), 36);
 	fill(&s, 30, 2, 2);				/* not resident */
@@ -136,7 +138,10 @@ KTEST(swap, blocks_are_freed_on_dirty_unmap_and_end)
 	scratch_end();
 }
 
-/* Nobody else has these pages: what is unmapped must not keep swap until the last page of the object goes. */
+/*
+ * Nobody else has these pages: what is unmapped must not keep swap until the last page of the
+ * object goes.
+ */
 KTEST(swap, unmapping_frees_the_blocks_of_the_range)
 {
 	struct space s, child;
@@ -206,7 +211,8 @@ KTEST(swap, collapse_moves_blocks_and_frees_hidden_ones)
 	fill(&parent, 0, 8, 2);				/* in the shadow: hides 8 of the 40 below */
 	space_swapout(&parent);
 	CHECK_EQ(swap_inuse(), 48);
-	space_free(&child);				/* now the lower object is the shadow's alone */
+	/* now the lower object is the shadow's alone */
+	space_free(&child);
 	CHECK_EQ(cnt.v_collapses - collapses, 1);
 	CHECK_EQ(swap_inuse(), 40);
 	vm_check();
@@ -230,10 +236,12 @@ KTEST(swap, collapse_compares_memory_with_disk)
 	CHECK_OR_RETURN(space_fork(&parent, &child));
 	fill(&parent, 0, 8, 2);
 	object = space_object(&parent);
-	vm_object_swapout(object, 0, 4);		/* top: 0-3 on disk, 4-7 in memory; below: all in memory */
+	/* top: 0-3 on disk, 4-7 in memory; below: all in memory */
+	vm_object_swapout(object, 0, 4);
 	vm_object_deallocate(object);
 	space_swapout(&child);				/* below: all on disk */
-	verify(&child, 12, 4, 1);			/* some of it in memory again, with its block */
+	/* some of it in memory again, with its block */
+	verify(&child, 12, 4, 1);
 	space_free(&child);
 	vm_check();
 	verify(&parent, 0, 8, 2);
@@ -243,7 +251,10 @@ KTEST(swap, collapse_compares_memory_with_disk)
 	scratch_end();
 }
 
-/* A bypass may leave an object behind only if it could not see anything of it; a page on disk is something. */
+/*
+ * A bypass may leave an object behind only if it could not see anything of it; a page on disk is
+ * something.
+ */
 KTEST(swap, bypass_sees_swapped_pages)
 {
 	struct space parent, child, other;
@@ -255,7 +266,8 @@ KTEST(swap, bypass_sees_swapped_pages)
 	CHECK_EQ(space_write(&parent, 40, VALUE(1, 40)), 0);
 	CHECK_OR_RETURN(space_fork(&parent, &child) && space_fork(&parent, &other));
 	space_swapout(&parent);
-	fill(&parent, 0, 8, 2);				/* each store tries a bypass; of what is in memory all is hidden now */
+	/* each store tries a bypass; of what is in memory all is hidden now */
+	fill(&parent, 0, 8, 2);
 	verify(&parent, 40, 1, 1);
 	CHECK_EQ(space_write(&parent, 40, VALUE(2, 40)), 0);
 	space_free(&other);
@@ -334,7 +346,10 @@ KTEST(swap, swapon_refuses)
 	gate_end();
 }
 
-/* Give the pages that were written back to the disk's first page a look: nothing may have been written there. */
+/*
+ * Give the pages that were written back to the disk's first page a look: nothing may have been
+ * written there.
+ */
 KTEST(swap, first_page_of_the_disk_is_left_alone)
 {
 	uint64_t *before, *after;
@@ -376,7 +391,8 @@ KTEST(swap, three_times_ram_is_filled_verified_and_freed)
 	fill(&s, 0, n, 1);
 	CHECK(swap_inuse() > n / 2);
 	verify(&s, 0, n, 1);
-	CHECK_EQ(swap_off(), ENOMEM);			/* it does not fit, and nothing is lost by asking */
+	/* it does not fit, and nothing is lost by asking */
+	CHECK_EQ(swap_off(), ENOMEM);
 	for (uint32_t i = 0; i < n; i += 37)
 		fill(&s, i, 1, 2);
 	for (uint32_t i = 0; i < n && !ktest_failed(); i++)
@@ -530,7 +546,10 @@ KTEST(swap, random_tree_matches_a_model)
 
 #define DEPTH	1000
 
-/* What fork does to the parent's one entry, without the price of a child.  Returns the object that is frozen, referenced. */
+/*
+ * What fork does to the parent's one entry, without the price of a child.  Returns the object that
+ * is frozen, referenced.
+ */
 static struct vm_object *
 freeze_top(struct space *s)
 {

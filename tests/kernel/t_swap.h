@@ -10,14 +10,21 @@ struct disk;
 struct vm_object;
 struct vmspace;
 
-/* The disk that may be written to: the one that is swapped to, or the first that begins with "FAULTLINE SCRATCH".  NULL: none. */
+/*
+ * The disk that may be written to: the one that is swapped to, or the first that begins with
+ * "FAULTLINE SCRATCH".  NULL: none.
+ */
 struct disk *scratch_disk(void);
-/* Swap to the scratch disk, as before the test or for it alone.  false: there is none, and the test was skipped. */
+/*
+ * Swap to the scratch disk, as before the test or for it alone.  false: there is none, and the test
+ * was skipped.
+ */
 bool scratch_begin(void);
 void scratch_end(void);
 
 /*
- * Swap to a disk of `pages` pages (0: all) in front of the scratch disk, whose requests can be failed and held back.
+ * Swap to a disk of `pages` pages (0: all) in front of the scratch disk, whose requests can be
+ * failed and held back.
  * => false: skipped.
  */
 bool gate_begin(uint32_t pages);
@@ -40,7 +47,10 @@ struct space {
 bool space_make(struct space *s, uint32_t npages);	/* anonymous, private; false: no memory */
 bool space_fork(struct space *parent, struct space *child);
 void space_free(struct space *s);
-/* One word per page, at an offset that depends on the page; 0 or EFAULT, and then curthread->fault says why. */
+/*
+ * One word per page, at an offset that depends on the page; 0 or EFAULT, and then curthread->fault
+ * says why.
+ */
 int  space_write(struct space *s, uint32_t page, uint64_t value);
 int  space_read(struct space *s, uint32_t page, uint64_t *value);
 bool space_holds(struct space *s, uint32_t page, uint64_t value);	/* fails the test if not */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Swap when things go wrong or happen at the same time: the gate (t_swap_util.c) fails requests, or holds them back until the other side has
- * done what it should not disturb.
+ * Swap when things go wrong or happen at the same time: the gate (t_swap_util.c) fails requests, or
+ * holds them back until the other side has done what it should not disturb.
  */
 #include "tests/kernel/t_swap.h"
 
@@ -198,7 +198,10 @@ KTEST(swap, unmapped_while_being_read)
 	if (!gate_begin(0))
 		return;
 	td = page_being_read(&s, 40);
-	/* The rest of the map changes, so the fault must look again; the page itself stays.  (munmap would wait for what is being read.) */
+	/*
+	 * The rest of the map changes, so the fault must look again; the page itself stays.
+	 * (munmap would wait for what is being read.)
+	 */
 	CHECK_EQ(vm_munmap(s.vm, s.base + 32 * PAGE_SIZE, 8 * PAGE_SIZE), 0);
 	touch_end(td);
 	CHECK_EQ(toucher[0].error, 0);
@@ -209,7 +212,10 @@ KTEST(swap, unmapped_while_being_read)
 	gate_end();
 }
 
-/* The range is given up under a read: what comes from the disk is nobody's, and the page is one of zeros. */
+/*
+ * The range is given up under a read: what comes from the disk is nobody's, and the page is one of
+ * zeros.
+ */
 KTEST(swap, block_freed_while_being_read)
 {
 	struct vm_object *object;
@@ -332,7 +338,10 @@ KTEST(swap, process_ends_during_the_write)
 	gate_end();
 }
 
-/* While the lower object is being written, a collapse is refused; the next store on the chain makes up for it. */
+/*
+ * While the lower object is being written, a collapse is refused; the next store on the chain makes
+ * up for it.
+ */
 KTEST(swap, collapse_waits_for_the_write)
 {
 	uint64_t collapses = cnt.v_collapses;
@@ -350,7 +359,8 @@ KTEST(swap, collapse_waits_for_the_write)
 	toucher[0].done = 0;
 	out = thread_create("swapper", PRI_KERNEL, swapout_thread, &child);
 	CHECK(gate_wait_for_one());
-	CHECK_EQ(space_write(&parent, 9, 2), 0);	/* a fresh page: this store tries to collapse */
+	/* a fresh page: this store tries to collapse */
+	CHECK_EQ(space_write(&parent, 9, 2), 0);
 	CHECK_EQ(cnt.v_collapses, collapses);
 	touch_end(out);
 	space_free(&child);
@@ -366,7 +376,10 @@ KTEST(swap, collapse_waits_for_the_write)
 	gate_end();
 }
 
-/* A page that somebody holds cannot move up; when it is let go, the next store on the chain makes up for it. */
+/*
+ * A page that somebody holds cannot move up; when it is let go, the next store on the chain makes
+ * up for it.
+ */
 KTEST(swap, collapse_waits_for_a_held_page)
 {
 	uint64_t collapses = cnt.v_collapses;
@@ -395,7 +408,10 @@ KTEST(swap, collapse_waits_for_a_held_page)
 	scratch_end();
 }
 
-/* The map is locked by somebody when the read is over: the fault lets go, and finds the page in memory the second time. */
+/*
+ * The map is locked by somebody when the read is over: the fault lets go, and finds the page in
+ * memory the second time.
+ */
 KTEST(swap, map_busy_after_the_read)
 {
 	uint64_t ins = cnt.v_swapin;
@@ -459,7 +475,10 @@ queue_for_laundry(struct vm_object *object, vm_pindex_t pindex, bool referenced)
 	vm_laundry_wakeup();
 }
 
-/* The thread meets a locked object, a page that was used meanwhile, and memory that is no longer short when the write is over. */
+/*
+ * The thread meets a locked object, a page that was used meanwhile, and memory that is no longer
+ * short when the write is over.
+ */
 KTEST(swap, swapout_thread_passes_over_what_it_should)
 {
 	struct vm_object *object;
@@ -544,7 +563,10 @@ KTEST(swap, swapoff_waits_for_memory)
 	gate_end();
 }
 
-/* The books need memory, too: first the reserve, then the page-out is put off, and a collapse is refused until there is some again. */
+/*
+ * The books need memory, too: first the reserve, then the page-out is put off, and a collapse is
+ * refused until there is some again.
+ */
 KTEST(swap, no_memory_for_the_books)
 {
 	uint64_t collapses = cnt.v_collapses;
@@ -605,7 +627,10 @@ KTEST(swap, out_of_memory_fails_the_fault_and_nothing_else)
 	CHECK_EQ(error, EFAULT);
 	CHECK_EQ(curthread->fault.signo, SIGKILL);
 	CHECK(at > free_before / 2);
-	/* The victim lets go of its memory, and everybody else goes on, also where a page has to come from the full disk. */
+	/*
+	 * The victim lets go of its memory, and everybody else goes on, also where a page has to
+	 * come from the full disk.
+	 */
 	space_free(&s);
 	space_holds(&small, 0, 42);
 	CHECK_EQ(space_write(&small, 1, 43), 0);

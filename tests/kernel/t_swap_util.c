@@ -2,7 +2,8 @@
 /*
  * The swap tests' tools.
  *
- * The gate is a disk in front of another: it counts, fails or keeps requests as the test says, and hands the others on.
+ * The gate is a disk in front of another: it counts, fails or keeps requests as the test says, and
+ * hands the others on.
  *
  *	swap pager --> gate --(held? failed?)--> scratch disk
  */

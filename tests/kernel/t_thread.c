@@ -25,7 +25,10 @@ spawn(const char *name, enum thread_prio prio, void (*fn)(void *), void *arg)
 	return (td);
 }
 
-/* ---- creation and end ------------------------------------------------------------------------------ */
+/*
+ * ---- creation and end
+ * ------------------------------------------------------------------------------
+ */
 
 static void
 set_flag(void *arg)
@@ -83,7 +86,10 @@ KTEST(thread, many_in_turn)
 	}
 }
 
-/* ---- preemption ------------------------------------------------------------------------------------ */
+/*
+ * ---- preemption
+ * ------------------------------------------------------------------------------------
+ */
 
 static volatile bool stop;
 static volatile uint64_t spins[2];
@@ -115,7 +121,10 @@ KTEST(thread, spinning_threads_share_the_cpu)
 	CHECK(curcpu->switches - switches >= 4);
 }
 
-/* Only preemption by the timer can let the second thread stop the first: same class, and it never yields. */
+/*
+ * Only preemption by the timer can let the second thread stop the first: same class, and it never
+ * yields.
+ */
 KTEST(thread, timer_preempts_a_spinner_of_the_same_class)
 {
 	volatile int flag = 0;
@@ -189,7 +198,10 @@ KTEST(thread, holding_a_spin_lock_defers_preemption)
 	thread_join(td);
 }
 
-/* ---- sleeping -------------------------------------------------------------------------------------- */
+/*
+ * ---- sleeping
+ * --------------------------------------------------------------------------------------
+ */
 
 KTEST(sleep, timeout_returns_ewouldblock)
 {
@@ -297,8 +309,8 @@ KTEST(sleep, wakeup_without_sleepers_is_forgotten)
 }
 
 /*
- * The interlock race: two threads pass a ball, each sleeping until it is theirs, with nothing but the interlock
- * between looking and sleeping.  A wakeup lost once shows as a time-out.
+ * The interlock race: two threads pass a ball, each sleeping until it is theirs, with nothing but
+ * the interlock between looking and sleeping.  A wakeup lost once shows as a time-out.
  */
 #define PASSES	2000
 
@@ -374,8 +386,8 @@ KTEST(sleep, no_wakeup_is_lost_with_a_write_lock)
 }
 
 /*
- * The narrowest place of that race, hit on purpose: letting the interlock go lets a better thread run, which
- * wakes us before we sleep.
+ * The narrowest place of that race, hit on purpose: letting the interlock go lets a better thread
+ * run, which wakes us before we sleep.
  */
 static volatile bool ready, ran;
 static int narrow_chan;
@@ -480,7 +492,10 @@ KTEST(sleep, interrupts_and_depth_are_as_before)
 	CHECK(intr_enabled());
 }
 
-/* ---- time ------------------------------------------------------------------------------------------ */
+/*
+ * ---- time
+ * ------------------------------------------------------------------------------------------
+ */
 
 KTEST(clock, nanoseconds_are_monotonic_and_agree_with_ticks)
 {

@@ -25,7 +25,9 @@ expect_fault(int error, vm_offset_t addr)
 	memset(&curthread->fault, 0, sizeof(curthread->fault));
 }
 
-/* A thread without an address space: every user address is unmapped, and each access really faults. */
+/*
+ * A thread without an address space: every user address is unmapped, and each access really faults.
+ */
 KTEST(trap, copies_from_unmapped_user_memory_fail)
 {
 	struct vmspace *former = thread_set_vmspace(NULL);
@@ -109,7 +111,9 @@ KTEST(trap, protections_are_on)
 	CHECK_EQ((read_rflags() & RFLAGS_AC) != 0, false);
 }
 
-/* Faults, interrupts and switches close SMAP's window for others and leave it open for its owner. */
+/*
+ * Faults, interrupts and switches close SMAP's window for others and leave it open for its owner.
+ */
 static volatile uint64_t others_flags;
 
 static void
@@ -137,8 +141,9 @@ KTEST(trap, open_window_stays_with_its_thread)
 }
 
 /*
- * Two threads each hold a pattern of their own in every general register while the timer takes the CPU from the
- * one and gives it to the other.  A register that the stubs or the switch lose holds the other thread's value.
+ * Two threads each hold a pattern of their own in every general register while the timer takes the
+ * CPU from the one and gives it to the other.  A register that the stubs or the switch lose holds
+ * the other thread's value.
  */
 #define SET(reg, value)		"movq $" value ", %%" reg "\n\t"
 #define UNSET(reg, value)	"subq $" value ", %%" reg "\n\t orq %%" reg ", (%%rsp)\n\t"

@@ -339,8 +339,8 @@ KTEST(fault, wiring_moves_with_the_copy)
 }
 
 /*
- * Wired memory may lie below the top of its chain, at another index there: [0 .] -> [. 0x41 0x42 .].
- * Whoever unwires it must find it.
+ * Wired memory may lie below the top of its chain, at another index there: [0 .] -> [. 0x41 0x42
+ * .].  Whoever unwires it must find it.
  */
 KTEST(fault, wired_page_below_the_top_is_found_again)
 {

@@ -47,14 +47,19 @@ const struct testfile *testfile_find(const char *path);		/* NULL: not in the man
 void testfile_expect(const char *path, uint64_t off, void *buf, size_t len);
 /* Compare, and fail the running test at the first byte that differs. */
 bool testfile_verify(const char *path, uint64_t off, const void *buf, size_t len);
-/* Is there data at `off`?  [*start, *end): the piece of data, or the gap of zeros, that off lies in (to EOF at most). */
+/*
+ * Is there data at `off`?  [*start, *end): the piece of data, or the gap of zeros, that off lies in
+ * (to EOF at most).
+ */
 bool testfile_piece(const char *path, uint64_t off, uint64_t *start, uint64_t *end);
 /* The pattern of any path, in the manifest or not, without gaps. */
 void testfile_pattern(const char *path, uint64_t off, void *buf, size_t len);
 
 /* Open by path, failing the test if it cannot be.  Referenced, or NULL. */
 struct vnode *testfile_open(const char *path);
-/* Read [off, off + len) of it through VOP_READ and verify, EOF included.  => vnode unlocked; sleeps */
+/*
+ * Read [off, off + len) of it through VOP_READ and verify, EOF included.  => vnode unlocked; sleeps
+ */
 bool testfile_read_verify(struct vnode *vp, const char *path, uint64_t off, uint64_t len);
 
 #endif

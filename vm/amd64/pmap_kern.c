@@ -8,9 +8,10 @@
  *
  * (KASAN builds have three more slots, for the shadow of these: pmap_shadow.c.)
  *
- * The three second-level tables are made at boot and the root's three entries never change, so a new pmap copies them
- * and sees every later change below them.  Kernel mappings have no pv entries: nothing ever takes them away but their owner,
- * so they need no lock, either; two owners never share an address.
+ * The three second-level tables are made at boot and the root's three entries never change, so a
+ * new pmap copies them and sees every later change below them.  Kernel mappings have no pv entries:
+ * nothing ever takes them away but their owner, so they need no lock, either; two owners never
+ * share an address.
  *
  * The direct map is coarse where it can be.  A 2 MiB chunk that holds any RAM is mapped whole: the
  * rest of it is firmware's RAM or nothing (device registers begin far above the end of RAM, and the

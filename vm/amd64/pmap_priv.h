@@ -125,7 +125,8 @@ bool pmap_boot_is_ram(const struct boot_mem *m);
 /* pmap_shadow.c, in KASAN builds. */
 struct boot_info;
 #if FAULTLINE_KASAN
-void pmap_shadow_build(const struct boot_info *bi);	/* for RAM and the image; on start.S's tables, before the new ones are used */
+/* for RAM and the image; on start.S's tables, before the new ones are used */
+void pmap_shadow_build(const struct boot_info *bi);
 /* See to it that [start, end) of the KVA has shadow.  false: memory is short. */
 bool pmap_shadow_grow(vm_offset_t start, vm_offset_t end);
 #else

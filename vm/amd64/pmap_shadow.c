@@ -6,13 +6,14 @@
  *	slot 488	shadow of the KVA		made with the page tables of what it stands for, and like them never freed
  *	slot 503	shadow of the image		part of the image itself (linker.ld), mapped by start.S already
  *
- * New pages are zero: everything is allowed until its owner says otherwise.  What is not in this list has no shadow, and kasan.c
- * lets it pass.
+ * New pages are zero: everything is allowed until its owner says otherwise.  What is not in this
+ * list has no shadow, and kasan.c lets it pass.
  *
  * The root's three entries are made at boot and never change, as for the rest of the kernel's half.
  *
- * Linux maps one shared page of zeros wherever there is no shadow.  That saves it the fix-up in the load of a shadow byte; here it would
- * make millions of entries that every walk of the tables would have to visit.
+ * Linux maps one shared page of zeros wherever there is no shadow.  That saves it the fix-up in the
+ * load of a shadow byte; here it would make millions of entries that every walk of the tables would
+ * have to visit.
  */
 #include "boot/boot_info.h"
 #include "kernel/amd64/layout.h"
@@ -42,7 +43,10 @@ zeroed_page(void)
 	return (m == NULL ? 0 : VM_PAGE_TO_PHYS(m));
 }
 
-/* The entry for the page of shadow at va, its tables made if they are not there.  NULL: memory is short. */
+/*
+ * The entry for the page of shadow at va, its tables made if they are not there.  NULL: memory is
+ * short.
+ */
 static pt_entry_t *
 shadow_pte(vm_offset_t va)
 {

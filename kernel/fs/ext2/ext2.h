@@ -20,8 +20,8 @@
  * In memory: one ext2_mount per volume, one ext2_inode per vnode.  An ext2_inode is decoded and
  * checked once, when it is read; nothing later trusts a number that was not checked.
  *
- * (c) constant while mounted or while the vnode has this identity   (l) vnode_list_lock   (v) the vnode's lock
- * (e) em_lock   (o) em_oplock: shared to look, exclusive to change
+ * (c) constant while mounted or while the vnode has this identity  (l) vnode_list_lock  (v) the
+ * vnode's lock (e) em_lock  (o) em_oplock: shared to look, exclusive to change
  */
 #ifndef KERNEL_FS_EXT2_EXT2_H
 #define KERNEL_FS_EXT2_EXT2_H
@@ -178,7 +178,8 @@ struct ext2_dirent {
 	uint32_t	inode;			/* 0: unused */
 	uint16_t	rec_len;		/* bytes to the next entry; see ext2_rec_len() */
 	uint8_t		name_len;
-	uint8_t		file_type;		/* with filetype; else the high byte of the length */
+	/* with filetype; else the high byte of the length */
+	uint8_t		file_type;
 	char		name[];
 };
 _Static_assert(offsetof(struct ext2_dirent, name) == 8, "an entry's fixed part is 8 bytes");
@@ -228,12 +229,14 @@ struct ext2_mount {
 	uint32_t		 em_first_ino;	/* (c) first inode that is not reserved */
 	uint32_t		 em_ngroups;	/* (c) */
 	uint32_t		 em_itable_blocks;	/* (c) blocks of each group's inode table */
-	uint32_t		 em_super_blocks;	/* (c) superblock, descriptors and their reserve, where a group has them */
+	/* (c) superblock, descriptors and their reserve, where a group has them */
+	uint32_t		 em_super_blocks;
 	uint32_t		 em_desc_blocks;	/* (c) blocks of group descriptors */
 	uint32_t		 em_rev;	/* (c) */
 	uint32_t		 em_compat, em_incompat, em_rocompat;	/* (c) */
 	uint32_t		 em_backup_bgs[2];	/* (c) sparse_super2 */
-	uint64_t		 em_size_max;	/* (c) bytes that the pointers of an inode can reach */
+	/* (c) bytes that the pointers of an inode can reach */
+	uint64_t		 em_size_max;
 	struct ext2_group	*em_groups;	/* (c) em_ngroups of them, all checked */
 	struct rb_tree		 em_vnodes;	/* (l) ext2_inodes that have a vnode, by number */
 	struct ratelimit	 em_messages;	/* about damage */
@@ -243,39 +246,51 @@ struct ext2_mount {
 	struct mutex		 em_rename;	/* one rename at a time; before any vnode */
 	struct spinlock		 em_lock;
 	bool			 em_writable;	/* (o) mounted read-write */
-	bool			 em_damaged;	/* (a) damage was met: the volume must not be called clean */
+	/* (a) damage was met: the volume must not be called clean */
+	bool			 em_damaged;
 	uint64_t		 em_r_blocks;	/* (c) kept for the superuser */
 	char			*em_zeros;	/* (c) a block of zeros */
 	uint32_t		 em_orphans;	/* (a) files without a name that are still in use */
 	uint64_t		 em_free_blocks;	/* (e) bits clear in the bitmaps */
 	uint64_t		 em_free_inodes;	/* (e) */
 	uint64_t		 em_reserved;	/* (e) free blocks that are promised to somebody */
-	uint64_t		 em_pending_blocks;	/* (e) freed, but not yet to be used again */
+	/* (e) freed, but not yet to be used again */
+	uint64_t		 em_pending_blocks;
 	uint64_t		 em_pending_inodes;	/* (e) */
-	struct ext2_freed	*em_freed;	/* (e) which blocks and inodes these are; newest chunk first */
+	/* (e) which blocks and inodes these are; newest chunk first */
+	struct ext2_freed	*em_freed;
 	uint32_t		 em_nfreed;	/* (e) chunks */
 	struct rb_tree		 em_changes;	/* (e) inodes that differ from the disk */
 	uint32_t		 em_nchanges;	/* (e) */
-	bool			 em_counts_dirty;	/* (e) superblock and descriptors differ from the disk */
+	/* (e) superblock and descriptors differ from the disk */
+	bool			 em_counts_dirty;
 };
 
 /*
- * An inode that differs from the disk: what the disk shall say.  It exists from the first change until a sync has written it; the inode table's
- * blocks are changed by the sync only.  Fields: under the inode's vnode lock and em_oplock, shared; or em_oplock, exclusive.
+ * An inode that differs from the disk: what the disk shall say.  It exists from the first change
+ * until a sync has written it; the inode table's blocks are changed by the sync only.  Fields:
+ * under the inode's vnode lock and em_oplock, shared; or em_oplock, exclusive.
  */
 struct ext2_change {
 	struct rb_node	 c_node;		/* (e) in em_changes */
 	uint64_t	 c_ino;			/* (c) */
-	uint16_t	 c_level;		/* births: how many syncs' steps after the names it is to be written */
+	/* births: how many syncs' steps after the names it is to be written */
+	uint16_t	 c_level;
 	bool		 c_born;		/* the disk does not know it as a file yet */
-	bool		 c_gates;		/* a directory: what is born in it must be written a step later */
-	bool		 c_named;		/* it got one more name, and the disk may not know that yet */
+	/* a directory: what is born in it must be written a step later */
+	bool		 c_gates;
+	/* it got one more name, and the disk may not know that yet */
+	bool		 c_named;
 	bool		 c_only_times;		/* nothing but times differs */
 	bool		 c_written;		/* by the sync that is going on */
-	struct ext2_dinode c_image;		/* what shall be on disk, but for the fields that we never change */
+	/* what shall be on disk, but for the fields that we never change */
+	struct ext2_dinode c_image;
 };
 
-/* Consecutive blocks of a file that were written but have no place on the disk yet: room is reserved for them. */
+/*
+ * Consecutive blocks of a file that were written but have no place on the disk yet: room is
+ * reserved for them.
+ */
 struct ext2_delay {
 	struct rb_node	d_node;		/* (v) in i_delayed */
 	uint64_t	d_start;	/* (v) logical block */
@@ -302,14 +317,20 @@ struct ext2_inode {
 	uint32_t	 i_generation;	/* (c) */
 	uint32_t	 i_block[EXT2_NPOINTERS];	/* (v) */
 	struct rb_tree	 i_delayed;	/* (v) ext2_delay */
-	uint64_t	 i_reserved;	/* (v) part of em_reserved: i_delayed and the pointer blocks that it may need */
-	uint64_t	 i_went[GONE_WORDS];	/* (v) a directory: names removed since sync i_went_sync, a bit each, by hash */
+	/* (v) part of em_reserved: i_delayed and the pointer blocks that it may need */
+	uint64_t	 i_reserved;
+	/* (v) a directory: names removed since sync i_went_sync, a bit each, by hash */
+	uint64_t	 i_went[GONE_WORDS];
 	uint64_t	 i_went_sync;	/* (v) */
 	uint64_t	 i_room;	/* (v) a directory: the block where room was found last */
-	bool		 i_gone;	/* (v) not a file of the volume: deleted, or not entered yet */
-	bool		 i_slack_zero;	/* (v) on the disk, what follows EOF in its block is zero, for we wrote it */
-	bool		 i_uncut;	/* (v) blocks lie past EOF, for a truncation failed; cut them before growing */
-	bool		 i_mtime_set;	/* (v) by a write or by hand: what the pager writes is not news */
+	/* (v) not a file of the volume: deleted, or not entered yet */
+	bool		 i_gone;
+	/* (v) on the disk, what follows EOF in its block is zero, for we wrote it */
+	bool		 i_slack_zero;
+	/* (v) blocks lie past EOF, for a truncation failed; cut them before growing */
+	bool		 i_uncut;
+	/* (v) by a write or by hand: what the pager writes is not news */
+	bool		 i_mtime_set;
 };
 
 /* The way to a logical block: pointer slot of the inode, then one index for each pointer block. */
@@ -353,7 +374,9 @@ int  ext2_group_check(const struct ext2_mount *em, uint32_t g, const struct ext2
 	struct ext2_group *out, char *why, size_t size);
 /* Does group g begin with a copy of superblock and descriptors? */
 bool ext2_group_has_super(const struct ext2_mount *em, uint32_t g);
-/* How many of the `count` blocks from `block` on may a file own, up to the first that it may not? */
+/*
+ * How many of the `count` blocks from `block` on may a file own, up to the first that it may not?
+ */
 uint64_t ext2_blocks_ok(const struct ext2_mount *em, uint64_t block, uint64_t count);
 /* May a file own this block: inside the volume, and none of the filesystem's own? */
 bool ext2_block_ok(const struct ext2_mount *em, uint64_t block);
@@ -362,9 +385,15 @@ uint64_t ext2_group_first(const struct ext2_mount *em, uint32_t g);
 uint32_t ext2_group_blocks(const struct ext2_mount *em, uint32_t g);
 
 /* ext2_inode.c */
-/* The vnode of an inode, referenced and unlocked; always the same one.  => sleeps; EUCLEAN, EIO, ENFILE. */
+/*
+ * The vnode of an inode, referenced and unlocked; always the same one.  => sleeps; EUCLEAN, EIO,
+ * ENFILE.
+ */
 int  ext2_vget(struct ext2_mount *em, uint64_t ino, struct vnode **vpp);
-/* Decode and check what the disk says about inode `ino`.  EUCLEAN, with a message, or 0 and ip filled. */
+/*
+ * Decode and check what the disk says about inode `ino`.  EUCLEAN, with a message, or 0 and ip
+ * filled.
+ */
 int  ext2_inode_decode(struct ext2_mount *em, uint64_t ino, const struct ext2_dinode *di,
 	struct ext2_inode *ip);
 /* The inode loses its vnode.  => frees ip */
@@ -407,7 +436,8 @@ int  ext2_dir_read(struct ext2_inode *dip, off_t *off, dirent_fn fn, void *arg);
 /* Read a block.  0: *bpp busy. */
 int  ext2_dir_block(struct ext2_inode *dip, uint64_t lbn, struct buf **bpp);
 /*
- * Call fn for each entry of a block, unused ones included, from byte `from` of it on; nonzero stops.
+ * Call fn for each entry of a block, unused ones included, from byte `from` of it on; nonzero
+ * stops.
  * => returns 0, fn's result, or EUCLEAN (said so).
  */
 typedef int (*ext2_entry_fn)(void *arg, const struct ext2_entry *entry, uint32_t off);
@@ -416,60 +446,88 @@ int  ext2_dir_scan(struct ext2_inode *dip, uint64_t lbn, const void *block, uint
 /*
  * ---- writing ----
  *
- * Every change happens between ext2_begin() and ext2_end(), which keep the sync away: a sync sees the whole of a change or nothing of it.
+ * Every change happens between ext2_begin() and ext2_end(), which keep the sync away: a sync sees
+ * the whole of a change or nothing of it.
  * => in between: no vnode is locked or made, no page waited for, no second ext2_begin().
  */
 
 /* ext2_sync.c */
-int  ext2_begin(struct ext2_mount *em);			/* may sync first, when much is waiting.  EROFS. */
+/* may sync first, when much is waiting.  EROFS. */
+int  ext2_begin(struct ext2_mount *em);
 void ext2_end(struct ext2_mount *em);
 /*
- * Write all metadata that waits, in the order that ext2_sync.c explains, and flush.  Afterwards what was freed before can be used again.
- * => sleeps; not between ext2_begin() and ext2_end(); vnodes may be locked.  First error; then what was not written waits on.
+ * Write all metadata that waits, in the order that ext2_sync.c explains, and flush.  Afterwards
+ * what was freed before can be used again.
+ * => sleeps; not between ext2_begin() and ext2_end(); vnodes may be locked.  First error; then what
+ *    was not written waits on.
  */
 int  ext2_sync_metadata(struct ext2_mount *em);
-void ext2_changes_discard(struct ext2_mount *em);	/* the mount ends: what could not be written is lost */
+/* the mount ends: what could not be written is lost */
+void ext2_changes_discard(struct ext2_mount *em);
 bool ext2_is_clean(struct ext2_mount *em);		/* nothing waits */
-/* The superblock's state, at once and flushed: mounted read-write, or clean.  => nothing else waits. */
+/*
+ * The superblock's state, at once and flushed: mounted read-write, or clean.  => nothing else
+ * waits.
+ */
 int  ext2_super_mark(struct ext2_mount *em, bool clean);
 int  ext2_super_set_large_file(struct ext2_mount *em);
 /* The record of an inode that is about to differ.  => between begin and end; sleeps for memory. */
 struct ext2_change *ext2_change_get(struct ext2_mount *em, uint64_t ino);
-void ext2_change_drop(struct ext2_mount *em, struct ext2_change *c);	/* what was to be born is not */
-struct ext2_change *ext2_change_find(struct ext2_mount *em, uint64_t ino);	/* NULL: same as on disk */
-/* The inode changed; `only_times`: fdatasync need not care.  => between begin and end; vnode locked exclusively. */
+/* what was to be born is not */
+void ext2_change_drop(struct ext2_mount *em, struct ext2_change *c);
+/* NULL: same as on disk */
+struct ext2_change *ext2_change_find(struct ext2_mount *em, uint64_t ino);
+/*
+ * The inode changed; `only_times`: fdatasync need not care.  => between begin and end; vnode locked
+ * exclusively.
+ */
 void ext2_iupdate(struct ext2_inode *ip, bool only_times);
-/* What the disk shall say about an inode, if that differs from what it says.  false: it does not. */
+/*
+ * What the disk shall say about an inode, if that differs from what it says.  false: it does not.
+ */
 bool ext2_change_image(struct ext2_mount *em, uint64_t ino, struct ext2_dinode *di);
 
 /* ext2_alloc.c: blocks */
-/* Promise n free blocks.  => not between begin and end: may sync to get at blocks freed lately.  ENOSPC. */
+/*
+ * Promise n free blocks.  => not between begin and end: may sync to get at blocks freed lately.
+ * ENOSPC.
+ */
 int  ext2_reserve(struct ext2_mount *em, struct ucred *cred, uint64_t n);
 void ext2_unreserve(struct ext2_mount *em, uint64_t n);
 /*
- * Up to `want` consecutive free blocks, at `goal` or as near behind it as can be; their bits are set.
- * => room was reserved (the reservation stays the caller's).  0: *block, *got >= 1; ENOSPC (the counts were wrong), EIO.
+ * Up to `want` consecutive free blocks, at `goal` or as near behind it as can be; their bits are
+ * set.
+ * => room was reserved (the reservation stays the caller's).  0: *block, *got >= 1; ENOSPC (the
+ *    counts were wrong), EIO.
  */
 int  ext2_balloc(struct ext2_mount *em, uint64_t goal, uint32_t want, uint32_t *block, uint32_t *got);
 /* Blocks that nothing on the disk has ever led to: free at once. */
 void ext2_bfree_now(struct ext2_mount *em, uint32_t block, uint32_t count);
 /* Blocks that the disk leads to: free after the next sync. */
 void ext2_bfree(struct ext2_mount *em, uint32_t block, uint32_t count);
-void ext2_meta_free(struct ext2_mount *em, uint32_t block);	/* the same for a metadata block, whose buffer is dropped */
+/* the same for a metadata block, whose buffer is dropped */
+void ext2_meta_free(struct ext2_mount *em, uint32_t block);
 /* After a sync: what was freed is free.  => em_oplock exclusive; sleeps */
 int  ext2_freed_apply(struct ext2_mount *em);
 void ext2_freed_discard(struct ext2_mount *em);
 void ext2_freed_add(struct ext2_mount *em, bool inode, uint32_t first, uint32_t count);
 
 /* ext2_ialloc.c: inodes */
-int  ext2_ialloc(struct ext2_mount *em, const struct ext2_inode *dip, bool dir, uint64_t *ino);	/* ENOSPC, EIO */
-void ext2_ifree_now(struct ext2_mount *em, uint64_t ino, bool dir);	/* it never was on the disk */
+/* ENOSPC, EIO */
+int  ext2_ialloc(struct ext2_mount *em, const struct ext2_inode *dip, bool dir, uint64_t *ino);
+/* it never was on the disk */
+void ext2_ifree_now(struct ext2_mount *em, uint64_t ino, bool dir);
 void ext2_ifree(struct ext2_mount *em, uint64_t ino, bool dir);		/* after the next sync */
 int  ext2_ifree_apply(struct ext2_mount *em, uint64_t ino, uint32_t count);
-uint64_t ext2_inode_goal(const struct ext2_mount *em, uint64_t ino);		/* a block in its group */
+/* a block in its group */
+uint64_t ext2_inode_goal(const struct ext2_mount *em, uint64_t ino);
 
-/* ext2_delay.c: room reserved for blocks not placed yet.  => vnode locked exclusively; not between begin and end */
-int  ext2_delay_add(struct ext2_inode *ip, struct ucred *cred, uint64_t lbn, uint64_t count);	/* ENOSPC, EIO, EUCLEAN */
+/*
+ * ext2_delay.c: room reserved for blocks not placed yet.  => vnode locked exclusively; not between
+ * begin and end
+ */
+/* ENOSPC, EIO, EUCLEAN */
+int  ext2_delay_add(struct ext2_inode *ip, struct ucred *cred, uint64_t lbn, uint64_t count);
 void ext2_delay_remove(struct ext2_inode *ip, uint64_t lbn, uint64_t count);
 bool ext2_delay_has(const struct ext2_inode *ip, uint64_t lbn);
 
@@ -479,22 +537,28 @@ bool ext2_delay_has(const struct ext2_inode *ip, uint64_t lbn);
  */
 int  ext2_place(struct ext2_inode *ip, uint64_t lbn, uint32_t want, uint32_t *block, uint32_t *got);
 /*
- * Enter [block, + count) as the file's blocks from lbn on.  => between begin and end; room for pointer blocks reserved.
+ * Enter [block, + count) as the file's blocks from lbn on.  => between begin and end; room for
+ * pointer blocks reserved.
  * => *done: how many were entered.  0, EIO, EUCLEAN, ENOSPC, EFBIG.
  */
 int  ext2_enter(struct ext2_inode *ip, uint64_t lbn, uint32_t block, uint32_t count, uint32_t *done);
-uint64_t ext2_pointer_blocks(const struct ext2_mount *em, uint64_t lbn, uint64_t count);	/* at most so many may be new */
+/* at most so many may be new */
+uint64_t ext2_pointer_blocks(const struct ext2_mount *em, uint64_t lbn, uint64_t count);
 
 /* ext2_write.c, ext2_truncate.c.  => vnode locked exclusively */
 int  ext2_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
 int  ext2_setsize(struct vnode *vp, uint64_t size, struct ucred *cred);		/* both ways */
 int  ext2_grow(struct ext2_inode *ip, uint64_t size, struct ucred *cred, uint64_t zero_to);
-int  ext2_truncate_blocks(struct ext2_inode *ip, uint64_t keep);	/* free all blocks from `keep` on */
+/* free all blocks from `keep` on */
+int  ext2_truncate_blocks(struct ext2_inode *ip, uint64_t keep);
 int  ext2_delete(struct ext2_inode *ip);		/* nobody needs it any more */
 uint64_t ext2_size_max(const struct ext2_mount *em);
 
 /* ext2_dirmod.c.  => directory locked exclusively */
-/* Find or make room for a name; what it may need to grow is reserved in *reserved.  => not between begin and end; sleeps */
+/*
+ * Find or make room for a name; what it may need to grow is reserved in *reserved.  => not between
+ * begin and end; sleeps
+ */
 int  ext2_dir_prepare(struct ext2_inode *dip, const char *name, size_t len, struct ext2_slot *slot, uint64_t *reserved);
 int  ext2_dir_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, uint64_t ino, enum vtype type);
 int  ext2_dir_remove(struct ext2_inode *dip, const struct ext2_slot *slot);
@@ -504,7 +568,8 @@ int  ext2_dir_set_parent(struct ext2_inode *dip, uint64_t ino);
 bool ext2_dir_rename_in_place(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, int *error);
 void ext2_dir_init_block(const struct ext2_mount *em, void *block, uint64_t self, uint64_t parent);
 int  ext2_dir_empty(struct ext2_inode *dip);		/* 0 or ENOTEMPTY, EIO, EUCLEAN */
-int  ext2_dir_unindex(struct ext2_inode *dip);		/* before the first change of an indexed directory */
+/* before the first change of an indexed directory */
+int  ext2_dir_unindex(struct ext2_inode *dip);
 
 /* ext2_names.c, ext2_rename.c: vnode operations */
 int  ext2_create(struct vnode *dvp, const char *name, size_t len, const struct vattr *va, struct vnode **vpp);
@@ -515,7 +580,8 @@ int  ext2_remove(struct vnode *dvp, const char *name, size_t len);
 int  ext2_rmdir(struct vnode *dvp, const char *name, size_t len);
 int  ext2_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen);
 /* What they share.  => directories and files locked exclusively */
-int  ext2_name_check(const struct ext2_inode *dip, const char *name, size_t len);	/* EROFS, ENOTDIR, ENOENT, ENAMETOOLONG */
+/* EROFS, ENOTDIR, ENOENT, ENAMETOOLONG */
+int  ext2_name_check(const struct ext2_inode *dip, const char *name, size_t len);
 bool ext2_name_is_dots(const char *name, size_t len);
 int  ext2_name_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, struct ext2_inode *ip);
 void ext2_nameless(struct vnode *vp);			/* its object goes with its last user */

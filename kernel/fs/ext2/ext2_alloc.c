@@ -7,19 +7,23 @@
  *
  * Three rules live here.
  *
- * A write that will need blocks when its pages reach the disk, maybe much later, gets a promise first: em_reserved counts such blocks, and
- * nobody is promised what is promised already.  So a write that succeeded finds its room, and a full disk is reported to whoever wrote.
+ * A write that will need blocks when its pages reach the disk, maybe much later, gets a promise
+ * first: em_reserved counts such blocks, and nobody is promised what is promised already.  So a
+ * write that succeeded finds its room, and a full disk is reported to whoever wrote.
  *
- * A block that the disk leads to must not be given to another file before the disk has forgotten the first: a power cut in between
- * would leave it with two owners.  So freed blocks wait on em_freed, their bits still set, until a sync has made it true.  When nothing else is
- * left, ext2_reserve() causes that sync.
+ * A block that the disk leads to must not be given to another file before the disk has forgotten
+ * the first: a power cut in between would leave it with two owners.  So freed blocks wait on
+ * em_freed, their bits still set, until a sync has made it true.  When nothing else is left,
+ * ext2_reserve() causes that sync.
  *
- * Bitmaps and counts themselves need no order on the disk: after a power cut e2fsck computes them anew.
+ * Bitmaps and counts themselves need no order on the disk: after a power cut e2fsck computes them
+ * anew.
  *
- * Where: a run of free blocks at the goal or behind it; else the first run in the goal's group that is long enough, or its longest; else
- * in the groups that follow.
+ * Where: a run of free blocks at the goal or behind it; else the first run in the goal's group that
+ * is long enough, or its longest; else in the groups that follow.
  *
- * Locks: em_lock for counts and the list; a bitmap is guarded by its buffer, of which one is held at a time.
+ * Locks: em_lock for counts and the list; a bitmap is guarded by its buffer, of which one is held
+ * at a time.
  */
 #include "kernel/fs/ext2/ext2.h"
 #include "kernel/kassert.h"
@@ -104,7 +108,10 @@ bit_find(const uint8_t *map, uint32_t from, uint32_t end, bool set)
 	return (from);
 }
 
-/* The best run of clear bits in [from, end) for `want`: the first that is long enough, else the longest.  Its length, or 0. */
+/*
+ * The best run of clear bits in [from, end) for `want`: the first that is long enough, else the
+ * longest.  Its length, or 0.
+ */
 static uint32_t
 run_find(const uint8_t *map, uint32_t from, uint32_t end, uint32_t want, uint32_t *at)
 {
@@ -151,7 +158,10 @@ group_take(struct ext2_mount *em, uint32_t g, uint8_t *map, uint32_t goal, uint3
 	return (len);
 }
 
-/* A damaged bitmap calls blocks free that are the filesystem's own: keep the part of the run before them. */
+/*
+ * A damaged bitmap calls blocks free that are the filesystem's own: keep the part of the run before
+ * them.
+ */
 static uint32_t
 run_check(struct ext2_mount *em, uint32_t g, uint32_t at, uint32_t len)
 {
@@ -282,7 +292,10 @@ ext2_bfree_now(struct ext2_mount *em, uint32_t block, uint32_t count)
 
 /* ---- freed, but not yet to be used ---- */
 
-/* Put a run on the newest chunk, or join it to the last one there.  => em_lock held.  false: the chunk is full, or there is none. */
+/*
+ * Put a run on the newest chunk, or join it to the last one there.  => em_lock held.  false: the
+ * chunk is full, or there is none.
+ */
 static bool
 freed_add_locked(struct ext2_mount *em, bool inode, uint32_t first, uint32_t count)
 {

@@ -4,12 +4,15 @@
  *
  *	ext2_place: which blocks          data is written there          ext2_enter: the pointers
  *
- * Between the steps the blocks belong to nobody, so whatever goes wrong, no pointer leads to bytes that are not the file's.  The
- * pointers then reach the disk with the next sync, which flushes the data before it writes the first of them.
+ * Between the steps the blocks belong to nobody, so whatever goes wrong, no pointer leads to bytes
+ * that are not the file's.  The pointers then reach the disk with the next sync, which flushes the
+ * data before it writes the first of them.
  *
- * A file's next block is wanted behind its last one.  The pointer block for blocks that were just placed goes behind these.
+ * A file's next block is wanted behind its last one.  The pointer block for blocks that were just
+ * placed goes behind these.
  *
- * A new pointer block is zeroed in memory and waits as BUF_FRESH: it is written before the pointer that leads to it.
+ * A new pointer block is zeroed in memory and waits as BUF_FRESH: it is written before the pointer
+ * that leads to it.
  */
 #include "kernel/fs/ext2/ext2.h"
 #include "kernel/kassert.h"
@@ -67,7 +70,9 @@ pointer_block_new(struct ext2_inode *ip, uint64_t goal, uint32_t *block)
 	return (0);
 }
 
-/* One step down: the pointer block that entry `index` of another one names, made if there is none. */
+/*
+ * One step down: the pointer block that entry `index` of another one names, made if there is none.
+ */
 static int
 pointer_step(struct ext2_inode *ip, uint64_t lbn, uint32_t index, uint64_t goal, uint32_t *pointer)
 {

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Delayed allocation: blocks of a file that were written into memory and have no place on the disk yet.
+ * Delayed allocation: blocks of a file that were written into memory and have no place on the disk
+ * yet.
  *
  *	write(2) --> pages dirty, ext2_delay_add: room promised         pageout, fsync, syncer --> placed, ext2_delay_remove
  *
- * Placing blocks late lets a file that grew by many small writes lie in one piece, and a file that is deleted soon cost nothing.  The price is
- * that room must be promised early.  i_delayed is a tree of runs of such blocks; i_reserved is what they may cost: the blocks and, at most,
- * ext2_pointer_blocks() of each run.  The bound is not tight (pointer blocks may exist already, runs may share one), so a nearly full
- * disk may refuse a little early; flushing files makes the bound exact.
+ * Placing blocks late lets a file that grew by many small writes lie in one piece, and a file that
+ * is deleted soon cost nothing.  The price is that room must be promised early.  i_delayed is a
+ * tree of runs of such blocks; i_reserved is what they may cost: the blocks and, at most,
+ * ext2_pointer_blocks() of each run.  The bound is not tight (pointer blocks may exist already,
+ * runs may share one), so a nearly full disk may refuse a little early; flushing files makes the
+ * bound exact.
  *
- * A store through a mapping into a hole promises nothing; it gets its promise, or ENOSPC, when its page is written.
+ * A store through a mapping into a hole promises nothing; it gets its promise, or ENOSPC, when its
+ * page is written.
  *
  * Lock: the vnode's, exclusively.
  */
@@ -176,8 +180,8 @@ ext2_delay_add(struct ext2_inode *ip, struct ucred *cred, uint64_t lbn, uint64_t
 }
 
 /*
- * Splitting a run can make the bound of its parts larger than it was: then more is promised than was asked for, which harms nobody, as the
- * pointer blocks in question exist by now.
+ * Splitting a run can make the bound of its parts larger than it was: then more is promised than
+ * was asked for, which harms nobody, as the pointer blocks in question exist by now.
  */
 void
 ext2_delay_remove(struct ext2_inode *ip, uint64_t lbn, uint64_t count)

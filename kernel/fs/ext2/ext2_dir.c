@@ -20,7 +20,10 @@
 
 #define DIRENT_ALIGN	4
 
-/* rec_len has 16 bits; the one length that does not fit, a whole block of 64 KiB, has two spellings. */
+/*
+ * rec_len has 16 bits; the one length that does not fit, a whole block of 64 KiB, has two
+ * spellings.
+ */
 static uint32_t
 ext2_rec_len(const struct ext2_mount *em, uint16_t raw)
 {

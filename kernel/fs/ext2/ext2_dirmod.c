@@ -5,22 +5,26 @@
  *	one sector:  | used entry .... | used entry, with room behind it ......... | unused entry ..... |
  *	                                             ^ a new entry can split it      ^ or take its place
  *
- * A power cut may leave any sector of a block old and any other new.  So one rule governs this file: a change to a directory's entries is a
- * change to one sector.  Then a half-written block is a directory in which some changes happened and others did not, never a broken
- * one.  (FFS has the same rule; its directory blocks are sectors.)
+ * A power cut may leave any sector of a block old and any other new.  So one rule governs this
+ * file: a change to a directory's entries is a change to one sector.  Then a half-written block is
+ * a directory in which some changes happened and others did not, never a broken one.  (FFS has the
+ * same rule; its directory blocks are sectors.)
  *
  *	add	the new entry lies in the sector of the entry that it splits or replaces
  *	remove	the entry joins the one before it if that is in the same sector; else it becomes unused in place
  *	rename	of a directory in its folder: the sector is packed anew; over a file: the entry gets the other inode
  *	grow	a new block is one unused entry in each sector, so that nothing in it ever crosses a sector
  *
- * Blocks that others made may hold room that reaches over several sectors.  ext2_dir_prepare() carves it: first unused entries are written at the
- * start of each sector in it, where nobody looks yet; they are synced; then the entry before is cut short, in its own sector.
+ * Blocks that others made may hold room that reaches over several sectors.  ext2_dir_prepare()
+ * carves it: first unused entries are written at the start of each sector in it, where nobody looks
+ * yet; they are synced; then the entry before is cut short, in its own sector.
  *
- * A name that went and comes back may find its room in another sector, and a power cut could leave both entries, which e2fsck -p does not mend.
- * So a directory remembers which names went since the last sync, by a hash, and one that may be among them waits for a sync.
+ * A name that went and comes back may find its room in another sector, and a power cut could leave
+ * both entries, which e2fsck -p does not mend.  So a directory remembers which names went since the
+ * last sync, by a hash, and one that may be among them waits for a sync.
  *
- * A hashed index (dir_index) hides in unused entries.  The first change of such a directory takes its index flag away, on the disk, before.
+ * A hashed index (dir_index) hides in unused entries.  The first change of such a directory takes
+ * its index flag away, on the disk, before.
  *
  * Locks: the directory's, exclusively; one buffer at a time.
  */
@@ -97,7 +101,10 @@ gone_note(struct ext2_inode *dip, const struct ext2_dirent *de)
 	dip->i_went[bit / 64] |= 1ul << bit % 64;
 }
 
-/* A name shall be entered: if it may have gone since the last sync, let the disk know that first.  => sleeps */
+/*
+ * A name shall be entered: if it may have gone since the last sync, let the disk know that first.
+ * => sleeps
+ */
 static int
 gone_settle(struct ext2_inode *dip, const char *name, size_t len)
 {
@@ -486,7 +493,10 @@ sector_entry(void *arg, const struct ext2_entry *entry, uint32_t off)
 	return (0);
 }
 
-/* Pack the entries of a sector, one of them under a new name, and give the last one what is left.  => they fit */
+/*
+ * Pack the entries of a sector, one of them under a new name, and give the last one what is left.
+ * => they fit
+ */
 static void
 sector_repack(const struct ext2_mount *em, void *block, const struct sector *s, uint32_t old, const char *name, size_t len)
 {

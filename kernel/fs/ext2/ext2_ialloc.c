@@ -2,10 +2,12 @@
 /*
  * Inodes: which number a new file gets, and when a number can be used again.
  *
- * A directory goes to another group than its neighbours, so that its files, which go to their directory's group, have room around them: of
- * the groups with at least the average of free inodes, the one with most free blocks.  A file that finds its group full goes on to the next ones.
+ * A directory goes to another group than its neighbours, so that its files, which go to their
+ * directory's group, have room around them: of the groups with at least the average of free inodes,
+ * the one with most free blocks.  A file that finds its group full goes on to the next ones.
  *
- * A number that was freed waits, like a freed block, until a sync has cleared the dead inode on the disk and the names that led to it.
+ * A number that was freed waits, like a freed block, until a sync has cleared the dead inode on the
+ * disk and the names that led to it.
  *
  * Locks: em_lock for counts; a bitmap is guarded by its buffer.
  */

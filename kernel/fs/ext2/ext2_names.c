@@ -2,13 +2,15 @@
 /*
  * Names: making them, with files or for files that exist, and removing them.
  *
- * Each operation does what may fail or take long first (the name is free, there is room in the directory, an inode, a block, a vnode), and then
- * makes its change between ext2_begin() and ext2_end().  A new file's vnode is made before anybody can find it, and entered
- * into the table of inodes when the change is made.
+ * Each operation does what may fail or take long first (the name is free, there is room in the
+ * directory, an inode, a block, a vnode), and then makes its change between ext2_begin() and
+ * ext2_end().  A new file's vnode is made before anybody can find it, and entered into the table of
+ * inodes when the change is made.
  *
- * A file lives until it has neither names nor users: VOP_INACTIVE deletes what has no links left.  On the disk such a file is an
- * inode without links; after a power cut e2fsck frees it without asking.  That is all that ext2 needs of an orphan list, so s_last_orphan, which is
- * ext3's, is not used: links between deleted inodes would have to reach the disk in an order of their own.
+ * A file lives until it has neither names nor users: VOP_INACTIVE deletes what has no links left.
+ * On the disk such a file is an inode without links; after a power cut e2fsck frees it without
+ * asking.  That is all that ext2 needs of an orphan list, so s_last_orphan, which is ext3's, is not
+ * used: links between deleted inodes would have to reach the disk in an order of their own.
  *
  * Lock order: directory, file in it, em_oplock.
  */
@@ -36,7 +38,8 @@ ext2_name_check(const struct ext2_inode *dip, const char *name, size_t len)
 		return (EROFS);
 	if (len > NAME_MAX)
 		return (ENAMETOOLONG);
-	return (len == 0 || dip->i_nlink == 0 ? ENOENT : 0);	/* a removed directory that is still in use */
+	/* a removed directory that is still in use */
+	return (len == 0 || dip->i_nlink == 0 ? ENOENT : 0);
 }
 
 /* One more name in dip leads to ip.  => between begin and end */
@@ -184,7 +187,10 @@ first_block_make(struct making *mk)
 	return (0);
 }
 
-/* The change itself.  => between begin and end.  On error nothing is left of it but a grown directory. */
+/*
+ * The change itself.  => between begin and end.  On error nothing is left of it but a grown
+ * directory.
+ */
 static int
 making_commit(struct making *mk)
 {
@@ -222,7 +228,10 @@ making_commit(struct making *mk)
 	return (0);
 }
 
-/* Each folder in a folder that the disk does not know yet costs the sync one step more: not too many. */
+/*
+ * Each folder in a folder that the disk does not know yet costs the sync one step more: not too
+ * many.
+ */
 static int
 depth_limit(struct ext2_inode *dip)
 {
@@ -424,7 +433,10 @@ name_find(struct vnode *dvp, const char *name, size_t len, struct ext2_slot *slo
 	return (error);
 }
 
-/* Does nobody but us and its own object know this file?  => locked exclusively, without a name, so it stays so */
+/*
+ * Does nobody but us and its own object know this file?  => locked exclusively, without a name, so
+ * it stays so
+ */
 static bool
 only_ours(struct vnode *vp)
 {

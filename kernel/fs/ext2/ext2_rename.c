@@ -4,15 +4,17 @@
  *
  *	fdvp: fname --> S        becomes        tdvp: tname --> S   (T, if there was one, loses that name)
  *
- * The new name must be on the disk before the old one goes, and an old target must stay reachable until then, so:
+ * The new name must be on the disk before the old one goes, and an old target must stay reachable
+ * until then, so:
  *
  *	file	1  a second name for S; if T has that name, its entry gets S's inode instead, which is one sector's change
  *		2  sync; not needed if the disk does not know S yet: then S is born after its names, whichever they are
  *		3  the old name goes
  *
- * With a T the disk must know S before step 1, since T dies with it: whatever a power cut leaves, S is there by one name or both.  If the cut
- * comes between T's death and the change of its entry, the name leads to a dead inode, e2fsck -p takes it away, and S has its old name only.
- * (The other order would leave T without a name, which e2fsck -p does not mend.)
+ * With a T the disk must know S before step 1, since T dies with it: whatever a power cut leaves, S
+ * is there by one name or both.  If the cut comes between T's death and the change of its entry,
+ * the name leads to a dead inode, e2fsck -p takes it away, and S has its old name only. (The other
+ * order would leave T without a name, which e2fsck -p does not mend.)
  *
  *	directory, same folder	one sector is changed, which cannot be half done, if it has room for the new name
  *	directory, other folder	or no room: as for files; a power cut between 2 and 3 leaves two names, and e2fsck -p leaves that decision
@@ -20,9 +22,10 @@
  *
  * A directory replaces only an empty one, which is removed first.
  *
- * Locks: em_rename makes renames wait for each other, so directories do not move while we look for who is above whom.  Then the directories,
- * the one above first (else in order of inode), then S and T.  S or T may be above one of the directories: such a rename fails, and
- * it is refused before anything below is locked.
+ * Locks: em_rename makes renames wait for each other, so directories do not move while we look for
+ * who is above whom.  Then the directories, the one above first (else in order of inode), then S
+ * and T.  S or T may be above one of the directories: such a rename fails, and it is refused before
+ * anything below is locked.
  */
 #include "kernel/clock.h"
 #include "kernel/fs/ext2/ext2.h"
@@ -40,7 +43,10 @@ struct rename {
 
 /* ---- who is above whom ---- */
 
-/* The directory that contains dvp; for the root itself.  => no vnode locked but perhaps unrelated ones */
+/*
+ * The directory that contains dvp; for the root itself.  => no vnode locked but perhaps unrelated
+ * ones
+ */
 static int
 parent_of(struct vnode *dvp, uint64_t *ino)
 {
@@ -158,7 +164,10 @@ rename_lookup(struct ext2_inode *dip, const char *name, size_t len, struct ext2_
 	return (ext2_vget(dip->i_em, slot->ino, vpp));
 }
 
-/* => directories locked.  0: svp referenced, tvp referenced or NULL; an errno: some may be referenced, too */
+/*
+ * => directories locked.  0: svp referenced, tvp referenced or NULL; an errno: some may be
+ * referenced, too
+ */
 static int
 rename_find(struct rename *r)
 {
@@ -272,8 +281,8 @@ rename_by_second_name(struct rename *r)
 	int error = ext2_dir_unindex(VTOI(r->fdvp));
 
 	/*
-	 * A directory that is only being born may have files that wait for it: let it be born where it is.  And what replaces a file is
-	 * on the disk before that file goes.
+	 * A directory that is only being born may have files that wait for it: let it be born where
+	 * it is.  And what replaces a file is on the disk before that file goes.
 	 */
 	if (error == 0 && (r->svp->v_type == VDIR || r->tvp != NULL) && !on_disk(r))
 		error = ext2_sync_metadata(r->em);
@@ -386,7 +395,8 @@ rename_locked(struct rename *r, bool s_above_to, bool t_above_from)
 }
 
 /*
- * Is what a name leads to above the other directory?  Names cannot come to lead to other directories meanwhile but by a rename.
+ * Is what a name leads to above the other directory?  Names cannot come to lead to other
+ * directories meanwhile but by a rename.
  *
  * => em_rename held, no vnode locked
  */

@@ -13,7 +13,8 @@
  * at its front. (flex_bg would allow them elsewhere; it is an incompatible feature, and refused.)
  *
  * Since each group holds its own metadata, ext2_blocks_ok() can tell for any run of blocks, in
- * constant time for each group, how much of it a file may own.  That is what every block pointer is tested with.
+ * constant time for each group, how much of it a file may own.  That is what every block pointer is
+ * tested with.
  */
 #include "kernel/fs/ext2/ext2.h"
 #include "kernel/lib/printf.h"
@@ -332,7 +333,10 @@ ext2_group_check(const struct ext2_mount *em, uint32_t g, const struct ext2_grou
 	return (0);
 }
 
-/* Cut a run of `len` blocks from `block` on where [from, from + count) begins; nothing is left if it begins inside. */
+/*
+ * Cut a run of `len` blocks from `block` on where [from, from + count) begins; nothing is left if
+ * it begins inside.
+ */
 static uint64_t
 cut_at(uint64_t block, uint64_t len, uint64_t from, uint64_t count)
 {

@@ -2,13 +2,15 @@
 /*
  * What reaches the disk, and in which order.
  *
- * There is no journal.  After a power cut `e2fsck -p` must be able to repair the volume alone, and it refuses when it would have to
- * guess.  It mends, without asking: names that lead to inodes that are not in use, link counts, sizes, block counts, bitmaps, deleted inodes with
- * leftovers.  It gives up on: files and directories without a name, blocks with two owners, pointers and directory blocks that make no sense.
- * So these must never be on the disk, whatever subset of the writes since the last flush got there.
+ * There is no journal.  After a power cut `e2fsck -p` must be able to repair the volume alone, and
+ * it refuses when it would have to guess.  It mends, without asking: names that lead to inodes that
+ * are not in use, link counts, sizes, block counts, bitmaps, deleted inodes with leftovers.  It
+ * gives up on: files and directories without a name, blocks with two owners, pointers and directory
+ * blocks that make no sense.  So these must never be on the disk, whatever subset of the writes
+ * since the last flush got there.
  *
- * Changes are made in memory, at any time, in any order.  A sync stops them (em_oplock) and writes all of them, in steps with a flush
- * between each:
+ * Changes are made in memory, at any time, in any order.  A sync stops them (em_oplock) and writes
+ * all of them, in steps with a flush between each:
  *
  *	1  blocks that nothing leads to yet	new pointer and directory blocks.  The flush also makes file data durable, which
  *						was written to its blocks earlier, before any pointer to it.
@@ -17,21 +19,24 @@
  *	4  everything else, births included	pointers, sizes, link counts; then births inside directories born in this step, and so on
  *	5  bitmaps, counts			no order needed.  What was freed is now free, for the disk has forgotten it.
  *
- * One picture of each block is enough, since deaths come before names and names before births: a directory block that lost one
- * name and got another is written once.  The exception is a file that gets a second name and then loses its first: the old name must not go
- * before the new one is there.  Whoever removes a name looks at c_named and syncs first.
+ * One picture of each block is enough, since deaths come before names and names before births: a
+ * directory block that lost one name and got another is written once.  The exception is a file that
+ * gets a second name and then loses its first: the old name must not go before the new one is
+ * there.  Whoever removes a name looks at c_named and syncs first.
  *
- * Inodes share blocks of the inode table, but are born and die in different steps, so a changed inode waits in an ext2_change and is put
- * into its block by the step that writes it.  c_level is how many steps after the names that is: a file born in a directory that is itself
- * just born, or whose new block nothing leads to yet (c_gates), comes one step later than the directory.
+ * Inodes share blocks of the inode table, but are born and die in different steps, so a changed
+ * inode waits in an ext2_change and is put into its block by the step that writes it.  c_level is
+ * how many steps after the names that is: a file born in a directory that is itself just born, or
+ * whose new block nothing leads to yet (c_gates), comes one step later than the directory.
  *
- * A write of one sector happens or does not happen.  Inodes and pointers do not cross sectors; how directories keep to that is in ext2_dirmod.c.
+ * A write of one sector happens or does not happen.  Inodes and pointers do not cross sectors; how
+ * directories keep to that is in ext2_dirmod.c.
  *
- * Why not soft updates (FFS), which need no flushes: they keep, for every dirty block, what to undo before it may be written.  Why
- * not a journal: then it would be ext3, and recovery would be ours.
+ * Why not soft updates (FFS), which need no flushes: they keep, for every dirty block, what to undo
+ * before it may be written.  Why not a journal: then it would be ext3, and recovery would be ours.
  *
- * Locks: em_oplock, then buffers; em_lock for the tree of changes.  No vnode is locked here and no page waited for, so a thread that
- * holds such may sync.
+ * Locks: em_oplock, then buffers; em_lock for the tree of changes.  No vnode is locked here and no
+ * page waited for, so a thread that holds such may sync.
  */
 #include "drivers/disk.h"
 #include "kernel/clock.h"
@@ -155,7 +160,10 @@ ext2_iupdate(struct ext2_inode *ip, bool only_times)
 	ext2_inode_encode(ip, &c->c_image);
 }
 
-/* What an inode on the disk becomes.  Fields that we do not use stay as they are, but in a new file. */
+/*
+ * What an inode on the disk becomes.  Fields that we do not use stay as they are, but in a new
+ * file.
+ */
 static void
 image_apply(const struct ext2_mount *em, const struct ext2_change *c, struct ext2_dinode *di)
 {
@@ -204,7 +212,9 @@ super_bread(struct ext2_mount *em, struct buf **bpp, struct ext2_super **es)
 	return (error);
 }
 
-/* Bring our counts into the blocks of the superblock and the descriptors.  => em_oplock exclusive */
+/*
+ * Bring our counts into the blocks of the superblock and the descriptors.  => em_oplock exclusive
+ */
 static int
 counts_put(struct ext2_mount *em)
 {
@@ -239,7 +249,10 @@ counts_put(struct ext2_mount *em)
 	return (0);
 }
 
-/* `break=RULE` in a debug kernel: leave out one rule, so that the power-cut tests can show that they would notice. */
+/*
+ * `break=RULE` in a debug kernel: leave out one rule, so that the power-cut tests can show that
+ * they would notice.
+ */
 static bool
 rule_broken(const char *rule)
 {

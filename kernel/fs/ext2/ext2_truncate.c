@@ -7,12 +7,14 @@
  *	inode --> [direct] [single] [double: p p p p|p p] [triple]
  *	                                         ^ cut: here goes on in one pointer block below
  *
- * The walk goes down from the inode into pointer blocks, in each from its last entry backwards, so that at any moment the file is a
- * shorter version of itself; each pointer block that is done is one change of its own (ext2_begin, ext2_end), so a file of any size is cut in
- * small steps, and a sync may come in between.  The walk keeps block numbers and indexes of at most three levels and holds one
- * buffer at a time; a pointer block that goes entirely is read, not changed.
+ * The walk goes down from the inode into pointer blocks, in each from its last entry backwards, so
+ * that at any moment the file is a shorter version of itself; each pointer block that is done is
+ * one change of its own (ext2_begin, ext2_end), so a file of any size is cut in small steps, and a
+ * sync may come in between.  The walk keeps block numbers and indexes of at most three levels and
+ * holds one buffer at a time; a pointer block that goes entirely is read, not changed.
  *
- * Blocks go to the pending list: they are free when the disk has forgotten this file's pointers (ext2_alloc.c).
+ * Blocks go to the pending list: they are free when the disk has forgotten this file's pointers
+ * (ext2_alloc.c).
  */
 #include "kernel/clock.h"
 #include "kernel/fs/ext2/ext2.h"
@@ -28,7 +30,8 @@ struct trunc_walk {
 	uint32_t	level;		/* where we are */
 	uint32_t	block[3];	/* pointer block at each level */
 	int64_t		index[3];	/* the entry to look at next, in descending order */
-	uint64_t	base[3];	/* first block of this tree that the pointer block leads to */
+	/* first block of this tree that the pointer block leads to */
+	uint64_t	base[3];
 };
 
 /* Blocks under one entry of a pointer block at this level. */
@@ -86,7 +89,8 @@ leaf_free(struct trunc_walk *w)
 /*
  * Find the next entry to go down into.
  *
- * => 0: *child is it and the walk's index stands on it, or it is 0: nothing left past the cut in this pointer block.
+ * => 0: *child is it and the walk's index stands on it, or it is 0: nothing left past the cut in
+ *    this pointer block.
  */
 static int
 entry_next(struct trunc_walk *w, uint32_t *child)
@@ -121,7 +125,10 @@ entry_next(struct trunc_walk *w, uint32_t *child)
 	return (0);
 }
 
-/* Nothing is left under the pointer block at the current level: free it, and clear the pointer to it. */
+/*
+ * Nothing is left under the pointer block at the current level: free it, and clear the pointer to
+ * it.
+ */
 static int
 pointer_block_free(struct trunc_walk *w)
 {

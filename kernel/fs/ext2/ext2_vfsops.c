@@ -7,10 +7,11 @@
  * The superblock is read past the metadata cache, since its place and size do not follow the
  * volume's block size, which is only known afterwards.  Everything else goes through bread().
  *
- * A volume is mounted read-write if that was asked for and nothing speaks against it: a disk that cannot be written, features that only allow
- * reading, a volume that was not unmounted cleanly or has errors (e2fsck first), or a list of deleted inodes that ext3 left behind.
- * Else it is mounted read-only, with a sentence.  While it is mounted read-write, the superblock on the disk does not call it clean; the
- * clean unmount, or the change to read-only, writes everything and then says so.
+ * A volume is mounted read-write if that was asked for and nothing speaks against it: a disk that
+ * cannot be written, features that only allow reading, a volume that was not unmounted cleanly or
+ * has errors (e2fsck first), or a list of deleted inodes that ext3 left behind.  Else it is mounted
+ * read-only, with a sentence.  While it is mounted read-write, the superblock on the disk does not
+ * call it clean; the clean unmount, or the change to read-only, writes everything and then says so.
  */
 #include "drivers/disk.h"
 #include "kernel/fs/ext2/ext2.h"
@@ -199,7 +200,10 @@ writing_start(struct ext2_mount *em)
 	return (0);
 }
 
-/* Write everything, call the volume clean, and write no more.  On error it stays writable, and is not called clean. */
+/*
+ * Write everything, call the volume clean, and write no more.  On error it stays writable, and is
+ * not called clean.
+ */
 static int
 writing_stop(struct ext2_mount *em)
 {
@@ -208,7 +212,10 @@ writing_stop(struct ext2_mount *em)
 	if (error != 0)
 		return (error);
 	rw_wlock(&em->em_oplock);
-	/* Somebody may have been faster; and what is deleted but in use cannot be part of a clean volume. */
+	/*
+	 * Somebody may have been faster; and what is deleted but in use cannot be part of a clean
+	 * volume.
+	 */
 	if (!ext2_is_clean(em) || em->em_reserved > 0 || em->em_orphans > 0) {
 		rw_wunlock(&em->em_oplock);
 		return (EBUSY);

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Writing files.  A file's bytes are written twice in their life, and both ways come through ext2_write():
+ * Writing files.  A file's bytes are written twice in their life, and both ways come through
+ * ext2_write():
  *
  *	UIO_SYSSPACE	somebody writes: room is promised, the size grows, the bytes go into the object's pages; no block is placed
  *	UIO_NOCOPY	the pager brings dirty pages: blocks are found or placed, and the pages go to the disk where they are
  *
- * Growing.  Behind EOF in the last block lie old bytes on the disk, and behind EOF in the last page lies whatever a mapping stored there.  Both would
- * become part of the file.  So the old tail is zeroed, in pages, and reaches the disk with them: always where the last block
- * has a place; and where it has none, if the page is there and holds something.
+ * Growing.  Behind EOF in the last block lie old bytes on the disk, and behind EOF in the last page
+ * lies whatever a mapping stored there.  Both would become part of the file.  So the old tail is
+ * zeroed, in pages, and reaches the disk with them: always where the last block has a place; and
+ * where it has none, if the page is there and holds something.
  *
- * A block bigger than a page, or a page with only some sectors dirty: a block that is placed for them is written whole, from
- * the page as far as the pager's pages cover it, zeros elsewhere.  Only then does a pointer lead to it.
+ * A block bigger than a page, or a page with only some sectors dirty: a block that is placed for
+ * them is written whole, from the page as far as the pager's pages cover it, zeros elsewhere.  Only
+ * then does a pointer lead to it.
  *
- * Locks: the vnode's, exclusively.  Pages are waited for only outside of ext2_begin() and ext2_end(): the pager holds pages when it comes here.
+ * Locks: the vnode's, exclusively.  Pages are waited for only outside of ext2_begin() and
+ * ext2_end(): the pager holds pages when it comes here.
  */
 #include "drivers/disk.h"
 #include "kernel/clock.h"
@@ -57,10 +61,11 @@ page_holds_something(struct vnode *vp, uint64_t from, uint64_t to)
 }
 
 /*
- * What follows EOF in the last block becomes zero on the disk: before a size that makes it part of the file can get there by anybody's
- * sync.  Once for a file, until it is cut down again.
+ * What follows EOF in the last block becomes zero on the disk: before a size that makes it part of
+ * the file can get there by anybody's sync.  Once for a file, until it is cut down again.
  *
- * => the size is still the old one; for a moment the object reaches to the end of the block.  0 or an errno.
+ * => the size is still the old one; for a moment the object reaches to the end of the block.  0 or
+ *    an errno.
  */
 static int
 slack_to_disk(struct ext2_inode *ip, struct ucred *cred)
@@ -122,7 +127,10 @@ size_cut(struct ext2_inode *ip, uint64_t size)
 	ext2_delay_remove(ip, howmany(size, (uint64_t)ip->i_em->em_bsize), UINT64_MAX);
 }
 
-/* Make the file longer, zeroing the old tail as far as `zero_to`.  => on error it is as long as before. */
+/*
+ * Make the file longer, zeroing the old tail as far as `zero_to`.  => on error it is as long as
+ * before.
+ */
 static int
 size_grow(struct ext2_inode *ip, uint64_t size, uint64_t zero_to, struct ucred *cred)
 {
@@ -179,7 +187,10 @@ ext2_setsize(struct vnode *vp, uint64_t size, struct ucred *cred)
 
 /* ---- somebody writes ---- */
 
-/* Bytes were copied into pages: the inode says so.  They change more of it than its times only if they made it longer. */
+/*
+ * Bytes were copied into pages: the inode says so.  They change more of it than its times only if
+ * they made it longer.
+ */
 static int
 write_noted(struct ext2_inode *ip, bool grew)
 {
@@ -260,7 +271,8 @@ zero_blocks(struct ext2_mount *em, uint64_t byte, uint64_t len)
 }
 
 /*
- * Write the blocks that were just placed for [lbn, lbn + count): pages where the pager brought them, zeros around.
+ * Write the blocks that were just placed for [lbn, lbn + count): pages where the pager brought
+ * them, zeros around.
  *
  * => the blocks belong to nobody yet.
  */
@@ -283,7 +295,10 @@ fresh_blocks_write(struct ext2_inode *ip, struct uio *uio, uint64_t lbn, uint32_
 	return (error);
 }
 
-/* The pager's bytes begin in a hole that goes on for `count` blocks: place blocks for some of them.  Advances the uio. */
+/*
+ * The pager's bytes begin in a hole that goes on for `count` blocks: place blocks for some of them.
+ * Advances the uio.
+ */
 static int
 write_hole(struct ext2_inode *ip, struct uio *uio, uint64_t lbn, uint32_t count, struct ucred *cred)
 {
