@@ -19,6 +19,7 @@
 #include "kernel/cmdline.h"
 #include "kernel/fs/buf.h"
 #include "kernel/fs/vnode.h"
+#include "kernel/kassert.h"
 #include "kernel/main.h"
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
@@ -31,7 +32,7 @@
 #include "vm/vm_page.h"
 #include "vm/vm_path.h"
 
-#define TESTS_MAX	512
+#define TESTS_MAX	2048
 
 extern const struct ktest ktest_start[], ktest_end[];
 
@@ -206,12 +207,15 @@ select_tests(const char *glob)
 {
 	unsigned n = 0;
 
-	for (const struct ktest *t = ktest_start; t < ktest_end && n < TESTS_MAX; t++) {
+	for (const struct ktest *t = ktest_start; t < ktest_end; t++) {
 		char full[96];
 
 		snprintf(full, sizeof(full), "%s.%s", t->suite, t->name);
-		if (glob_match(glob, full))
-			kt.order[n++] = t;
+		if (!glob_match(glob, full))
+			continue;
+		if (n == TESTS_MAX)
+			panic("more than %d self-tests: some would never run", TESTS_MAX);
+		kt.order[n++] = t;
 	}
 	return (n);
 }
