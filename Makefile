@@ -189,6 +189,18 @@ $(B)/faultline.iso: $(B)/kernel.elf boot/grub/grub.cfg
 	$(Q)$(OBJCOPY) --strip-debug $(B)/kernel.elf $(B)/iso/boot/kernel.elf
 	$(Q)grub-mkrescue -d /usr/lib/grub/i386-pc -o $@ $(B)/iso >$(B)/iso.log 2>&1 || { cat $(B)/iso.log >&2; exit 1; }
 
+# ---- programs that run inside: ordinary static Linux programs, which the host can run as well --------
+
+USER_PROGRAMS := $(patsubst tests/user/%.c,build/user/%,$(filter-out tests/user/probe.c,$(wildcard tests/user/*.c)))
+
+.PHONY: programs
+programs: $(USER_PROGRAMS) ## build the programs of tests/user (they run on Linux, too)
+
+build/user/%: tests/user/%.c tests/user/probe.c tests/user/probe.h
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC  $<")
+	$(Q)$(CC) -O1 -g -static -pthread -Wall -Wextra $(if $(CI),-Werror) -o $@ $< tests/user/probe.c
+
 # ---- running --------------------------------------------------------------------------------------
 
 QEMU := boot/qemu $(if $(BOOT),--boot $(BOOT)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) \

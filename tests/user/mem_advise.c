@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* madvise and mincore: what is thrown away, what comes back, and which pages are there. */
+#define _GNU_SOURCE
+#include "probe.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ANON	(MAP_PRIVATE | MAP_ANONYMOUS)
+#define RW	(PROT_READ | PROT_WRITE)
+
+/* Which of the pages at p are resident: "x" or "." each. */
+static const char *
+residency(void *p, size_t pages)
+{
+	static char row[65];
+	unsigned char vec[64];
+	size_t i;
+
+	need(pages <= 64, "too many pages");
+	if (mincore(p, pages * PAGE, vec) != 0)
+		return (result(-1));
+	for (i = 0; i < pages; i++)
+		row[i] = vec[i] & 1 ? 'x' : '.';
+	row[pages] = '\0';
+	return (row);
+}
+
+static void
+dont_need(void)
+{
+	int fd = scratch_file(NULL, 4 * PAGE);
+	unsigned char *a = map(4 * PAGE, RW, ANON, -1, 0), *v = map(4 * PAGE, RW, MAP_PRIVATE, fd, 0);
+	unsigned char *s = map(4 * PAGE, RW, MAP_SHARED, fd, 0);
+
+	memset(a, 0x91, 4 * PAGE);
+	fact("DONTNEED, anonymous", "%s", result(madvise(a + PAGE, 2 * PAGE, MADV_DONTNEED)));
+	fact("bytes", "%s %s %s", load(a), all_bytes(a + PAGE, 2 * PAGE, 0) ? "zeros" : "?", load(a + 3 * PAGE));
+	v[0] = 0x92;
+	v[3 * PAGE] = 0x93;
+	fact("DONTNEED, private file", "%s", result(madvise(v, PAGE, MADV_DONTNEED)));
+	fact("the file's bytes again", "%d", all_pattern(v, PAGE, 0));
+	fact("the other copy stays", "%s", load(v + 3 * PAGE));
+	s[PAGE] = 0x94;
+	fact("DONTNEED, shared file", "%s", result(madvise(s, 4 * PAGE, MADV_DONTNEED)));
+	fact("loses nothing", "%s", load(s + PAGE));
+}
+
+static void
+other_advice(void)
+{
+	int fd = scratch_file(NULL, 4 * PAGE);
+	unsigned char *a = map(4 * PAGE, RW, ANON, -1, 0), *s = map(4 * PAGE, RW, MAP_SHARED, fd, 0);
+	static const struct { int advice; const char *name; } table[] = {
+		{ MADV_NORMAL, "NORMAL" }, { MADV_RANDOM, "RANDOM" }, { MADV_SEQUENTIAL, "SEQUENTIAL" },
+		{ MADV_WILLNEED, "WILLNEED" },
+	};
+	size_t i;
+
+	memset(a, 0x95, 4 * PAGE);
+	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		fact(table[i].name, "%s %s", result(madvise(s, 4 * PAGE, table[i].advice)), load(s + 3));
+	fact("FREE, then stored", "%s", result(madvise(a, 2 * PAGE, MADV_FREE)));
+	a[0] = 0x96;
+	fact("keeps what was stored", "%s", load(a));
+	fact("FREE of a file", "%s", result(madvise(s, PAGE, MADV_FREE)));
+	fact("unknown advice", "%s", result(madvise(a, PAGE, 9999)));
+	fact("misaligned", "%s", result(madvise(a + 1, PAGE, MADV_NORMAL)));
+	fact("nothing", "%s", result(madvise(a, 0, MADV_DONTNEED)));
+	need(munmap(a + PAGE, PAGE) == 0, "munmap");
+	a[2 * PAGE] = 0x97;
+	fact("DONTNEED over a hole", "%s", result(madvise(a, 4 * PAGE, MADV_DONTNEED)));
+	fact("the rest was done", "%s %s", load(a), load(a + 2 * PAGE));
+}
+
+static void
+in_core(void)
+{
+	int fd = scratch_file(NULL, 4 * PAGE);
+	unsigned char *a = map(8 * PAGE, RW, ANON, -1, 0), *s = map(4 * PAGE, RW, MAP_SHARED, fd, 0);
+	unsigned char vec[8];
+
+	fact("anonymous, untouched", "%s", residency(a, 8));
+	a[PAGE] = 1;
+	a[6 * PAGE] = 1;
+	fact("two stores", "%s", residency(a, 8));
+	(void)*(volatile unsigned char *)(a + 3 * PAGE);
+	need(madvise(a + PAGE, PAGE, MADV_DONTNEED) == 0, "madvise");
+	fact("one given back", "%s", residency(a + PAGE, 1));
+	fact("one only read", "%s", residency(a + 3 * PAGE, 1));
+	(void)*(volatile unsigned char *)s;
+	fact("a file just written", "%s", residency(s, 4));
+	fact("misaligned", "%s", result(mincore(a + 1, PAGE, vec)));
+	fact("bad vector", "%s", result(mincore(a, PAGE, (unsigned char *)8)));
+	need(munmap(a + 4 * PAGE, PAGE) == 0, "munmap");
+	fact("over a hole", "%s", result(mincore(a, 8 * PAGE, vec)));
+	fact("nothing", "%s", result(mincore(a, 0, vec)));
+}
+
+int
+main(int argc, char **argv)
+{
+	probe_init(argc, argv);
+	dont_need();
+	other_advice();
+	in_core();
+	return (0);
+}

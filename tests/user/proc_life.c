@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Processes: fork, vfork, exec, what is inherited, what exec closes and resets, orphans, groups, and wait. */
+#define _GNU_SOURCE
+#include "probe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+static const char *self;
+
+/* What the program does when it is started by itself: prints what it was given. */
+static int
+as_child(int argc, char **argv)
+{
+	struct sigaction usr1, usr2;
+	sigset_t mask;
+	int i, open_fds = 0;
+
+	for (i = 2; i < argc; i++)
+		fact("argument", "[%s]", argv[i]);
+	for (i = 0; environ[i] != NULL; i++)
+		fact("environment", "[%s]", environ[i]);
+	for (i = 3; i < 32; i++)
+		open_fds += fcntl(i, F_GETFD) >= 0;
+	sigaction(SIGUSR1, NULL, &usr1);
+	sigaction(SIGUSR2, NULL, &usr2);
+	sigprocmask(SIG_BLOCK, NULL, &mask);
+	fact("descriptors above 2", "%d", open_fds);
+	fact("a caught signal is default, an ignored one ignored", "%d %d", usr1.sa_handler == SIG_DFL, usr2.sa_handler == SIG_IGN);
+	fact("the mask stays", "%d", sigismember(&mask, SIGHUP));
+	fact("the name", "%s", basename(argv[0]));
+	fact("a group of its own", "%d", getpid() == getpgrp());
+	return (12);
+}
+
+static void
+ignore(int sig)
+{
+	(void)sig;
+}
+
+static int
+exec_self(void *arg)
+{
+	char *argv[] = { "chosen name", "--child", "one", "", "two words", NULL };
+	char *env[] = { "A=1", "EMPTY=", NULL };
+	sigset_t mask;
+
+	(void)arg;
+	need(open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0 && open("/dev/null", O_RDONLY) >= 0, "/dev/null");
+	signal(SIGUSR1, ignore);
+	signal(SIGUSR2, SIG_IGN);
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGHUP);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	setpgid(0, 0);
+	map(64 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	execve(self, argv, env);
+	return (99);
+}
+
+static void
+write_script(const char *name, const char *text, mode_t mode)
+{
+	int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, mode);
+
+	need(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fchmod(fd, mode) == 0, name);
+	close(fd);
+}
+
+static int
+exec_name(void *arg)
+{
+	char *argv[] = { "name", "--child", "x", NULL }, *env[] = { NULL };
+
+	execve(arg, argv, env);
+	fact("execve", "%s", result(-1));
+	return (98);
+}
+
+static void
+executing(void)
+{
+	char line[256];
+
+	fact("a program executes itself", "%s", status_text(in_child(exec_self, NULL)));
+	fact("a file that is not there", "%s", status_text(in_child(exec_name, "/nowhere/at/all")));
+	fact("a folder", "%s", status_text(in_child(exec_name, "/")));
+	write_script("plain.tmp", "just text\n", 0644);
+	fact("a file that may not be executed", "%s", status_text(in_child(exec_name, "plain.tmp")));
+	write_script("text.tmp", "just text\n", 0755);
+	fact("a file that is no program", "%s", status_text(in_child(exec_name, "text.tmp")));
+	write_script("empty.tmp", "", 0755);
+	fact("an empty file", "%s", status_text(in_child(exec_name, "empty.tmp")));
+	write_script("short.tmp", "\177ELF\2\1\1", 0755);
+	fact("a program cut short", "%s", status_text(in_child(exec_name, "short.tmp")));
+	snprintf(line, sizeof(line), "#!%s --child\n", self);
+	write_script("script.tmp", line, 0755);
+	fact("a script", "%s", status_text(in_child(exec_name, "./script.tmp")));
+	write_script("lost.tmp", "#!/nowhere/interpreter\n", 0755);
+	fact("a script without its interpreter", "%s", status_text(in_child(exec_name, "./lost.tmp")));
+	unlink("plain.tmp");
+	unlink("text.tmp");
+	unlink("empty.tmp");
+	unlink("short.tmp");
+	unlink("script.tmp");
+	unlink("lost.tmp");
+}
+
+static int *counter;
+
+static int
+grandchild_outlives(void *arg)
+{
+	pid_t parent = getpid();
+
+	(void)arg;
+	if (fork() == 0) {
+		while (getppid() == parent)
+			usleep(1000);
+		counter[1] = 1;
+		_exit(0);
+	}
+	return (0);
+}
+
+static void
+vforking(void)
+{
+	volatile int here = 0;
+	int status;
+	pid_t pid;
+
+	counter[0] = 0;
+	pid = vfork();
+	if (pid == 0) {
+		here = 1;
+		usleep(20000);
+		counter[0] = 1;
+		_exit(4);
+	}
+	fact("after vfork the child is done", "%d, and stored in the parent's memory: %d", counter[0], here);
+	need(waitpid(pid, &status, 0) == pid, "waitpid");
+	fact("its status", "%s", status_text(status));
+	counter[1] = 0;
+	fact("a child that leaves a child", "%s", status_text(in_child(grandchild_outlives, NULL)));
+	while (((volatile int *)counter)[1] == 0)
+		usleep(1000);
+	fact("the orphan has another parent", "%d", counter[1]);
+}
+
+static int
+exit_with(void *arg)
+{
+	return ((int)(long)arg);
+}
+
+static void
+waiting(void)
+{
+	siginfo_t info;
+	int status, i, seen = 0;
+	pid_t pids[8], pid;
+
+	fact("exit 0 and 255", "%s %s", status_text(in_child(exit_with, (void *)0)), status_text(in_child(exit_with, (void *)255)));
+	for (i = 0; i < 8; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0)
+			_exit(i);
+	}
+	while ((pid = waitpid(-1, &status, 0)) > 0)
+		for (i = 0; i < 8; i++)
+			if (pids[i] == pid && WEXITSTATUS(status) == i)
+				seen |= 1 << i;
+	fact("eight children, in any order", "0x%x", seen);
+	pid = fork();
+	if (pid == 0)
+		_exit(17);
+	memset(&info, 0, sizeof(info));
+	fact("waitid that leaves it", "%s", result(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT)));
+	fact("says", "%d %d %d", info.si_pid == pid, info.si_status, info.si_code == CLD_EXITED);
+	fact("waitid that takes it", "%s", result(waitid(P_PID, (id_t)pid, &info, WEXITED)));
+	fact("waitid of nobody", "%s", result(waitid(P_PID, (id_t)pid, &info, WEXITED)));
+	pid = fork();
+	if (pid == 0) {
+		setpgid(0, 0);
+		pause();
+	}
+	setpgid(pid, pid);
+	fact("a group of its own", "%d", getpgid(pid) == pid);
+	fact("WNOHANG", "%d", waitpid(-pid, &status, WNOHANG));
+	fact("killing the group", "%s", result(kill(-pid, SIGKILL)));
+	need(waitpid(-pid, &status, 0) == pid, "waitpid");
+	fact("killed it", "%s", status_text(status));
+	fact("setsid of a group leader", "%s", result(setpgid(0, 0) == 0 ? setsid() : 0));
+}
+
+static void
+limits(void)
+{
+	struct rlimit limit;
+	int fd;
+
+	need(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+	limit.rlim_cur = 10;
+	need(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
+	while ((fd = open("/dev/null", O_RDONLY)) >= 0)
+		;
+	fact("too many descriptors", "%s", result(-1));
+	fact("dup2 beyond the limit", "%s", result(dup2(0, 10)));
+	fact("a limit above its maximum", "%s",
+	    result((limit.rlim_cur = 100, limit.rlim_max = 50, setrlimit(RLIMIT_NOFILE, &limit))));
+	for (fd = 3; fd < 10; fd++)
+		close(fd);
+}
+
+int
+main(int argc, char **argv)
+{
+	static char path[4096];
+	int fd;
+
+	if (argc > 1 && strcmp(argv[1], "--child") == 0)
+		return (as_child(argc, argv));
+	need(realpath(argv[0], path) != NULL, argv[0]);
+	self = path;
+	for (fd = 3; fd < 64; fd++)
+		close(fd);
+	probe_init(argc, argv);
+	counter = map(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	executing();
+	vforking();
+	waiting();
+	limits();
+	return (0);
+}
