@@ -16,6 +16,7 @@
 #: MEM=SIZE       RAM, e.g. 8M or 1G (default 256M); test: one run only
 #: CPU=MODEL      QEMU's CPU model (default max); test: one run only
 #: BOOT=WAY       way in: pvh or bios (default pvh); test: one run only
+#: MACHINE=TYPE   pc (default) or q35; test: one run only
 #: SMP=N          number of CPUs (default 1)
 #: ACCEL=NAME     tcg or kvm (default tcg)
 #: ARGS=WORDS     run, gdb: the kernel's command line
@@ -203,12 +204,12 @@ build/user/%: tests/user/%.c tests/user/probe.c tests/user/probe.h
 
 # ---- running --------------------------------------------------------------------------------------
 
-QEMU := boot/qemu $(if $(BOOT),--boot $(BOOT)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) \
+QEMU := boot/qemu $(if $(BOOT),--boot $(BOOT)) $(if $(MACHINE),--machine $(MACHINE)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) \
 	$(if $(SMP),--smp $(SMP)) $(if $(ACCEL),--accel $(ACCEL))
-export TEST SEED BS MEM CPU BOOT SMP ACCEL SAN CI
+export TEST SEED BS MEM CPU BOOT MACHINE SMP ACCEL SAN CI
 
 # `make test` runs the suite once more in a kernel that watches for undefined behaviour.
-ifeq ($(TEST)$(BS)$(MEM)$(CPU)$(BOOT)$(SMP)$(SAN)$(filter 0,$(DEBUG)),)
+ifeq ($(TEST)$(BS)$(MEM)$(CPU)$(BOOT)$(MACHINE)$(SMP)$(SAN)$(filter 0,$(DEBUG)),)
 UBSAN_KERNEL := $(B)-ubsan/kernel.elf
 .PHONY: $(UBSAN_KERNEL)
 $(UBSAN_KERNEL):

@@ -47,11 +47,38 @@ boot_add_module(struct boot_info *bi, uint64_t base, uint64_t len)
 	bi->nmodules++;
 }
 
+/* Leave of each usable range the larger part outside of [base, base + len). */
+static void
+give_way(struct boot_info *bi, uint64_t base, uint64_t len)
+{
+	uint64_t end = base + len < base ? UINT64_MAX : base + len;
+	uint32_t i;
+
+	for (i = 0; i < bi->nmem; i++) {
+		struct boot_mem *m = &bi->mem[i];
+		uint64_t m_end = m->base + m->len, below, above;
+
+		if (m->type != BOOT_MEM_USABLE || m_end < m->base || m_end <= base || m->base >= end)
+			continue;
+		below = base > m->base ? base - m->base : 0;
+		above = m_end > end ? m_end - end : 0;
+		if (below >= above) {
+			m->len = below;
+		} else {
+			m->base = end;
+			m->len = above;
+		}
+	}
+}
+
 bool
 boot_info_add(struct boot_info *bi, uint64_t base, uint64_t len, uint32_t type)
 {
-	if (bi->nmem >= BOOT_MEM_MAX)
+	if (bi->nmem >= BOOT_MEM_MAX) {
+		if (type != BOOT_MEM_USABLE)
+			give_way(bi, base, len);
 		return (false);
+	}
 	bi->mem[bi->nmem].base = base;
 	bi->mem[bi->nmem].len = len;
 	bi->mem[bi->nmem].type = type;

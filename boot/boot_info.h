@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define BOOT_INFO_MAGIC		0x544c5541464f4f42ul	/* "BOOFAULT", little-endian */
-#define BOOT_MEM_MAX		64
+#define BOOT_MEM_MAX		128
 #define BOOT_MODULE_MAX		4
 #define BOOT_CMDLINE_MAX	1024
 
@@ -74,7 +74,12 @@ void kernel_main(struct boot_info *bi) __attribute__((noreturn));
  * were not taken as they stood.  Touches nothing but *bi, so self-tests feed it whatever they like.
  */
 void boot_info_check(struct boot_info *bi);
-/* Append one range; false when the map is full.  Call boot_info_check() afterwards. */
+/*
+ * Append one range; false when the map is full.  Call boot_info_check() afterwards.
+ *
+ * A full map loses memory, never a reservation: a range that finds no room and is not usable takes
+ * its addresses away from every usable range that the map has.
+ */
 bool boot_info_add(struct boot_info *bi, uint64_t base, uint64_t len, uint32_t type);
 /*
  * The word `mem=`: keep at most `bytes` of usable memory, lowest addresses first.  => the map is

@@ -4,8 +4,9 @@
  *
  * It serves page tables of the kernel and vm_page_array itself.  Nothing is ever given back, so all
  * it needs is a list of ranges that are in use; the rest of usable RAM is free.  It works downwards
- * from the highest address, because each page taken next to the one before only makes the last
- * range longer, and because low memory is what devices with short addresses may want later.
+ * from the end of the largest stretch, because each page taken next to the one before only makes
+ * the last range longer, and because low memory is what devices with short addresses may want
+ * later.  (The highest stretch would not do: a UEFI firmware leaves dozens of a few pages each.)
  *
  *	usable RAM   |......image..............modules........<--- taken |
  *	                     avoided            avoided
@@ -100,23 +101,27 @@ note_taken(vm_paddr_t base, vm_paddr_t end)
 vm_paddr_t
 boot_page_alloc(size_t npages)
 {
-	uint64_t len = npages * PAGE_SIZE;
-	vm_paddr_t pa;
+	uint64_t len = npages * PAGE_SIZE, best_size = 0;
+	vm_paddr_t best = 0;
 
 	for (uint32_t i = boot_map->nmem; i-- > 0; ) {
 		const struct boot_mem *m = &boot_map->mem[i];
+		vm_paddr_t base = round_page(m->base), pa;
+		vm_paddr_t end = trunc_page(MIN(m->base + m->len, boot_limit));
 
-		if (m->type != BOOT_MEM_USABLE)
+		if (m->type != BOOT_MEM_USABLE || end <= base || end - base <= best_size)
 			continue;
-		pa = place_in(round_page(m->base), trunc_page(MIN(m->base + m->len, boot_limit)),
-		    len);
+		pa = place_in(base, end, len);
 		if (pa == 0)
 			continue;
-		note_taken(pa, pa + len);
-		memset(PHYS_TO_DMAP(pa), 0, len);
-		return (pa);
+		best = pa;
+		best_size = end - base;
 	}
-	panic("boot memory: no %lu KiB in one piece below 0x%lx", len / KiB, boot_limit);
+	if (best == 0)
+		panic("boot memory: no %lu KiB in one piece below 0x%lx", len / KiB, boot_limit);
+	note_taken(best, best + len);
+	memset(PHYS_TO_DMAP(best), 0, len);
+	return (best);
 }
 
 bool

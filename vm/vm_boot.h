@@ -15,7 +15,7 @@ void boot_alloc_init(const struct boot_info *bi);
  */
 void boot_alloc_set_limit(vm_paddr_t limit);
 /*
- * Contiguous zeroed pages, never given back: the highest that fit.
+ * Contiguous zeroed pages, never given back: the highest that fit in the largest stretch of RAM.
  * => panics when there are none: nothing can go on without them.
  */
 vm_paddr_t boot_page_alloc(size_t npages);

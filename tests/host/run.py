@@ -7,8 +7,8 @@ build/test/JOB/.  Jobs run side by side, one for each of the host's CPUs.  tap.p
 against its exit status.  The last line printed is `N passed, N failed`.
 
 The environment narrows the work: TEST=GLOB keeps the matching self-tests (host.*, gdb.* and
-harness.* name scripts), SEED=N fixes their order, and any of BOOT, MEM, CPU, BS and SMP replaces
-the matrix by the single run that it describes.  SAN=ubsan, kasan or 1 says how build/kernel.elf was
+harness.* name scripts), SEED=N fixes their order, and any of BOOT, MACHINE, MEM, CPU, BS and SMP
+replaces the matrix by the single run that it describes.  SAN=ubsan, kasan or 1 says how build/kernel.elf was
 made.  UBSAN_KERNEL names a second kernel, made with SAN=ubsan, for one more run of the suite.
 """
 
@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import time
+import typing
 
 sys.dont_write_bytecode = True
 import damage  # noqa: E402
@@ -39,14 +40,30 @@ DAMAGE_TIMEOUT_SECONDS = 60
 TAIL_LINES = 40
 SCRATCH_BYTES = 64 << 20
 
-# boot, memory, CPU, block size: every value occurs.
-MATRIX = [("pvh", "256M", "max", 4096), ("pvh", "256M", "qemu64", 1024), ("bios", "256M", "max", 2048),
-          ("pvh", "16M", "max", 8192), ("pvh", "8M", "max", 65536)]
-UBSAN_RUN = ("pvh", "256M", "max", 1024)
+
+class Machine(typing.NamedTuple):
+    """What the suite runs on.  A field's name in capitals is the variable of `make test` that sets it."""
+    boot: str = "pvh"
+    machine: str = "pc"
+    mem: str = "256M"
+    cpu: str = "max"
+    bs: int = 4096          # block size of the test volume
+
+    def options(self):
+        """boot/qemu's words for it."""
+        return ["--boot", self.boot, "--machine", self.machine, "--mem", self.mem, "--cpu", self.cpu]
+
+
+# Every value of every field occurs in MATRIX; `make soak` runs the product of DIMENSIONS.
+MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", bs=2048),
+          Machine(machine="q35", mem="16M", bs=8192), Machine(mem="8M", bs=65536)]
+DIMENSIONS = {"boot": ("pvh", "bios"), "machine": ("pc", "q35"), "mem": ("256M", "16M", "8M"), "cpu": ("max", "qemu64"),
+              "bs": mkimage.BLOCK_SIZES}
+UBSAN_RUN = Machine(bs=1024)
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
 READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
 IOERR_BLOCK_SIZES = (1024, 4096)
-RESTRICTIONS = ("BOOT", "MEM", "CPU", "BS", "SMP")
+RESTRICTIONS = (*(f.upper() for f in Machine._fields), "SMP")
 
 
 class Job:
@@ -108,8 +125,7 @@ class Job:
             return f"python3 {os.path.relpath(self.script, TOP)}"
         words = [f"selftest={name}" if w.split("=")[0] == "selftest" and name else w for w in self.words]
         if self.matrix:
-            boot, mem, cpu, bs = self.matrix
-            parts = [f"BOOT={boot}", f"MEM={mem}", f"CPU={cpu}", f"BS={bs}"]
+            parts = [f"{field.upper()}={value}" for field, value in self.matrix._asdict().items()]
             parts += [f"SEED={w[5:]}" for w in words if w.startswith("seed=")]
             if self.kernel or os.environ.get("SAN"):
                 parts.append("SAN=ubsan" if self.kernel else f"SAN={os.environ['SAN']}")
@@ -145,16 +161,16 @@ def volume(bs):
                  "mkimage.py", "volume.py")
 
 
-def suite_job(boot, mem, cpu, bs, test, seed, kernel=None):
-    options = ["--boot", boot, "--mem", mem, "--cpu", cpu]
+def suite_job(machine, test, seed, kernel=None):
+    options = machine.options()
     for option in ("smp", "accel"):
         if os.environ.get(option.upper()):
             options += ["--" + option, os.environ[option.upper()]]
     words = [f"selftest={test}" if test else "selftest", f"seed={seed}"]
-    if (boot, mem, cpu, bs) == READ_ONLY_RUN:
+    if machine == READ_ONLY_RUN:
         words.append("ro")
-    return Job(f"{'ubsan ' if kernel else ''}{boot} {mem} {cpu} {bs}", options, words, image=volume(bs),
-               matrix=(boot, mem, cpu, bs), companions=True, kernel=kernel)
+    return Job(("ubsan " if kernel else "") + " ".join(map(str, machine)), options, words, image=volume(machine.bs),
+               matrix=machine, companions=True, kernel=kernel)
 
 
 def ioerr_job(bs, test, seed):
@@ -185,7 +201,7 @@ def with_room(matrix):
     """The matrix with enough memory for the kernel's sanitizer, each combination once."""
     if os.environ.get("SAN") not in ("kasan", "1"):
         return list(matrix)
-    return list(dict.fromkeys((b, KASAN_MIN if m in ("8M", "16M") else m, c, bs) for b, m, c, bs in matrix))
+    return list(dict.fromkeys(m._replace(mem=KASAN_MIN) if m.mem in ("8M", "16M") else m for m in matrix))
 
 
 def may_match(test, suite):
@@ -201,17 +217,17 @@ def plan_jobs(test, seed, soak):
     if scripts:
         return script_jobs(test), False
     if restricted and not own_runs:
-        bs = restricted.get("BS", "4096")
+        fields = {k.lower(): v for k, v in restricted.items() if k != "SMP"}
+        bs = fields.get("bs", "4096")
         if not bs.isdigit() or int(bs) not in mkimage.BLOCK_SIZES:
             raise mkimage.Failure(f"BS={bs}: must be one of {', '.join(map(str, mkimage.BLOCK_SIZES))}")
-        return [suite_job(restricted.get("BOOT", "pvh"), restricted.get("MEM", "256M"), restricted.get("CPU", "max"),
-                          int(bs), test, seed)], False
+        return [suite_job(Machine(**{**fields, "bs": int(bs)}), test, seed)], False
     matrix = MATRIX
     if soak:
-        matrix = itertools.product(("pvh", "bios"), ("256M", "16M", "8M"), ("max", "qemu64"), mkimage.BLOCK_SIZES)
-    jobs = [] if own_runs else [suite_job(*values, test, seed) for values in with_room(matrix)]
+        matrix = [Machine(*values) for values in itertools.product(*(DIMENSIONS[f] for f in Machine._fields))]
+    jobs = [] if own_runs else [suite_job(machine, test, seed) for machine in with_room(matrix)]
     if not own_runs and os.environ.get("UBSAN_KERNEL"):
-        jobs.append(suite_job(*UBSAN_RUN, test, seed, os.path.join(TOP, os.environ["UBSAN_KERNEL"])))
+        jobs.append(suite_job(UBSAN_RUN, test, seed, os.path.join(TOP, os.environ["UBSAN_KERNEL"])))
     if test is None or may_match(test, "ioerr"):
         sizes = mkimage.BLOCK_SIZES if soak else IOERR_BLOCK_SIZES
         jobs += [ioerr_job(bs, test if own_runs else "ioerr.*", seed) for bs in sizes]

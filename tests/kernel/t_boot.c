@@ -4,6 +4,8 @@
  * never calls usable what anybody called reserved.
  */
 #include "boot/boot_info.h"
+#include "drivers/fw_cfg.h"
+#include "kernel/cmdline.h"
 #include "kernel/main.h"
 #include "tests/kernel/ktest.h"
 
@@ -149,6 +151,70 @@ KTEST(boot, full_map_refuses_more)
 	CHECK_EQ(bi.nmem, BOOT_MEM_MAX);
 }
 
+/* What finds no room is lost memory, but if it was reserved then nothing usable may remain of it. */
+KTEST(boot, full_map_still_honours_reservations)
+{
+	uint32_t i;
+
+	start();
+	add(0x10000000, 0x1000000, BOOT_MEM_USABLE);
+	add(0x20000000, 0x1000000, BOOT_MEM_USABLE);
+	add(0x30000000, 0x1000000, BOOT_MEM_ACPI);
+	for (i = 3; i < BOOT_MEM_MAX; i++)
+		add(0x100000ul * i, 0x1000, BOOT_MEM_USABLE);
+	CHECK(!boot_info_add(&bi, 0x10800000, 0x100000, BOOT_MEM_RESERVED));	/* in the middle */
+	CHECK(!boot_info_add(&bi, 0x1ff00000, 0x180000, BOOT_MEM_LOADER));	/* the beginning */
+	CHECK(!boot_info_add(&bi, 0x30000000, 0x1000000, BOOT_MEM_RESERVED));
+	CHECK(!boot_info_add(&bi, 0x300000, 0x1000, BOOT_MEM_RESERVED));	/* all of one */
+	CHECK(!boot_info_add(&bi, 0x400000, 0x1000, BOOT_MEM_USABLE));
+	boot_info_check(&bi);
+	check_laws(&bi);
+	CHECK_EQ(bi.nmem, BOOT_MEM_MAX - 1);
+	expect(0, 0x400000, 0x1000, BOOT_MEM_USABLE);
+	expect(bi.nmem - 3, 0x10000000, 0x800000, BOOT_MEM_USABLE);
+	expect(bi.nmem - 2, 0x20080000, 0xf80000, BOOT_MEM_USABLE);
+	expect(bi.nmem - 1, 0x30000000, 0x1000000, BOOT_MEM_ACPI);
+}
+
+/* A large machine as a careless firmware tells it: out of order, across 4 GiB, devices called RAM. */
+KTEST(boot, memory_above_4g_around_the_hole)
+{
+	start();
+	add(4 * GiB, 2 * GiB, BOOT_MEM_USABLE);
+	add(0xfee00000, 0x1000, BOOT_MEM_RESERVED);
+	add(0x100000, 4 * GiB - 0x100000, BOOT_MEM_USABLE);
+	add(0xc0000000, 1 * GiB, BOOT_MEM_RESERVED);
+	add(0x7ff00000, 0x80000, BOOT_MEM_ACPI);
+	add(5 * GiB, 0x200000, BOOT_MEM_RESERVED);
+	add(0, 0x9fc00, BOOT_MEM_USABLE);
+	boot_info_check(&bi);
+	check_laws(&bi);
+	CHECK_EQ(bi.nmem, 8);
+	CHECK_EQ(bi.clipped, 3);	/* both large ranges, and the APIC inside of the hole */
+	expect(0, 0, 0x9fc00, BOOT_MEM_USABLE);
+	expect(1, 0x100000, 0x7fe00000, BOOT_MEM_USABLE);
+	expect(2, 0x7ff00000, 0x80000, BOOT_MEM_ACPI);
+	expect(3, 0x7ff80000, 0x40080000, BOOT_MEM_USABLE);
+	expect(4, 0xc0000000, 1 * GiB, BOOT_MEM_RESERVED);
+	expect(5, 4 * GiB, 1 * GiB, BOOT_MEM_USABLE);
+	expect(6, 5 * GiB, 0x200000, BOOT_MEM_RESERVED);
+	expect(7, 5 * GiB + 0x200000, 1 * GiB - 0x200000, BOOT_MEM_USABLE);
+}
+
+/* Limits that are no multiples of anything: nothing is rounded into somebody else's bytes. */
+KTEST(boot, ranges_need_not_be_pages)
+{
+	start();
+	add(0x100010, 0x7ff7, BOOT_MEM_USABLE);
+	add(0x103fff, 2, BOOT_MEM_RESERVED);
+	boot_info_check(&bi);
+	check_laws(&bi);
+	CHECK_EQ(bi.nmem, 3);
+	expect(0, 0x100010, 0x3fef, BOOT_MEM_USABLE);
+	expect(1, 0x103fff, 2, BOOT_MEM_RESERVED);
+	expect(2, 0x104001, 0x4006, BOOT_MEM_USABLE);
+}
+
 /*
  * One range under many small reserved ones splits into more pieces than fit: what is lost is never
  * usable twice.
@@ -235,4 +301,76 @@ KTEST(boot, real_map_is_sound_and_spares_the_image)
 		CHECK(m->base + m->len <= boot_info->kernel_phys || m->base >= end);
 	}
 	CHECK(usable > 2 * MiB);
+}
+
+/* QEMU's own word on its memory, which no firmware has touched. */
+struct e820_entry {
+	uint64_t	base, len;
+	uint32_t	type;		/* 1: RAM */
+} __packed;
+
+#define BIOS_HOLE	0xa0000ul	/* RAM is there, behind the VGA window and the ROMs */
+#define BIOS_HOLE_END	0x100000ul
+
+/* Where boot_info's description of memory, going up from `at`, first has a gap; at most `end`. */
+static uint64_t
+described_up_to(uint64_t at, uint64_t end)
+{
+	uint32_t i;
+
+	for (i = 0; i < boot_info->nmem && at < end; i++) {
+		const struct boot_mem *m = &boot_info->mem[i];
+
+		if (m->base <= at && at < m->base + m->len)
+			at = m->base + m->len;
+		else if (m->base > at)
+			break;
+	}
+	return (MIN(at, end));
+}
+
+/*
+ * Whatever the way in, boot_info describes the same RAM: all of QEMU's, and none besides.  (The
+ * firmwares differ in how much of it they keep.)
+ */
+KTEST(boot, real_map_describes_qemus_ram)
+{
+	static union {
+		char bytes[1024];
+		struct e820_entry entry[1024 / sizeof(struct e820_entry)];
+	} ram;
+	ssize_t len = fw_cfg_read("etc/e820", ram.bytes, sizeof(ram));
+	uint64_t total = 0, usable = 0;
+	size_t i, j, n = len < 0 ? 0 : (size_t)len / sizeof(ram.entry[0]);
+
+	if (n == 0 || cmdline_has("mem")) {
+		ktest_skip(n == 0 ? "no QEMU" : "mem= has taken memory away");
+		return;
+	}
+	for (i = 0; i < n; i++) {
+		uint64_t base = ram.entry[i].base, end = base + ram.entry[i].len;
+
+		if (ram.entry[i].type != 1)
+			continue;
+		total += ram.entry[i].len;
+		if (base < BIOS_HOLE && end > BIOS_HOLE_END) {
+			CHECK_EQ(described_up_to(base, BIOS_HOLE), BIOS_HOLE);
+			base = BIOS_HOLE_END;
+		}
+		CHECK_EQ(described_up_to(base, end), end);
+	}
+	for (i = 0; i < boot_info->nmem; i++) {
+		const struct boot_mem *m = &boot_info->mem[i];
+
+		if (m->type != BOOT_MEM_USABLE)
+			continue;
+		usable += m->len;
+		for (j = 0; j < n; j++)
+			if (ram.entry[j].type == 1 && ram.entry[j].base <= m->base &&
+			    m->base + m->len <= ram.entry[j].base + ram.entry[j].len)
+				break;
+		CHECK(j < n);
+	}
+	printf("# %s: %lu of %lu KiB of RAM usable\n", boot_path_name(boot_info->path), usable / KiB, total / KiB);
+	CHECK(total - usable < total / 8 + 4 * MiB);
 }
