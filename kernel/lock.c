@@ -3,21 +3,24 @@
  * Locks.
  *
  * A spin lock is a word and cli.  A sleep lock is a word, too, as long as nobody waits: one
- * compare-and-swap takes it, one exchange lets it go.  Only who must wait goes through the guard, a
- * spin lock inside:
+ * compare-and-swap takes it, another lets it go.  Only who must wait goes through a guard, a spin
+ * lock picked by the lock's address:
  *
  *	waiter				holder
- *	lock guard			owner = NULL		(1)
- *	waiters++		(2)	waiters == 0 ?		(3)
- *	try once more		(4)	   no: lock guard, wakeup_one, unlock
+ *	lock guard			word: owner away, WAITED stays	(1)
+ *	word |= WAITED		(2)	was WAITED set?			(3)
+ *	try once more		(4)	   yes: lock guard, wakeup_one, unlock
  *	sleep, guard as interlock
  *
- * All four are sequentially consistent, so either (4) sees (1) and takes the lock, or (3) sees (2)
- * and wakes.  A lock is not handed over: the woken thread competes, which keeps a busy lock busy.
+ * (1) and (3) are one atomic step on the word that (2) changes, so either (4) finds the lock free, or
+ * (3) sees (2) and wakes.  A lock is not handed over: the woken thread competes, which keeps a busy
+ * lock busy.  WAITED is cleared by the last waiter on its way in.
  *
- * Readers and writers work the same way on a count (-1: a writer).  A waiting writer keeps new
- * readers out; the last reader wakes one writer, a writer wakes one writer or, if none waits, all
- * readers.
+ * After (1) the holder uses the lock's address and never its memory: the thread that gets the lock
+ * next may be the one that frees it (vm_object does so).  That is also why guards are not in the lock.
+ *
+ * Readers and writers work the same way on a count.  A waiting writer keeps new readers out; the
+ * last reader wakes one writer, a writer wakes one writer or, if none waits, all readers.
  *
  * Debug builds know which locks each thread (sleep) and each CPU (spin) holds, and check every
  * blocking acquisition against their ranks.  The checks live in the second half of this file;
@@ -131,6 +134,26 @@ spin_held(const struct spinlock *l)
 }
 
 /*
+ * ---- waiting
+ * ----------------------------------------------------------------------------------
+ */
+
+#define GUARDS	64		/* a power of two */
+
+/* Slow paths only: going to sleep, and waking.  RANK_NONE: nothing but the sleep queue is taken inside. */
+static struct spinlock guards[GUARDS] = {
+	[0 ... GUARDS - 1] = SPINLOCK_INITIALIZER("lock guard", RANK_NONE)
+};
+
+static struct spinlock *
+guard_of(const volatile void *lock)
+{
+	uintptr_t key = (uintptr_t)lock >> 4;
+
+	return (&guards[(key ^ key >> 6 ^ key >> 12) % GUARDS]);
+}
+
+/*
  * ---- mutexes
  * --------------------------------------------------------------------------------------
  */
@@ -139,34 +162,52 @@ void
 mutex_init(struct mutex *m, const char *name, enum lock_rank rank)
 {
 	*m = (struct mutex){ .lk = { .name = name, .kind = LOCK_MUTEX, .rank = (uint8_t)rank } };
-	spin_init(&m->guard, name, RANK_NONE);
 }
 
 static inline bool
 mutex_take(struct mutex *m)
 {
-	struct thread *nobody = NULL;
+	uintptr_t free = 0;
 
-	return (__atomic_compare_exchange_n(&m->owner, &nobody, curthread, false, __ATOMIC_SEQ_CST,
-	    __ATOMIC_RELAXED));
+	if (likely(__atomic_compare_exchange_n(&m->word, &free, (uintptr_t)curthread, false, __ATOMIC_SEQ_CST,
+	    __ATOMIC_RELAXED)))
+		return (true);
+	return (free == MUTEX_WAITED && __atomic_compare_exchange_n(&m->word, &free,
+	    (uintptr_t)curthread | MUTEX_WAITED, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
 }
 
 static __attribute__((noinline)) void
 mutex_lock_slow(struct mutex *m)
 {
-	spin_lock(&m->guard);
-	__atomic_add_fetch(&m->waiters, 1, __ATOMIC_SEQ_CST);
+	struct spinlock *guard = guard_of(m);
+
+	spin_lock(guard);
+	m->waiters++;
+	__atomic_fetch_or(&m->word, MUTEX_WAITED, __ATOMIC_SEQ_CST);
 	while (!mutex_take(m))
-		(void)tsleep(m, &m->guard.lk, m->lk.name, 0);
-	__atomic_sub_fetch(&m->waiters, 1, __ATOMIC_SEQ_CST);
-	spin_unlock(&m->guard);
+		(void)tsleep(m, &guard->lk, m->lk.name, 0);
+	if (--m->waiters == 0)
+		__atomic_fetch_and(&m->word, ~MUTEX_WAITED, __ATOMIC_SEQ_CST);
+	spin_unlock(guard);
+}
+
+/* Let go although somebody waits.  => m is only an address once the word has changed. */
+static __attribute__((noinline)) void
+mutex_unlock_slow(struct mutex *m)
+{
+	struct spinlock *guard = guard_of(m);
+
+	__atomic_store_n(&m->word, MUTEX_WAITED, __ATOMIC_SEQ_CST);
+	spin_lock(guard);
+	wakeup_one(m);
+	spin_unlock(guard);
 }
 
 void
 mutex_lock(struct mutex *m)
 {
 	assert_can_sleep(m->lk.name);
-	KASSERT(m->owner != curthread, "mutex %s taken twice by thread %s", m->lk.name, curthread->name);
+	KASSERT(!mutex_held(m), "mutex %s taken twice by thread %s", m->lk.name, curthread->name);
 	check_acquire(&m->lk);
 	if (unlikely(!mutex_take(m)))
 		mutex_lock_slow(m);
@@ -185,21 +226,19 @@ mutex_trylock(struct mutex *m)
 void
 mutex_unlock(struct mutex *m)
 {
-	KASSERT(m->owner == curthread, "unlock of mutex %s, which thread %s doesn't hold", m->lk.name,
-	    curthread->name);
+	uintptr_t mine = (uintptr_t)curthread;
+
+	KASSERT(mutex_held(m), "unlock of mutex %s, which thread %s doesn't hold", m->lk.name, curthread->name);
 	note_released(&m->lk);
-	__atomic_store_n(&m->owner, NULL, __ATOMIC_SEQ_CST);
-	if (unlikely(__atomic_load_n(&m->waiters, __ATOMIC_SEQ_CST) != 0)) {
-		spin_lock(&m->guard);
-		wakeup_one(m);
-		spin_unlock(&m->guard);
-	}
+	/* Once a waiter has set its bit, the bit stays until somebody gets in: one try decides. */
+	if (unlikely(!__atomic_compare_exchange_n(&m->word, &mine, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)))
+		mutex_unlock_slow(m);
 }
 
 bool
 mutex_held(const struct mutex *m)
 {
-	return (m->owner == curthread);
+	return ((m->word & ~MUTEX_WAITED) == (uintptr_t)curthread);
 }
 
 /*
@@ -211,56 +250,69 @@ void
 rw_init(struct rwlock *rw, const char *name, enum lock_rank rank)
 {
 	*rw = (struct rwlock){ .lk = { .name = name, .kind = LOCK_RW, .rank = (uint8_t)rank } };
-	spin_init(&rw->guard, name, RANK_NONE);
 }
 
 /* One more reader, unless a writer is in or waits. */
 static inline bool
 rw_enter_read(struct rwlock *rw)
 {
-	int32_t n = __atomic_load_n(&rw->readers, __ATOMIC_SEQ_CST);
+	uint32_t word = __atomic_load_n(&rw->word, __ATOMIC_SEQ_CST);
 
-	while (n >= 0 && __atomic_load_n(&rw->write_waiters, __ATOMIC_SEQ_CST) == 0)
-		if (__atomic_compare_exchange_n(&rw->readers, &n, n + 1, false, __ATOMIC_SEQ_CST,
+	while ((word & (RW_WRITER | RW_WRITE_WAITED)) == 0)
+		if (__atomic_compare_exchange_n(&rw->word, &word, word + 1, false, __ATOMIC_SEQ_CST,
 		    __ATOMIC_SEQ_CST))
 			return (true);
 	return (false);
 }
 
 /*
- * The writer, if the count is what we expect: 0 to take the lock, 1 to upgrade our own read lock.
+ * The writer, if there are as many readers as we expect: 0 to take the lock, 1 to upgrade our own
+ * read lock.
  */
 static inline bool
-rw_enter_write(struct rwlock *rw, int32_t expected)
+rw_enter_write(struct rwlock *rw, uint32_t readers)
 {
-	if (!__atomic_compare_exchange_n(&rw->readers, &expected, -1, false, __ATOMIC_SEQ_CST,
-	    __ATOMIC_SEQ_CST))
-		return (false);
-	rw->writer = curthread;
-	return (true);
+	uint32_t word = __atomic_load_n(&rw->word, __ATOMIC_SEQ_CST);
+
+	while ((word & (RW_WRITER | RW_READERS)) == readers)
+		if (__atomic_compare_exchange_n(&rw->word, &word, (word - readers) | RW_WRITER, false,
+		    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+			rw->writer = curthread;
+			return (true);
+		}
+	return (false);
 }
 
-/* Somebody left, and somebody waits: wake who may come in now. */
+/*
+ * We let go, and the word said that somebody waits: wake who may come in now.
+ * => rw is only an address; `word` is what it held when we let go.
+ */
 static __attribute__((noinline)) void
-rw_wake(struct rwlock *rw)
+rw_wake(struct rwlock *rw, uint32_t word)
 {
-	spin_lock(&rw->guard);
-	if (rw->write_waiters > 0)
+	struct spinlock *guard = guard_of(rw);
+
+	spin_lock(guard);
+	if (word & RW_WRITE_WAITED)
 		wakeup_one(&rw->write_waiters);
-	else if (rw->read_waiters > 0)
+	else
 		wakeup(&rw->read_waiters);
-	spin_unlock(&rw->guard);
+	spin_unlock(guard);
 }
 
 static __attribute__((noinline)) void
 rw_rlock_slow(struct rwlock *rw)
 {
-	spin_lock(&rw->guard);
-	__atomic_add_fetch(&rw->read_waiters, 1, __ATOMIC_SEQ_CST);
+	struct spinlock *guard = guard_of(rw);
+
+	spin_lock(guard);
+	rw->read_waiters++;
+	__atomic_fetch_or(&rw->word, RW_READ_WAITED, __ATOMIC_SEQ_CST);
 	while (!rw_enter_read(rw))
-		(void)tsleep(&rw->read_waiters, &rw->guard.lk, rw->lk.name, 0);
-	__atomic_sub_fetch(&rw->read_waiters, 1, __ATOMIC_SEQ_CST);
-	spin_unlock(&rw->guard);
+		(void)tsleep(&rw->read_waiters, &guard->lk, rw->lk.name, 0);
+	if (--rw->read_waiters == 0)
+		__atomic_fetch_and(&rw->word, ~RW_READ_WAITED, __ATOMIC_SEQ_CST);
+	spin_unlock(guard);
 }
 
 /*
@@ -270,12 +322,16 @@ rw_rlock_slow(struct rwlock *rw)
 static __attribute__((noinline)) void
 rw_wlock_slow(struct rwlock *rw)
 {
-	spin_lock(&rw->guard);
-	__atomic_add_fetch(&rw->write_waiters, 1, __ATOMIC_SEQ_CST);
+	struct spinlock *guard = guard_of(rw);
+
+	spin_lock(guard);
+	rw->write_waiters++;
+	__atomic_fetch_or(&rw->word, RW_WRITE_WAITED, __ATOMIC_SEQ_CST);
 	while (!rw_enter_write(rw, 0))
-		(void)tsleep(&rw->write_waiters, &rw->guard.lk, rw->lk.name, 0);
-	__atomic_sub_fetch(&rw->write_waiters, 1, __ATOMIC_SEQ_CST);
-	spin_unlock(&rw->guard);
+		(void)tsleep(&rw->write_waiters, &guard->lk, rw->lk.name, 0);
+	if (--rw->write_waiters == 0)
+		__atomic_fetch_and(&rw->word, ~RW_WRITE_WAITED, __ATOMIC_SEQ_CST);
+	spin_unlock(guard);
 }
 
 void
@@ -302,11 +358,13 @@ rw_tryrlock(struct rwlock *rw)
 void
 rw_runlock(struct rwlock *rw)
 {
-	KASSERT(rw->readers > 0, "rwlock %s: read unlock, and nobody reads", rw->lk.name);
+	uint32_t word;
+
+	KASSERT((rw->word & RW_READERS) > 0, "rwlock %s: read unlock, and nobody reads", rw->lk.name);
 	note_released(&rw->lk);
-	if (__atomic_sub_fetch(&rw->readers, 1, __ATOMIC_SEQ_CST) == 0 &&
-	    unlikely(__atomic_load_n(&rw->write_waiters, __ATOMIC_SEQ_CST) != 0))
-		rw_wake(rw);
+	word = __atomic_fetch_sub(&rw->word, 1, __ATOMIC_SEQ_CST);
+	if ((word & RW_READERS) == 1 && unlikely(word & RW_WRITE_WAITED))
+		rw_wake(rw, word);
 }
 
 void
@@ -330,43 +388,39 @@ rw_trywlock(struct rwlock *rw)
 	return (true);
 }
 
-static inline bool
-rw_anybody_waits(struct rwlock *rw)
-{
-	return (__atomic_load_n(&rw->write_waiters, __ATOMIC_SEQ_CST) != 0 ||
-	    __atomic_load_n(&rw->read_waiters, __ATOMIC_SEQ_CST) != 0);
-}
-
 void
 rw_wunlock(struct rwlock *rw)
 {
+	uint32_t word;
+
 	KASSERT(rw->writer == curthread, "write unlock of rwlock %s, which thread %s doesn't hold",
 	    rw->lk.name, curthread->name);
 	note_released(&rw->lk);
 	rw->writer = NULL;
-	__atomic_store_n(&rw->readers, 0, __ATOMIC_SEQ_CST);
-	if (unlikely(rw_anybody_waits(rw)))
-		rw_wake(rw);
+	word = __atomic_fetch_sub(&rw->word, RW_WRITER, __ATOMIC_SEQ_CST);
+	if (unlikely(word & (RW_WRITE_WAITED | RW_READ_WAITED)))
+		rw_wake(rw, word);
 }
 
 bool
 rw_tryupgrade(struct rwlock *rw)
 {
-	KASSERT(rw->readers > 0, "rwlock %s: upgrade, and nobody reads", rw->lk.name);
+	KASSERT((rw->word & RW_READERS) > 0, "rwlock %s: upgrade, and nobody reads", rw->lk.name);
 	return (rw_enter_write(rw, 1));
 }
 
 void
 rw_downgrade(struct rwlock *rw)
 {
+	uint32_t word;
+
 	KASSERT(rw->writer == curthread, "downgrade of rwlock %s, which thread %s doesn't hold",
 	    rw->lk.name, curthread->name);
 	rw->writer = NULL;
-	__atomic_store_n(&rw->readers, 1, __ATOMIC_SEQ_CST);
+	word = __atomic_fetch_sub(&rw->word, RW_WRITER - 1, __ATOMIC_SEQ_CST);
 	/* Readers may join us, unless a writer waits: that one is woken by the last of us. */
-	if (unlikely(__atomic_load_n(&rw->write_waiters, __ATOMIC_SEQ_CST) == 0 &&
-	    __atomic_load_n(&rw->read_waiters, __ATOMIC_SEQ_CST) != 0))
-		rw_wake(rw);
+	if (unlikely((word & (RW_WRITE_WAITED | RW_READ_WAITED)) == RW_READ_WAITED))
+		rw_wake(rw, word);
 }
 
 bool
@@ -378,7 +432,7 @@ rw_wheld(const struct rwlock *rw)
 bool
 rw_held(const struct rwlock *rw)
 {
-	return (rw->writer == curthread || rw->readers > 0);
+	return (rw->writer == curthread || (rw->word & RW_READERS) > 0);
 }
 
 /*

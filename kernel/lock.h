@@ -63,21 +63,30 @@ struct spinlock {
 	struct cpu	*owner;		/* the CPU that holds it, for the checks */
 };
 
+/*
+ * A sleep lock is one word.  Whoever must wait says so by a bit in that word, so the thread that lets
+ * go learns of waiters in the very step in which it lets go, and never looks at the lock again: by
+ * then its memory may be gone.  (g): under the guard that lock.c picks by the lock's address.
+ */
+#define MUTEX_WAITED	0x1ul		/* somebody waits; the other bits are the owner */
+
 struct mutex {
 	struct lock	 lk;
-	uint32_t	 waiters;	/* (guard) threads asleep for it */
-	struct thread	*owner;		/* (atomic) NULL: free */
-	struct spinlock	 guard;		/* slow path: going to sleep, waking */
+	uint32_t	 waiters;	/* (g) threads asleep for it */
+	uintptr_t	 word;		/* (atomic) the owner, or 0 when free, and MUTEX_WAITED */
 };
+
+#define RW_WRITER	0x80000000u	/* held exclusively */
+#define RW_WRITE_WAITED	0x40000000u	/* a writer waits: new readers queue behind it */
+#define RW_READ_WAITED	0x20000000u	/* readers wait */
+#define RW_READERS	0x1fffffffu	/* how many hold it shared */
 
 struct rwlock {
 	struct lock	 lk;
-	int32_t		 readers;	/* (atomic) -1: held exclusively */
-	/* (guard) threads asleep to write; new readers queue behind them */
-	uint32_t	 write_waiters;
-	uint32_t	 read_waiters;	/* (guard) */
+	uint32_t	 word;		/* (atomic) the bits above */
+	uint32_t	 write_waiters;	/* (g) threads asleep to write */
+	uint32_t	 read_waiters;	/* (g) threads asleep to read */
 	struct thread	*writer;	/* (writer) NULL: not held exclusively */
-	struct spinlock	 guard;		/* slow paths: going to sleep, waking */
 };
 
 #define SPINLOCK_INITIALIZER(nm, rk) \

@@ -71,7 +71,7 @@ KTEST(lock, mutex_excludes)
 	CHECK_EQ(counter, NTHREADS * ROUNDS);
 	CHECK(contended > 0);
 	CHECK_EQ(mtx.waiters, 0);
-	CHECK(mtx.owner == NULL);
+	CHECK_EQ(mtx.word, 0);
 }
 
 static void
@@ -102,7 +102,7 @@ KTEST(lock, rwlock_excludes_writers)
 	counter = inside = 0;
 	spawn_all_and_join(rw_worker);
 	CHECK(counter > 0);
-	CHECK_EQ(rwl.readers, 0);
+	CHECK_EQ(rwl.word, 0);
 	CHECK_EQ(rwl.read_waiters, 0);
 	CHECK_EQ(rwl.write_waiters, 0);
 	CHECK(rwl.writer == NULL);
@@ -131,7 +131,7 @@ KTEST(lock, readers_share)
 	for (i = 0; i < 3; i++)
 		td[i] = thread_create("t-reader", PRI_KERNEL, hold_read_lock, NULL);
 	WAIT_UNTIL(inside == 3);
-	CHECK_EQ(rwl.readers, 3);
+	CHECK_EQ(rwl.word & RW_READERS, 3);
 	CHECK(!rw_trywlock(&rwl));
 	CHECK(rw_tryrlock(&rwl));
 	rw_runlock(&rwl);
@@ -198,7 +198,7 @@ KTEST(lock, upgrade_only_as_the_last_reader)
 	CHECK(rw_tryupgrade(&rwl));
 	CHECK(rw_wheld(&rwl));
 	rw_wunlock(&rwl);
-	CHECK_EQ(rwl.readers, 0);
+	CHECK_EQ(rwl.word, 0);
 }
 
 KTEST(lock, downgrade_lets_waiting_readers_in)
@@ -214,7 +214,7 @@ KTEST(lock, downgrade_lets_waiting_readers_in)
 	CHECK_EQ(inside, 0);
 	rw_downgrade(&rwl);
 	WAIT_UNTIL(inside == 1);
-	CHECK_EQ(rwl.readers, 2);
+	CHECK_EQ(rwl.word & RW_READERS, 2);
 	CHECK(!rw_trywlock(&rwl));
 	rw_runlock(&rwl);
 	go = true;
@@ -382,7 +382,7 @@ KTEST(lock, read_lock_released_by_a_stranger_is_caught)
 	rw_init(&rwl, "t-rwlock", RANK_NONE);
 	inside = 0;
 	go = false;
-	rwl.readers = 1;		/* as if another thread read */
+	rwl.word = 1;		/* as if another thread read */
 	rw_runlock(&rwl);
 	CHECK_EQ(violations, 1);
 	CHECK(strstr(last_violation, "t-rwlock") != NULL);

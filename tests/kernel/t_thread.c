@@ -454,7 +454,7 @@ sleep_with_read_lock(void *arg)
 	rw_rlock(&rwl);
 	read_error = tsleep((const void *)&read_error, &rwl.lk, "t-read", PATIENCE);
 	CHECK(!rw_wheld(&rwl));
-	CHECK_EQ(rwl.readers, 1);
+	CHECK_EQ(rwl.word & RW_READERS, 1);
 	rw_runlock(&rwl);
 }
 
@@ -473,7 +473,7 @@ KTEST(sleep, read_interlock_is_let_go_and_retaken)
 	rw_wunlock(&rwl);
 	thread_join(td);
 	CHECK_EQ(read_error, 0);
-	CHECK_EQ(rwl.readers, 0);
+	CHECK_EQ(rwl.word, 0);
 }
 
 KTEST(sleep, interrupts_and_depth_are_as_before)
