@@ -187,7 +187,8 @@ disk_strategy(struct disk *dk, struct buf *bp)
 	bp->b_start_ns = clock_ns();
 	if (bp->b_flags & (B_DONE | B_ERROR))
 		__atomic_and_fetch(&bp->b_flags, ~(B_DONE | B_ERROR), __ATOMIC_RELAXED);
-	TRACE(TR_DISK_START, dk, bp->b_blkno, bp->b_bcount, bp);
+	TRACE(bp->b_flags & B_FLUSH ? TR_DISK_FLUSH : bp->b_flags & B_READ ? TR_DISK_READ : TR_DISK_WRITE, dk,
+	    bp->b_blkno, bp->b_bcount, bp);
 	count_max(&dk->dk_stats.inflight_max,
 	    __atomic_add_fetch(&dk->dk_stats.inflight, 1, __ATOMIC_RELAXED));
 	bp->b_error = request_check(dk, bp);

@@ -134,8 +134,8 @@ static const struct command {
 } commands[] = {
 	{ "help", "", 0, 0, cmd_help,
 	    "print this" },
-	{ "tour", "[PATH]", 0, 1, cmd_tour,
-	    "play the tour (on this file)" },
+	{ "tour", "[PATH|write|memory]", 0, 1, cmd_tour,
+	    "play the tour: chapter one (on this file), two or three" },
 	{ "fault", "PATH OFFSET [write]", 2, 3, cmd_fault,
 	    "map the file privately, touch one byte, tell what happens" },
 	{ "ls", "[PATH]", 0, 1, cmd_ls,

@@ -31,7 +31,6 @@
 #include "vm/vm_pager.h"
 
 #define RANGES_MAX	64		/* pages named in one line */
-#define CHAIN_MAX	16		/* objects below each other */
 
 /* ---- lines ---- */
 
@@ -52,44 +51,22 @@ static void
 line(const struct tale *t, const struct trace_event *ev, const char *who, const char *fmt, ...)
 {
 	uint64_t ns = clock_tsc_ns(ev->tsc) - clock_tsc_ns(first_event(t)->tsc);
+	char name[THREAD_NAME_MAX];
 	va_list ap;
 
 	printf("%7lu.%lu us  %-7s ", ns / 1000, ns % 1000 / 100, who);
+	if (t->about[0] != NULL && ev->type != TR_DISK_DONE && ev->tid != t->td->tid)
+		printf("[%s] ", words_thread(ev->tid, name));
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);
 	printf("\n");
 }
 
-/* "3", "0-1, 3-11": page numbers, sorted and joined.  Sorts `list` in place. */
-static void
-ranges_text(char *buf, size_t size, uint64_t *list, size_t n)
+static bool
+is_request(unsigned type)
 {
-	size_t len = 0;
-
-	for (size_t i = 1; i < n; i++)
-		for (size_t j = i; j > 0 && list[j - 1] > list[j]; j--) {
-			uint64_t swap = list[j];
-
-			list[j] = list[j - 1];
-			list[j - 1] = swap;
-		}
-	buf[0] = '\0';
-	for (size_t i = 0, last; i < n && len < size; i = last + 1) {
-		for (last = i; last + 1 < n && list[last + 1] <= list[last] + 1; last++)
-			;
-		len += snprintf(buf + len, size - len, "%s%lu", i > 0 ? ", " : "", list[i]);
-		if (list[last] != list[i] && len < size)
-			len += snprintf(buf + len, size - len, "-%lu", list[last]);
-	}
-}
-
-static const char *
-prot_text(vm_prot_t prot)
-{
-	static const char *const texts[] = {"---", "r--", "-w-", "rw-", "--x", "r-x", "-wx", "rwx"};
-
-	return (texts[prot & VM_PROT_ALL]);
+	return (type == TR_DISK_READ || type == TR_DISK_WRITE || type == TR_DISK_FLUSH);
 }
 
 static const char *
@@ -98,102 +75,11 @@ plural(uint64_t n)
 	return (n == 1 ? "" : "s");
 }
 
-/* ---- what the live structures say ---- */
-
-/* Find the map entry that an event names; a copy, for the map may change once it is unlocked. */
-static bool
-entry_find(const struct tale *t, uint64_t pointer, struct vm_map_entry *out)
+const struct trace_event *
+tale_request_of(const struct tale *t, const struct trace_event *done, size_t end)
 {
-	struct vm_map *map = &t->vm->map;
-	struct vm_map_entry *e;
-
-	vm_map_rlock(map);
-	for (e = vm_map_first(map); e != NULL && (uint64_t)e != pointer; e = vm_map_next(e))
-		;
-	if (e != NULL)
-		*out = *e;
-	vm_map_runlock(map);
-	return (e != NULL);
-}
-
-/*
- * The object mapped at the tale's address.  It stays, for nobody but the tale's thread changes
- * this map.
- */
-static struct vm_object *
-top_object(const struct tale *t)
-{
-	struct vm_map_entry *e;
-	struct vm_object *object;
-
-	vm_map_rlock(&t->vm->map);
-	e = vm_map_lookup_entry(&t->vm->map, t->va);
-	object = e != NULL ? e->object : NULL;
-	vm_map_runlock(&t->vm->map);
-	return (object);
-}
-
-/* The index in its object of the page mapped at `va`. */
-static vm_pindex_t
-index_at(const struct tale *t, vm_offset_t va)
-{
-	struct vm_map_entry *e;
-	vm_pindex_t pindex;
-
-	vm_map_rlock(&t->vm->map);
-	e = vm_map_lookup_entry(&t->vm->map, va);
-	pindex = e != NULL ? OFF_TO_IDX(e->offset + (va - e->start)) : 0;
-	vm_map_runlock(&t->vm->map);
-	return (pindex);
-}
-
-/* What kind of object an event means, if it lies in the chain at the tale's address. */
-static const char *
-object_words(const struct tale *t, uint64_t pointer)
-{
-	struct vm_object *object = top_object(t);
-	int depth = 0;
-
-	while (object != NULL && (uint64_t)object != pointer && depth++ < CHAIN_MAX)
-		object = object->backing_object;
-	if (object == NULL || (uint64_t)object != pointer)
-		return ("an object");
-	if (object->type == OBJT_VNODE)
-		return (object->handle == t->vp ? "the file's object" : "another file's object");
-	return (object->backing_object != NULL ? "the shadow object" : "the anonymous object");
-}
-
-static const char *
-disk_name(uint64_t pointer)
-{
-	for (struct disk *dk = disk_next(NULL); dk != NULL; dk = disk_next(dk))
-		if ((uint64_t)dk == pointer)
-			return (dk->dk_name);
-	return ("a disk");
-}
-
-/* The name of a thread that an event knows by its number: from the switches in this tale. */
-static const char *
-thread_name(const struct tale *t, uint32_t tid)
-{
-	if (tid == t->td->tid)
-		return (t->td->name);
-	for (size_t i = 0; i < t->nevents; i++)
-		if (t->events[i].type == TR_SWITCH && t->events[i].arg[0] == tid)
-			return ((const char *)&t->events[i].arg[1]);
-	return ("another thread");
-}
-
-/*
- * The request that the completion events[done] belongs to: the last one before it with the same
- * buffer.
- */
-static const struct trace_event *
-request_of(const struct tale *t, size_t done)
-{
-	for (size_t i = done; i-- > 0;)
-		if (t->events[i].type == TR_DISK_START &&
-		    t->events[i].arg[3] == t->events[done].arg[3])
+	for (size_t i = end; i-- > 0;)
+		if (is_request(t->events[i].type) && t->events[i].arg[3] == done->arg[3])
 			return (&t->events[i]);
 	return (NULL);
 }
@@ -216,25 +102,25 @@ tell_map(const struct tale *t, const struct trace_event *ev)
 {
 	struct vm_map_entry e;
 
-	if (!entry_find(t, ev->arg[1], &e))
+	if (!words_entry(t, ev->arg[1], &e))
 		line(t, ev, "map", "an entry of the map: page %lu of %s", ev->arg[3],
-		    object_words(t, ev->arg[2]));
+		    words_object(t, ev->arg[2]));
 	else
 		line(t, ev, "map", "entry 0x%lx-0x%lx %s, %s%s: page %lu of %s", e.start, e.end,
-		    prot_text(e.protection),
+		    words_prot(e.protection),
 		    e.inheritance == VM_INHERIT_SHARE ? "shared" : "private",
-		    e.needs_copy ? ", copy on write" : "", ev->arg[3], object_words(t, ev->arg[2]));
+		    e.needs_copy ? ", copy on write" : "", ev->arg[3], words_object(t, ev->arg[2]));
 }
 
 static void
 tell_object(const struct tale *t, const struct trace_event *ev)
 {
 	if (ev->arg[2] == 0)
-		line(t, ev, "object", "%s (0x%lx) has no page %lu", object_words(t, ev->arg[0]),
+		line(t, ev, "object", "%s (0x%lx) has no page %lu", words_object(t, ev->arg[0]),
 		    ev->arg[0], ev->arg[1]);
 	else
 		line(t, ev, "object", "%s (0x%lx) has page %lu, in frame 0x%lx",
-		    object_words(t, ev->arg[0]), ev->arg[0], ev->arg[1], ev->arg[2]);
+		    words_object(t, ev->arg[0]), ev->arg[0], ev->arg[1], ev->arg[2]);
 }
 
 static void
@@ -244,10 +130,10 @@ tell_pager_get(const struct tale *t, const struct trace_event *ev)
 
 	if (count == 1)
 		line(t, ev, "pager", "getpages: page %lu of %s", first,
-		    object_words(t, ev->arg[0]));
+		    words_object(t, ev->arg[0]));
 	else
 		line(t, ev, "pager", "getpages: pages %lu-%lu of %s (%lu pages), for page %lu",
-		    first, first + count - 1, object_words(t, ev->arg[0]), count,
+		    first, first + count - 1, words_object(t, ev->arg[0]), count,
 		    first + ev->arg[3]);
 }
 
@@ -271,12 +157,17 @@ tell_bmap(const struct tale *t, const struct trace_event *ev)
 }
 
 static void
-tell_disk_start(const struct tale *t, const struct trace_event *ev)
+tell_disk(const struct tale *t, const struct trace_event *ev)
 {
 	uint64_t sectors = ev->arg[2] >> DEV_BSHIFT;
 
-	line(t, ev, "disk", "%s gets a request: sectors %lu-%lu (%lu sectors, %lu bytes)",
-	    disk_name(ev->arg[0]), ev->arg[1], ev->arg[1] + sectors - 1, sectors, ev->arg[2]);
+	if (ev->type == TR_DISK_FLUSH)
+		line(t, ev, "disk", "%s gets a request to flush: what it has been given, it shall keep",
+		    words_disk(ev->arg[0]));
+	else
+		line(t, ev, "disk", "%s gets a request%s: sectors %lu-%lu (%lu sectors, %lu bytes)",
+		    words_disk(ev->arg[0]), ev->type == TR_DISK_WRITE ? " to write" : "", ev->arg[1],
+		    ev->arg[1] + sectors - 1, sectors, ev->arg[2]);
 }
 
 /* A thread that was woken on its way to sleep goes on without giving the CPU away. */
@@ -307,11 +198,16 @@ tell_switch(const struct tale *t, const struct trace_event *ev)
 static void
 tell_disk_done(const struct tale *t, size_t i)
 {
-	const struct trace_event *ev = &t->events[i], *start = request_of(t, i);
+	const struct trace_event *ev = &t->events[i], *start = tale_request_of(t, ev, i);
 	uint64_t us = start != NULL ? (clock_tsc_ns(ev->tsc) - clock_tsc_ns(start->tsc)) / 1000 : 0;
+	char name[THREAD_NAME_MAX], what[40];
 
-	line(t, ev, "irq", "%s interrupts thread %s: the request at sector %lu took %lu us, %s",
-	    disk_name(ev->arg[0]), thread_name(t, ev->tid), ev->arg[1], us,
+	if (start != NULL && start->type == TR_DISK_FLUSH)
+		strlcpy(what, "the flush", sizeof(what));
+	else
+		snprintf(what, sizeof(what), "the request at sector %lu", ev->arg[1]);
+	line(t, ev, "irq", "%s interrupts thread %s: %s took %lu us, %s", words_disk(ev->arg[0]),
+	    words_thread(ev->tid, name), what, us,
 	    ev->arg[2] == 0 ? "no error" : errno_name((int)ev->arg[2]));
 }
 
@@ -328,24 +224,34 @@ tell_pager_done(const struct tale *t, const struct trace_event *ev)
 }
 
 static void
+tell_put(const struct tale *t, const struct trace_event *ev)
+{
+	if (ev->arg[2] == 1)
+		line(t, ev, "pager", "putpages: page %lu of %s", ev->arg[1], words_object(t, ev->arg[0]));
+	else
+		line(t, ev, "pager", "putpages: pages %lu-%lu of %s (%lu pages)", ev->arg[1],
+		    ev->arg[1] + ev->arg[2] - 1, words_object(t, ev->arg[0]), ev->arg[2]);
+}
+
+static void
 tell_enter(const struct tale *t, const struct trace_event *ev)
 {
 	line(t, ev, "pmap", "0x%lx now leads to frame 0x%lx, %s", ev->arg[0], ev->arg[1],
-	    prot_text((vm_prot_t)ev->arg[2]));
+	    words_prot((vm_prot_t)ev->arg[2]));
 }
 
 static void
 tell_cow(const struct tale *t, const struct trace_event *ev)
 {
 	line(t, ev, "copy", "frame 0x%lx is copied to frame 0x%lx, now page %lu of %s", ev->arg[0],
-	    ev->arg[1], ev->arg[3], object_words(t, ev->arg[2]));
+	    ev->arg[1], ev->arg[3], words_object(t, ev->arg[2]));
 }
 
 static void
 tell_zero(const struct tale *t, const struct trace_event *ev)
 {
 	line(t, ev, "zero", "page %lu of %s is frame 0x%lx, %s", ev->arg[1],
-	    object_words(t, ev->arg[0]), ev->arg[2],
+	    words_object(t, ev->arg[0]), ev->arg[2],
 	    ev->arg[3] ? "zeroed in advance" : "zeroed now");
 }
 
@@ -373,8 +279,12 @@ same_line(const struct trace_event *a, const struct trace_event *b)
 	switch (a->type) {
 	case TR_PAGE_ALLOC:
 		return (a->arg[0] == b->arg[0]);
+	case TR_PAGE_FREE:
+		return (a->arg[1] == b->arg[1]);
 	case TR_PAGE_QUEUE:
 		return (a->arg[1] == b->arg[1] && a->arg[3] == b->arg[3]);
+	case TR_PAGE_DIRTY:
+		return (a->arg[0] == b->arg[0] && a->arg[2] == b->arg[2]);
 	case TR_PAGE_ENTER:
 		return (a->arg[3] == 1 && b->arg[3] == 1);
 	default:
@@ -394,12 +304,13 @@ gather(const struct tale *t, size_t i, char *text, size_t size)
 		const uint64_t *arg = t->events[i + n].arg;
 
 		if (ev->type == TR_PAGE_ENTER)
-			list[n++] = index_at(t, arg[0]);
+			list[n++] = words_index_at(t, arg[0]);
 		else
-			list[n++] = ev->type == TR_PAGE_QUEUE ? arg[2] : arg[1];
+			list[n++] = ev->type == TR_PAGE_QUEUE || ev->type == TR_PAGE_FREE ?
+			    arg[2] : arg[1];
 	} while (n < RANGES_MAX && i + n < t->nevents && t->events[i + n].type == ev->type &&
 	    t->events[i + n].tid == ev->tid && same_line(ev, &t->events[i + n]));
-	ranges_text(text, size, list, n);
+	words_ranges(text, size, list, n);
 	return (n);
 }
 
@@ -412,10 +323,10 @@ tell_alloc(const struct tale *t, size_t i)
 
 	if (n == 1)
 		line(t, ev, "page", "frame 0x%lx is allocated for page %s of %s", ev->arg[2], pages,
-		    object_words(t, ev->arg[0]));
+		    words_object(t, ev->arg[0]));
 	else
 		line(t, ev, "page", "%zu frames are allocated for pages %s of %s", n, pages,
-		    object_words(t, ev->arg[0]));
+		    words_object(t, ev->arg[0]));
 	return (n);
 }
 
@@ -427,7 +338,32 @@ tell_queue(const struct tale *t, size_t i)
 	size_t n = gather(t, i, pages, sizeof(pages));
 
 	line(t, ev, "queue", "page%s %s of %s: to the %s queue", plural(n), pages,
-	    object_words(t, ev->arg[1]), vm_pageq_name((unsigned)ev->arg[3]));
+	    words_object(t, ev->arg[1]), vm_pageq_name((unsigned)ev->arg[3]));
+	return (n);
+}
+
+static size_t
+tell_dirty(const struct tale *t, size_t i)
+{
+	const struct trace_event *ev = &t->events[i];
+	char pages[96], sectors[SECTORS_TEXT];
+	size_t n = gather(t, i, pages, sizeof(pages));
+
+	line(t, ev, "dirty", "page%s %s of %s: sectors %s %s not on disk yet", plural(n), pages,
+	    words_object(t, ev->arg[0]), words_sectors(sectors, (uint8_t)ev->arg[2]),
+	    n == 1 ? "are" : "of each are");
+	return (n);
+}
+
+static size_t
+tell_free(const struct tale *t, size_t i)
+{
+	const struct trace_event *ev = &t->events[i];
+	char pages[96];
+	size_t n = gather(t, i, pages, sizeof(pages));
+
+	line(t, ev, "free", "page%s %s of %s: %s free again", plural(n), pages,
+	    words_object(t, ev->arg[1]), n == 1 ? "the frame is" : "the frames are");
 	return (n);
 }
 
@@ -439,7 +375,7 @@ tell_prefault(const struct tale *t, size_t i)
 	size_t n = gather(t, i, pages, sizeof(pages));
 
 	line(t, ev, "pmap", "page%s %s %s mapped along, %s", plural(n), pages,
-	    n == 1 ? "is" : "are", prot_text((vm_prot_t)ev->arg[2]));
+	    n == 1 ? "is" : "are", words_prot((vm_prot_t)ev->arg[2]));
 	return (n);
 }
 
@@ -451,7 +387,11 @@ static void (*const tellers[TR_COUNT])(const struct tale *t, const struct trace_
 	[TR_OBJECT_LOOKUP] = tell_object,
 	[TR_PAGER_GET] = tell_pager_get,
 	[TR_BMAP] = tell_bmap,
-	[TR_DISK_START] = tell_disk_start,
+	[TR_PAGER_PUT] = tell_put,
+	[TR_PUT_DONE] = tell_pager_done,
+	[TR_DISK_READ] = tell_disk,
+	[TR_DISK_WRITE] = tell_disk,
+	[TR_DISK_FLUSH] = tell_disk,
 	[TR_SWITCH] = tell_switch,
 	[TR_WAKE] = tell_wake,
 	[TR_PAGER_DONE] = tell_pager_done,
@@ -468,6 +408,8 @@ concerns(const struct tale *t, size_t i)
 {
 	const struct trace_event *ev = &t->events[i], *start;
 
+	if (t->about[0] != NULL)
+		return (true);		/* only what concerns it was kept */
 	switch (ev->type) {
 	case TR_SWITCH:
 	case TR_PAGEOUT:
@@ -475,7 +417,7 @@ concerns(const struct tale *t, size_t i)
 	case TR_WAKE:
 		return (ev->arg[1] == (uint64_t)t->td);
 	case TR_DISK_DONE:
-		start = request_of(t, i);
+		start = tale_request_of(t, ev, i);
 		return (start != NULL && start->tid == t->td->tid);
 	default:
 		return (ev->tid == t->td->tid);
@@ -495,6 +437,10 @@ tell_event(const struct tale *t, size_t i)
 		return (tell_alloc(t, i));
 	case TR_PAGE_QUEUE:
 		return (tell_queue(t, i));
+	case TR_PAGE_DIRTY:
+		return (tell_dirty(t, i));
+	case TR_PAGE_FREE:
+		return (tell_free(t, i));
 	case TR_PAGE_ENTER:
 		if (ev->arg[3] == 1)
 			return (tell_prefault(t, i));
@@ -544,16 +490,23 @@ own_events(const struct tale *t, enum trace_type type)
 	return (n);
 }
 
+static uint64_t
+own_requests(const struct tale *t)
+{
+	return (own_events(t, TR_DISK_READ) + own_events(t, TR_DISK_WRITE) +
+	    own_events(t, TR_DISK_FLUSH));
+}
+
 void
 tale_tell(const struct tale *t)
 {
-	uint64_t requests = own_events(t, TR_DISK_START), sleeps = own_events(t, TR_SLEEP);
+	uint64_t requests = own_requests(t), sleeps = own_events(t, TR_SLEEP);
 
-	if (tale_faults(t) == 0)
+	if (t->access && tale_faults(t) == 0)
 		printf("  There was no page fault: the processor found the page by itself.\n");
 	for (size_t i = 0; i < t->nevents; )
 		i += tell_event(t, i);
-	if (requests > sleeps)
+	if (t->about[0] == NULL && requests > sleeps)
 		printf("  For %lu of %lu requests it did not sleep: the disk was faster.\n",
 		    requests - sleeps, requests);
 	if (t->lost > 0)
@@ -604,6 +557,10 @@ tale_counted(const struct tale *t)
 	    a->vm.v_vnodepgsin - b->vm.v_vnodepgsin);
 	printf("disk requests +%lu, sectors +%lu\n", tale_requests(t),
 	    a->sectors - b->sectors);
+	if (a->written != b->written || a->flushes != b->flushes)
+		printf("  written: sectors +%lu, flushes +%lu; pages of files +%lu, pages to swap +%lu\n",
+		    a->written - b->written, a->flushes - b->flushes,
+		    a->vm.v_vnodepgsout - b->vm.v_vnodepgsout, a->vm.v_swappgsout - b->vm.v_swappgsout);
 	for (unsigned i = 0; i < TALE_SOURCES && intr_stat_get(i, &is); i++)
 		if (a->interrupts[i] != b->interrupts[i]) {
 			printf("%s %s +%lu", any ? "," : "  interrupts:", is.name,
@@ -635,7 +592,7 @@ chain_lock(struct vm_object *object, bool lock)
 void
 tale_picture(const struct tale *t)
 {
-	struct vm_object *object = top_object(t);
+	struct vm_object *object = words_top_object(t);
 
 	if (object == NULL) {
 		printf("  Nothing is mapped at 0x%lx.\n", t->va);

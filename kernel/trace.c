@@ -40,7 +40,9 @@ static const struct {
 	[TR_PAGE_ALLOC] = { "page-alloc", { { HEX, "object" }, { DEC, "pindex" }, { HEX, "page" } } },
 	[TR_PAGER_GET] = { "pager-get", { { HEX, "object" }, { DEC, "first" }, { DEC, "count" }, { DEC, "reqpage" } } },
 	[TR_BMAP] = { "bmap", { { HEX, "vnode" }, { DEC, "lblkno" }, { SIGNED, "sector" }, { DEC, "run" } } },
-	[TR_DISK_START] = { "disk-start", { { HEX, "disk" }, { DEC, "sector" }, { DEC, "bytes" }, { HEX, "buf" } } },
+	[TR_DISK_READ] = { "disk-read", { { HEX, "disk" }, { DEC, "sector" }, { DEC, "bytes" }, { HEX, "buf" } } },
+	[TR_DISK_WRITE] = { "disk-write", { { HEX, "disk" }, { DEC, "sector" }, { DEC, "bytes" }, { HEX, "buf" } } },
+	[TR_DISK_FLUSH] = { "disk-flush", { { HEX, "disk" }, { DEC, "sector" }, { DEC, "bytes" }, { HEX, "buf" } } },
 	[TR_SLEEP] = { "sleep", { { HEX, "chan" }, { TEXT, "wmesg" } } },
 	[TR_SWITCH] = { "switch", { { DEC, "tid" }, { CHARS, "name" } } },
 	[TR_DISK_DONE] = { "disk-done", { { HEX, "disk" }, { DEC, "sector" }, { DEC, "error" }, { HEX, "buf" } } },
@@ -51,6 +53,10 @@ static const struct {
 	[TR_COW] = { "copy", { { HEX, "from" }, { HEX, "to" }, { HEX, "object" }, { DEC, "pindex" } } },
 	[TR_ZERO_FILL] = { "zero-fill", { { HEX, "object" }, { DEC, "pindex" }, { HEX, "page" }, { DEC, "was-zero" } } },
 	[TR_FAULT_RETURN] = { "fault-return", { { HEX, "va" }, { DEC, "result" }, { DEC, "ns" } } },
+	[TR_PAGE_DIRTY] = { "page-dirty", { { HEX, "object" }, { DEC, "pindex" }, { HEX, "sectors" }, { HEX, "page" } } },
+	[TR_PAGER_PUT] = { "pager-put", { { HEX, "object" }, { DEC, "first" }, { DEC, "count" }, { DEC, "wait" } } },
+	[TR_PUT_DONE] = { "put-done", { { HEX, "object" }, { DEC, "first" }, { DEC, "count" }, { SIGNED, "result" } } },
+	[TR_PAGE_FREE] = { "page-free", { { HEX, "page" }, { HEX, "object" }, { DEC, "pindex" } } },
 	[TR_PAGEOUT] = { "pageout", { { DEC, "freed" }, { DEC, "scanned" }, { DEC, "free" }, { DEC, "target" } } },
 };
 

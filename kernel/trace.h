@@ -20,7 +20,9 @@ enum trace_type {
 	TR_PAGER_GET,		/* object, first pindex, count, reqpage */
 	/* vnode, logical block, device block (512-byte) or -1 for a hole, run ahead in fs blocks */
 	TR_BMAP,
-	TR_DISK_START,		/* disk, first sector, bytes, buf */
+	TR_DISK_READ,		/* a request begins: disk, first sector, bytes, buf */
+	TR_DISK_WRITE,		/* the same */
+	TR_DISK_FLUSH,		/* the same, of no sectors */
 	TR_SLEEP,		/* chan, wmesg, 0, 0 */
 	/*
 	 * tid of the thread that gets the CPU, its name (24 bytes); recorded by the one that leaves
@@ -34,6 +36,10 @@ enum trace_type {
 	TR_COW,			/* from page, to page, object, pindex */
 	TR_ZERO_FILL,		/* object, pindex, page, 1 = was already zero */
 	TR_FAULT_RETURN,	/* va, KERN_*, nanoseconds, 0 */
+	TR_PAGE_DIRTY,		/* object, pindex, sectors that are dirty now, page */
+	TR_PAGER_PUT,		/* object, first pindex, count, 1 = wait for the disk */
+	TR_PUT_DONE,		/* object, first pindex, count, VM_PAGER_* of the first page */
+	TR_PAGE_FREE,		/* page, object, pindex, 0 */
 	TR_PAGEOUT,		/* pages freed, scanned, free after, target */
 	TR_COUNT
 };

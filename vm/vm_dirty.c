@@ -22,6 +22,7 @@
 #include "kernel/kassert.h"
 #include "kernel/lib/errno.h"
 #include "kernel/thread.h"
+#include "kernel/trace.h"
 #include "vm/pmap.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
@@ -77,6 +78,8 @@ vm_object_page_dirty(struct vm_page *m, size_t off, size_t len)
 {
 	KASSERT(rw_wheld(&m->object->lock), "dirtying page %u without its object's lock", m->pfn);
 	KASSERT((vm_page_bits(off, len) & ~m->valid) == 0, "dirtying page %u where it is not valid (P5)", m->pfn);
+	if (vm_page_bits(off, len) & ~m->dirty)
+		TRACE(TR_PAGE_DIRTY, m->object, m->pindex, m->dirty | vm_page_bits(off, len), m->pfn);
 	m->dirty |= vm_page_bits(off, len);
 	if ((m->flags & PG_DIRTYLIST) == 0 && m->dirty != 0)
 		list_insert_tail(m->object, m);

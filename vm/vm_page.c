@@ -261,6 +261,7 @@ vm_page_free(struct vm_page *m)
 	if (m->object != NULL) {
 		vm_page_assert_xbusied(m);
 		KASSERT(m->wire_count == 0, "freeing wired page %u (P2)", m->pfn);
+		TRACE(TR_PAGE_FREE, m->pfn, m->object, m->pindex, 0);
 		pmap_remove_all(m);
 		vm_page_remove(m);
 	}

@@ -96,7 +96,9 @@ vm_pager_put_pages(struct vm_object *object, struct vm_page **m, int count, bool
 		    "putpages: page %d is not index %lu of object %p, or not valid", i, m[0]->pindex + i, object);
 		rtvals[i] = VM_PAGER_ERROR;
 	}
+	TRACE(TR_PAGER_PUT, object, m[0]->pindex, count, sync);
 	pagertab[object->type]->pgo_putpages(object, m, count, sync, rtvals);
+	TRACE(TR_PUT_DONE, object, m[0]->pindex, count, rtvals[0]);
 	for (int i = 0; i < count; i++)
 		KASSERT(vm_page_sbusied(m[i]), "putpages: page %d came back %x, not shared-busy", i, m[i]->busy);
 }

@@ -331,7 +331,7 @@ def views_show_the_kernel():
 def trace_and_drop():
     answers = ask(["trace on", f"sum {STORY}", "trace off", "trace show 900", "drop",
                    f"object {STORY}", "objects"])
-    for kind in ("bmap", "pager-get", "disk-start", "disk-done", "pager-done", "page-queue"):
+    for kind in ("bmap", "pager-get", "disk-read", "disk-done", "pager-done", "page-queue"):
         contains("the trace", answers[3], f" {kind} ")
     contains("object after drop", answers[5], "has no object")
     equal("objects after drop", len(answers[6].splitlines()), 1)

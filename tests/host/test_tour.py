@@ -17,15 +17,14 @@ import guest  # noqa: E402
 import mkimage  # noqa: E402
 import volume  # noqa: E402
 from guest import ask, check, contains, equal, scratch, test  # noqa: E402
+from tale import Act, PAGE, TRAP, number, pages_named  # noqa: E402
 
-PAGE = 4096
 STORY = "/tour/story.txt"
 SIZE = 256 << 10
 TEXT = mkimage.story(SIZE)
 # How the story is laid out: block size, and lengths of its extents in blocks (None: as mke2fs likes).
 LAYOUTS = {"1k": (1024, None), "4k": (4096, None), "64k": (65536, None),
            "1k-pieces": (1024, [3, 5, 2]), "4k-pieces": (4096, [2, 1, 4])}
-TRAP = r"page fault at 0x([0-9a-f]+): (\w+), in (\w+) mode, (.+) \(error 0x([0-9a-f]+)\)"
 
 
 def image(name):
@@ -48,49 +47,6 @@ def image(name):
 
     mkimage.build_at(path, make)
     return path
-
-
-def number(pattern, text):
-    found = re.search(pattern, text, re.M)
-    check(found, f"no {pattern!r} in {text[-600:]!r}")
-    return int(found.group(1), 0)
-
-
-def pages_named(text):
-    """"0-1, 3-11" -> {0, 1, 3, ...}"""
-    pages = set()
-    for part in text.split(", "):
-        first, _, last = part.partition("-")
-        pages |= set(range(int(first), int(last or first) + 1))
-    return pages
-
-
-class Act:
-    """One act: its lines, each (microseconds, who, what), and its text."""
-
-    def __init__(self, text):
-        self.text = text
-        self.lines = [(float(us), who, what) for us, who, what in
-                      re.findall(r"^ *([0-9.]+) us  (\w+) +(.*)$", text, re.M)]
-        times = [us for us, _, _ in self.lines]
-        equal("the lines' times, sorted", times, sorted(times))
-
-    def who(self, name, pattern=r"(.*)"):
-        found = [re.fullmatch(pattern, what) for _, who, what in self.lines if who == name]
-        return [m.groups() for m in found if m]
-
-    def requests(self):
-        """[(first sector, sectors)]"""
-        found = self.who("disk", r"vda gets a request: sectors (\d+)-(\d+) "
-                         r"\((\d+) sectors, (\d+) bytes\)")
-        requests = []
-        for first, last, count, size in ((int(n) for n in m) for m in found):
-            equal("the sectors of a request", (last - first + 1, size), (count, count * 512))
-            requests.append((first, count))
-        return requests
-
-    def counter(self, name):
-        return number(rf"^  counters: .*\b{name} \+(\d+)", self.text)
 
 
 class Tour(guest.Run):
