@@ -100,7 +100,7 @@ ASFLAGS := -g -fno-pic -mcmodel=kernel -Wa,--noexecstack $(if $(CI),-Werror)
 LDFLAGS := -n -T linker.ld -z max-page-size=4096 -z noexecstack --build-id=none --defsym=kasan=$(KASAN)
 
 SOURCES := $(sort $(wildcard boot/*.S boot/*.c kernel/*.c kernel/lib/*.c kernel/amd64/*.c kernel/amd64/*.S \
-	kernel/fs/*.c kernel/fs/*/*.c vm/*.c vm/amd64/*.c drivers/*.c tests/kernel/*.c tests/bench/*.c))
+	kernel/fs/*.c kernel/fs/*/*.c kernel/user/*.c vm/*.c vm/amd64/*.c drivers/*.c tests/kernel/*.c tests/bench/*.c))
 SOURCES := $(filter-out $(if $(filter 0,$(UBSAN)),kernel/ubsan.c) \
 	$(if $(filter 0,$(KASAN)),kernel/kasan.c vm/amd64/pmap_shadow.c),$(SOURCES))
 OBJECTS := $(SOURCES:%=$(O)/%.o)

@@ -33,6 +33,8 @@ enum lock_rank {
 	RANK_VNODE_LIST,
 	RANK_OBJECT_LIST,	/* spin: all objects, and the object cache */
 	RANK_FSCOUNT,		/* spin: a filesystem's accounts */
+	RANK_FILE,		/* spin: open files, pipes, terminals */
+	RANK_PROC,		/* spin: processes and their signals */
 	RANK_BIO,		/* spin: buffer cache and pbuf pool */
 	RANK_DISK,		/* spin: a driver's queue */
 	RANK_PAGEQ,		/* spin: page queues */

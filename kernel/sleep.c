@@ -66,12 +66,13 @@ sleepq_remove(struct thread *td, int error)
 		TAILQ_REMOVE(&timeouts, td, timeout_link);
 	td->wchan = NULL;
 	td->wake_tick = 0;
+	td->interruptible = false;
 	td->wake_error = error;
 	sched_wake(td);
 }
 
-int
-tsleep(const volatile void *chan, struct lock *interlock, const char *wmesg, uint64_t nticks)
+static int
+sleep_on(const volatile void *chan, struct lock *interlock, const char *wmesg, uint64_t nticks, bool interruptible)
 {
 	struct thread *td = curthread;
 	int mode = 0, error;
@@ -82,6 +83,7 @@ tsleep(const volatile void *chan, struct lock *interlock, const char *wmesg, uin
 	td->wchan = chan;
 	td->wmesg = wmesg;
 	td->wake_error = 0;
+	td->interruptible = interruptible;
 	td->wake_tick = nticks != 0 ? ticks + nticks : 0;
 	TAILQ_INSERT_TAIL(chain_of(chan), td, sleep_link);
 	if (nticks != 0)
@@ -94,6 +96,8 @@ tsleep(const volatile void *chan, struct lock *interlock, const char *wmesg, uin
 	TRACE(TR_SLEEP, chan, wmesg, 0, 0);
 
 	spin_lock(&sleepq_lock);
+	if (td->wchan != NULL && interruptible && td->ast)
+		sleepq_remove(td, ERESTARTSYS);
 	if (td->wchan != NULL) {
 		spin_lock(&sched_lock);
 		thread_set_state(td, TD_ASLEEP);
@@ -108,6 +112,29 @@ tsleep(const volatile void *chan, struct lock *interlock, const char *wmesg, uin
 	if (interlock != NULL)
 		lock_retake(interlock, mode);	/* may sleep itself */
 	return (error);
+}
+
+int
+tsleep(const volatile void *chan, struct lock *interlock, const char *wmesg, uint64_t nticks)
+{
+	return (sleep_on(chan, interlock, wmesg, nticks, false));
+}
+
+int
+tsleep_sig(const volatile void *chan, struct lock *interlock, const char *wmesg, uint64_t nticks)
+{
+	return (sleep_on(chan, interlock, wmesg, nticks, true));
+}
+
+/* Setting ast first: a thread that is not on a chain yet looks at it before it sleeps. */
+void
+thread_interrupt(struct thread *td)
+{
+	td->ast = true;
+	spin_lock(&sleepq_lock);
+	if (td->wchan != NULL && td->interruptible)
+		sleepq_remove(td, ERESTARTSYS);
+	spin_unlock(&sleepq_lock);
 }
 
 void

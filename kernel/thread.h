@@ -7,7 +7,7 @@
  * higher class preempts at once (at the last spin_unlock or the end of the interrupt).
  *
  * Lock letters:  (s) the scheduler lock  (q) the sleep-queue lock  (t) only the thread itself
- *                (c) constant after thread_create  (e) the exit lock
+ *                (c) constant after thread_create  (e) the exit lock  (a) atomic
  */
 #ifndef KERNEL_THREAD_H
 #define KERNEL_THREAD_H
@@ -19,6 +19,7 @@
 struct vmspace;
 struct ucred;
 struct trapframe;
+struct uthread;
 
 enum thread_state { TD_NEW, TD_RUNNABLE, TD_RUNNING, TD_ASLEEP, TD_DEAD };
 
@@ -56,7 +57,8 @@ struct thread {
 	const volatile void *wchan;		/* (q) what it sleeps on */
 	const char	*wmesg;			/* (q) why, in a word */
 	uint64_t	 wake_tick;		/* (q) time-out, in ticks; 0: none */
-	int		 wake_error;		/* (q) 0 or EWOULDBLOCK */
+	int		 wake_error;		/* (q) 0, EWOULDBLOCK or ERESTARTSYS */
+	bool		 interruptible;		/* (q) sleeps in tsleep_sig() */
 
 	uint64_t	 rsp;			/* (s) saved stack pointer while not running */
 	/* (c) lowest mapped byte; the guard page lies below */
@@ -64,6 +66,9 @@ struct thread {
 	struct trapframe *frame;		/* (t) innermost trap frame, for backtraces */
 	struct vmspace	*vmspace;		/* (t) user address space, NULL: none */
 	struct ucred	*cred;			/* (t) referenced */
+	struct uthread	*user;			/* (c) its user half (kernel/user/proc.h); NULL: a kernel thread */
+	/* (a) something waits for it on its way back to user mode; ends interruptible sleeps */
+	volatile bool	 ast;
 	struct fault_info fault;		/* (t) last failed user access */
 	uint64_t	 faults;		/* (t) page faults taken, for tests and the bench */
 	/* (t) the last one, for the livelock detector: address */
@@ -119,6 +124,13 @@ void sched_preempt(void);			/* at the end of an interrupt, if curcpu->resched */
  * => returns 0, or EWOULDBLOCK after the time-out.
  */
 int  tsleep(const volatile void *chan, struct lock *interlock, const char *wmesg, uint64_t ticks);
+/*
+ * The same, but a signal ends it: returns ERESTARTSYS when td->ast is set, or becomes
+ * so by thread_interrupt().  For waits whose end a program may have to wait for for ever.
+ */
+int  tsleep_sig(const volatile void *chan, struct lock *interlock, const char *wmesg, uint64_t ticks);
+/* Set td->ast and end an interruptible sleep.  Any context but NMI. */
+void thread_interrupt(struct thread *td);
 void wakeup(const volatile void *chan);		/* wake all sleepers; any context but NMI */
 void wakeup_one(const volatile void *chan);	/* wake the one that has slept longest */
 int  sleepers(const volatile void *chan);	/* how many sleep there now (tests) */
