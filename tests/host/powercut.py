@@ -299,13 +299,16 @@ class Model:
         self.need(path).truncate(int(size))
 
     def op_rename(self, number, old, new):
+        """What was replaced or what replaces it: at no moment is there neither."""
         f = self.need(old)
         self.lose_name(new)
-        # What is replaced dies before its name changes hands: in between e2fsck takes the name away.  The file that was renamed
-        # is there under its old name then, which the last check of faults() insists on.
-        self.mean(new, None)
         self.mean(new, f)
         self.mean(old, None)
+
+    def op_link(self, number, old, new):
+        f = self.need(old)
+        f.links += 1
+        self.mean(new, f)
 
     def op_unlink(self, number, path):
         self.lose_name(path)
@@ -320,7 +323,8 @@ class Model:
         f = self.need(path)
         self.same(path, f.versions[-1], int(size), int(crc, 16))
         f.promise()
-        f.promised = True       # it can be found: under this name or, if it was renamed meanwhile, under its former one
+        f.promised = True       # it can be found, under this name or under one that it gets later
+        self.names[path] = [f]
 
     def ack_msync(self, number, path, offset, length, crc):
         f = self.need(path)

@@ -22,7 +22,7 @@ from rig import SEED, SOAK, Rig, boot, check, make_volume, must_pass, read_files
 
 MIB = 1 << 20
 BLOCK_SIZES = (1024, 2048, 4096, 65536) if SOAK else (1024, 4096)
-CUTS = int(os.environ.get("CUTS") or (200 if SOAK else 25))
+CUTS = int(os.environ.get("CUTS") or (200 if SOAK else 100))
 BOOT_EVERY = 12
 TAIL = 64 * 1024            # behind the volume: the marker's place
 PATHS = [f"/pc/{folder}/f{n}" for folder in "ab" for n in range(16)]
@@ -61,9 +61,38 @@ def replay_keeps_what_was_flushed():
     assert len(before) == 4, "before the first flush anything may be missing"
 
 
+def events(text):
+    return powercut.events_of("\n".join("# pc " + line.strip() for line in text.strip().splitlines()))
+
+
+def model_wants_replaced_names():
+    """A name whose file is replaced leads to the one or the other at any time, once both were promised."""
+    old, new = powercut.contents(7, 2, 0, 1000), powercut.contents(7, 5, 0, 700)
+    script = events(f"""
+        op 1 create /pc/a/f1
+        op 2 write /pc/a/f1 0 1000
+        ack 3 fsync /pc/a/f1 1000 {zlib.crc32(old):08x}
+        op 4 create /pc/a/f2
+        op 5 write /pc/a/f2 0 700
+        ack 6 fsync /pc/a/f2 700 {zlib.crc32(new):08x}
+        op 7 rename /pc/a/f2 /pc/a/f1
+        op 8 link /pc/a/f1 /pc/a/f3
+        ack 9 fsync /pc/a/f3 700 {zlib.crc32(new):08x}""")
+
+    def verdict(position, found):
+        model = Model(7, 1024)
+        powercut.advance(model, script, [(10, 3), (20, 6), (30, 9)], position)
+        return model.faults(found)
+
+    for good in ({"/pc/a/f1": old, "/pc/a/f2": new}, {"/pc/a/f1": new, "/pc/a/f2": new}, {"/pc/a/f1": new}):
+        assert verdict(25, good) == [], f"{verdict(25, good)} around the rename"
+    for bad in ({"/pc/a/f2": new}, {"/pc/a/f1": old}, {"/pc/a/f1": b"", "/pc/a/f2": new}):
+        assert verdict(25, bad), f"around the rename a disk with {[(k, len(v)) for k, v in bad.items()]} was accepted"
+    assert verdict(35, {"/pc/a/f1": new, "/pc/a/f3": new}) == []
+    assert verdict(35, {"/pc/a/f1": new}), "a name that fsync had promised may be lost"
+
+
 def model_tells_promised_from_possible():
-    def events(text):
-        return powercut.events_of("\n".join("# pc " + line for line in text.strip().splitlines()))
 
     w2, w4 = powercut.contents(7, 2, 0, 1000), powercut.contents(7, 4, 500, 1000)
     script = events(f"""
@@ -72,7 +101,7 @@ def model_tells_promised_from_possible():
         ack 3 fsync /pc/a/f1 1000 {zlib.crc32(w2):08x}
         op 4 write /pc/a/f1 500 1000
         op 5 rename /pc/a/f1 /pc/b/f2
-        ack 6 sync""".replace("        ", ""))
+        ack 6 sync""")
     assert len(script) == 6
 
     def verdict(position, found):
@@ -184,19 +213,21 @@ def broken(word):
     for attempt in range(3):
         run = Run(1024, SEED + attempt, f"break={word}")
         must_pass(run.status, run.serial)
-        if run.cut_all(4 * CUTS, enough=1):
+        if run.cut_all(100, enough=1):
             return
     raise AssertionError(f"a kernel with break={word} stood all the cuts: this rig sees nothing")
 
 
 rig.add("host.powercut.replay_keeps_what_was_flushed", replay_keeps_what_was_flushed)
 rig.add("host.powercut.model_tells_promised_from_possible", model_tells_promised_from_possible)
+rig.add("host.powercut.model_wants_replaced_names", model_wants_replaced_names)
 for block_size in BLOCK_SIZES:
     rig.add(f"host.powercut.cuts_with_blocks_of_{block_size}", workload, block_size)
 rig.add("powercut.workload", exercised, "workload")
 rig.add("powercut.what_is_left_can_be_read", exercised, "boots")
 rig.add("host.powercut.missing_flush_is_seen", broken, "noflush")
 rig.add("host.powercut.broken_order_is_seen", broken, "order")
+rig.add("host.powercut.replaced_file_without_shelter_is_seen", broken, "shelter")
 rig.tests = [t for t in rig.tests if os.environ.get("ONLY", "") in t[0]]
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
  *
  *	# pc op N create PATH            printed before operation N begins
  *	# pc op N write PATH OFF LEN     (mwrite: through a mapping); the bytes are those of fill(seed, N, OFF)
- *	# pc op N truncate PATH SIZE     rename OLD NEW, unlink PATH, mkdir PATH, rmdir PATH
+ *	# pc op N truncate PATH SIZE     rename OLD NEW, link OLD NEW, unlink PATH, mkdir PATH, rmdir PATH
  *	# pc op N late PATH OFF LEN      a write to the file that had this name until it was unlinked, and is still open
  *	# pc ack N fsync PATH SIZE CRC   printed after the call has returned: from now on this must be on disk
  *	# pc ack N msync PATH OFF LEN CRC
@@ -247,13 +247,35 @@ op_truncate(struct slot *s, struct vnode *vp)
 		s->size = size;
 }
 
+/* A new name by a second one, after which the first one goes. */
+static void
+op_link(struct slot *s)
+{
+	char path[PATH_BYTES];
+
+	some_name(path);
+	if (slot_of(path) != NULL)
+		return;
+	printf("# pc op %lu link %s %s\n", pc.number, s->path, path);
+	if (!ok("link", s->path, vn_link(s->path, path)))
+		return;
+	pc.number++;
+	printf("# pc op %lu unlink %s\n", pc.number, s->path);
+	if (ok("unlink", s->path, vn_remove(s->path)))
+		strlcpy(s->path, path, sizeof(s->path));
+}
+
+/* Half of the time over a file. */
 static void
 op_rename(struct slot *s)
 {
 	char path[PATH_BYTES];
 	struct slot *over;
 
-	some_name(path);
+	if (chance(2))
+		strlcpy(path, some_file()->path, sizeof(path));
+	else
+		some_name(path);
 	if (streq(path, s->path))
 		return;
 	printf("# pc op %lu rename %s %s\n", pc.number, s->path, path);
@@ -334,8 +356,10 @@ operation(void)
 		promise_sync();
 	else if (what < 22)
 		op_folder();
-	else if (what < 32)
+	else if (what < 34)
 		op_rename(s);
+	else if (what < 37)
+		op_link(s);
 	else
 		file_operation(s);
 }

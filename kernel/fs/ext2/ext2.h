@@ -242,6 +242,8 @@ struct ext2_mount {
 	struct ratelimit	 em_messages;	/* about damage */
 	/* What follows is for writing. */
 	uint64_t		 em_syncs;	/* (o) syncs completed, and 1 */
+	/* (o) lost+found while a file's name changes hands: ext2_shelter.c */
+	struct ext2_inode	*em_lostfound;
 	struct rwlock		 em_oplock;	/* a change holds it shared, the sync exclusively */
 	struct mutex		 em_rename;	/* one rename at a time; before any vnode */
 	struct spinlock		 em_lock;
@@ -281,6 +283,9 @@ struct ext2_change {
 	bool		 c_gates;
 	/* it got one more name, and the disk may not know that yet */
 	bool		 c_named;
+	/* its last name is another file's now: it dies after the disk knows that */
+	bool		 c_replaced;
+	bool		 c_sheltered;		/* and has a name in lost+found until then */
 	bool		 c_only_times;		/* nothing but times differs */
 	bool		 c_written;		/* by the sync that is going on */
 	/* what shall be on disk, but for the fields that we never change */
@@ -347,6 +352,13 @@ struct ext2_slot {
 	uint64_t	ino;		/* whom it names */
 };
 
+/* rec_len has 16 bits; a whole block of 64 KiB is said as 65535. */
+static inline void
+ext2_set_rec_len(struct ext2_dirent *de, uint32_t len)
+{
+	de->rec_len = len == 65536 ? 65535 : (uint16_t)len;
+}
+
 #define VTOI(vp)	((struct ext2_inode *)(vp)->v_data)
 #define MTOE(mp)	((struct ext2_mount *)(mp)->mnt_data)
 
@@ -408,6 +420,7 @@ uint64_t ext2_inode_place(const struct ext2_mount *em, uint64_t ino, uint32_t *b
 /* What the disk shall say about it. */
 void ext2_inode_encode(const struct ext2_inode *ip, struct ext2_dinode *di);
 uint16_t ext2_type_mode(enum vtype type);
+enum vtype ext2_mode_type(uint16_t mode);
 /* Is the target of this symbolic link in the inode itself? */
 bool ext2_link_is_fast(const struct ext2_inode *ip);
 /* One line, rate limited: "ext2: vda: ...". */
@@ -464,6 +477,8 @@ void ext2_end(struct ext2_mount *em);
 int  ext2_sync_metadata(struct ext2_mount *em);
 /* the mount ends: what could not be written is lost */
 void ext2_changes_discard(struct ext2_mount *em);
+/* What was written is durable. */
+int  ext2_flush(struct ext2_mount *em);
 bool ext2_is_clean(struct ext2_mount *em);		/* nothing waits */
 /*
  * The superblock's state, at once and flushed: mounted read-write, or clean.  => nothing else
@@ -571,6 +586,20 @@ int  ext2_dir_empty(struct ext2_inode *dip);		/* 0 or ENOTEMPTY, EIO, EUCLEAN */
 /* before the first change of an indexed directory */
 int  ext2_dir_unindex(struct ext2_inode *dip);
 
+/* An entry's name, inode and type; not its length. */
+void ext2_dirent_fill(const struct ext2_mount *em, struct ext2_dirent *de, const char *name, size_t len, uint64_t ino,
+    enum vtype type);
+
+/* ext2_shelter.c */
+/* lost+found, referenced, or NULL: there is none to be used.  => no vnode locked; sleeps */
+struct vnode *ext2_shelter_open(struct ext2_mount *em);
+/*
+ * Write the names of the files that are c_replaced, as many as have room, and mark these
+ * c_sheltered.  => em_oplock exclusive, em_lostfound set; *lbn is for ext2_shelter_clear().
+ */
+int  ext2_shelter_write(struct ext2_mount *em, uint64_t *lbn);
+int  ext2_shelter_clear(struct ext2_mount *em, uint64_t lbn);	/* their names go again */
+
 /* ext2_names.c, ext2_rename.c: vnode operations */
 int  ext2_create(struct vnode *dvp, const char *name, size_t len, const struct vattr *va, struct vnode **vpp);
 int  ext2_mkdir(struct vnode *dvp, const char *name, size_t len, const struct vattr *va, struct vnode **vpp);
@@ -587,6 +616,8 @@ int  ext2_name_add(struct ext2_inode *dip, const struct ext2_slot *slot, const c
 void ext2_nameless(struct vnode *vp);			/* its object goes with its last user */
 void ext2_orphaned(struct ext2_inode *ip);		/* its last name went */
 int  ext2_name_drop(struct ext2_inode *dip, const struct ext2_slot *slot, struct ext2_inode *ip);
+/* A name shall go, others stay: is one of those that stay not on the disk yet?  Then write it. */
+int  ext2_names_settle(struct ext2_inode *ip);
 /* ip takes over the name of `old`, whose link goes.  => between begin and end */
 int  ext2_name_replace(struct ext2_inode *dip, const struct ext2_slot *slot, struct ext2_inode *ip, struct ext2_inode *old);
 

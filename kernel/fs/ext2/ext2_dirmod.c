@@ -48,13 +48,6 @@ entry_at(void *block, uint32_t off)
 	return ((struct ext2_dirent *)((char *)block + off));
 }
 
-/* rec_len has 16 bits; a whole block of 64 KiB is said as 65535. */
-static void
-set_rec_len(struct ext2_dirent *de, uint32_t len)
-{
-	de->rec_len = len == 65536 ? 65535 : (uint16_t)len;
-}
-
 static uint8_t
 file_type(const struct ext2_mount *em, enum vtype type)
 {
@@ -168,7 +161,7 @@ carve_fill(void *block, const struct ext2_entry *entry, uint32_t off)
 		if (next + EXT2_DIRENT_MIN > end)
 			next = end;
 		memset(entry_at(block, at), 0, EXT2_DIRENT_MIN);
-		set_rec_len(entry_at(block, at), next - at);
+		ext2_set_rec_len(entry_at(block, at), next - at);
 	}
 	return (first);
 }
@@ -197,7 +190,7 @@ dir_carve(struct ext2_inode *dip, uint64_t lbn, uint32_t off)
 			(void)ext2_dirent_check(em, bp->b_data, off, &entry, &why);
 			first = carve_fill(bp->b_data, &entry, off);
 		} else {
-			set_rec_len(entry_at(bp->b_data, off), first - off);
+			ext2_set_rec_len(entry_at(bp->b_data, off), first - off);
 		}
 		bdwrite(bp, BUF_NAMES);
 		ext2_end(em);
@@ -285,12 +278,12 @@ ext2_dir_init_block(const struct ext2_mount *em, void *block, uint64_t self, uin
 
 	memset(block, 0, em->em_bsize);
 	for (uint32_t off = 0; off < em->em_bsize; off += (uint32_t)DEV_BSIZE)
-		set_rec_len(entry_at(block, off), (uint32_t)DEV_BSIZE);
+		ext2_set_rec_len(entry_at(block, off), (uint32_t)DEV_BSIZE);
 	if (self == 0)
 		return;
-	set_rec_len(entry_at(block, 0), dot);
+	ext2_set_rec_len(entry_at(block, 0), dot);
 	entry_fill(entry_at(block, 0), ".", 1, self, file_type(em, VDIR));
-	set_rec_len(entry_at(block, dot), (uint32_t)DEV_BSIZE - dot);
+	ext2_set_rec_len(entry_at(block, dot), (uint32_t)DEV_BSIZE - dot);
 	entry_fill(entry_at(block, dot), "..", 2, parent, file_type(em, VDIR));
 }
 
@@ -327,6 +320,12 @@ dir_touched(struct ext2_inode *dip)
 	ext2_iupdate(dip, false);
 }
 
+void
+ext2_dirent_fill(const struct ext2_mount *em, struct ext2_dirent *de, const char *name, size_t len, uint64_t ino, enum vtype type)
+{
+	entry_fill(de, name, len, ino, file_type(em, type));
+}
+
 int
 ext2_dir_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, uint64_t ino, enum vtype type)
 {
@@ -349,10 +348,10 @@ ext2_dir_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *n
 	used = entry_used(&entry);
 	de = entry_at(bp->b_data, slot->off);
 	fresh = entry_at(bp->b_data, slot->off + used);
-	set_rec_len(fresh, entry.rec_len - used);
+	ext2_set_rec_len(fresh, entry.rec_len - used);
 	entry_fill(fresh, name, len, ino, file_type(em, type));
 	if (used > 0)
-		set_rec_len(de, used);
+		ext2_set_rec_len(de, used);
 	bdwrite(bp, grow ? BUF_FRESH : BUF_NAMES);
 	dir_touched(dip);
 	return (0);
@@ -396,13 +395,13 @@ entry_remove(const struct ext2_mount *em, void *block, uint32_t off, uint32_t pr
 	uint32_t len = rec_len_at(em, block, off), next = off + len;
 
 	if (prev != NOWHERE && same_sector(prev + 4, off) && same_sector(prev, off)) {
-		set_rec_len(entry_at(block, prev), rec_len_at(em, block, prev) + len);
+		ext2_set_rec_len(entry_at(block, prev), rec_len_at(em, block, prev) + len);
 		return;
 	}
 	/* First of its sector: it stays, unused, and takes in an unused one behind it. */
 	if (next < em->em_bsize && same_sector(off, next) && same_sector(off, off + EXT2_DIRENT_MIN - 1) &&
 	    entry_at(block, next)->inode == 0)
-		set_rec_len(entry_at(block, off), len + rec_len_at(em, block, next));
+		ext2_set_rec_len(entry_at(block, off), len + rec_len_at(em, block, next));
 	entry_at(block, off)->inode = 0;
 }
 
@@ -517,9 +516,9 @@ sector_repack(const struct ext2_mount *em, void *block, const struct sector *s, 
 			entry_fill(entry_at(packed, at), entry.name, entry.namelen, entry.ino, de->file_type);
 		last = at;
 		at += EXT2_DIRENT_LEN(entry_at(packed, at)->name_len);
-		set_rec_len(entry_at(packed, last), at - last);
+		ext2_set_rec_len(entry_at(packed, last), at - last);
 	}
-	set_rec_len(entry_at(packed, last), s->end - s->first - last);
+	ext2_set_rec_len(entry_at(packed, last), s->end - s->first - last);
 	memcpy((char *)block + s->first, packed, at);
 }
 

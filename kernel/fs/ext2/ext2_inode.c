@@ -60,8 +60,8 @@ ext2_damaged(struct ext2_mount *em, const char *fmt, ...)
 
 /* ---- what the disk says, checked ---- */
 
-static enum vtype
-mode_type(uint16_t mode)
+enum vtype
+ext2_mode_type(uint16_t mode)
 {
 	switch (mode & EXT2_IFMT) {
 	case EXT2_IFREG:
@@ -164,7 +164,7 @@ ext2_inode_decode(struct ext2_mount *em, uint64_t ino, const struct ext2_dinode 
 	memset(ip, 0, sizeof(*ip));
 	ip->i_em = em;
 	ip->i_number = ino;
-	ip->i_type = mode_type(di->i_mode);
+	ip->i_type = ext2_mode_type(di->i_mode);
 	ip->i_perm = di->i_mode & 07777;
 	ip->i_uid = di->i_uid | (uint32_t)di->i_uid_high << 16;
 	ip->i_gid = di->i_gid | (uint32_t)di->i_gid_high << 16;

@@ -110,12 +110,13 @@ ext2_name_replace(struct ext2_inode *dip, const struct ext2_slot *slot, struct e
 		return (error);
 	link_counted(dip, ip);
 	link_dropped(old);
+	if (old->i_nlink == 0)
+		ext2_change_get(old->i_em, old->i_number)->c_replaced = true;
 	return (0);
 }
 
-/* A name shall go, others stay: is one of those that stay not on the disk yet?  Then write it. */
-static int
-names_settle(struct ext2_inode *ip)
+int
+ext2_names_settle(struct ext2_inode *ip)
 {
 	struct ext2_change *c = ext2_change_find(ip->i_em, ip->i_number);
 
@@ -486,7 +487,7 @@ ext2_remove(struct vnode *dvp, const char *name, size_t len)
 	if (vp->v_type == VDIR)
 		error = EISDIR;
 	if (error == 0)
-		error = names_settle(VTOI(vp));
+		error = ext2_names_settle(VTOI(vp));
 	if (error == 0)
 		error = ext2_begin(em);
 	if (error == 0) {

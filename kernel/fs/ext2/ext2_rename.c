@@ -11,10 +11,9 @@
  *		2  sync; not needed if the disk does not know S yet: then S is born after its names, whichever they are
  *		3  the old name goes
  *
- * With a T the disk must know S before step 1, since T dies with it: whatever a power cut leaves, S
- * is there by one name or both.  If the cut comes between T's death and the change of its entry,
- * the name leads to a dead inode, e2fsck -p takes it away, and S has its old name only. (The other
- * order would leave T without a name, which e2fsck -p does not mend.)
+ * With a T the disk must know S before step 1, and T dies after it, sheltered by lost+found
+ * (ext2_shelter.c): whatever a power cut leaves, tname is there and leads to T or to S.  T may have
+ * other names; they must be on the disk before it loses this one.
  *
  *	directory, same folder	one sector is changed, which cannot be half done, if it has room for the new name
  *	directory, other folder	or no room: as for files; a power cut between 2 and 3 leaves two names, and e2fsck -p leaves that decision
@@ -38,6 +37,7 @@ struct rename {
 	const char	*fname, *tname;
 	size_t		 flen, tlen;
 	struct vnode	*svp, *tvp;	/* what is renamed; what is replaced, or NULL */
+	struct vnode	*lostfound;	/* or NULL */
 	struct ext2_slot from, to;	/* their entries */
 };
 
@@ -235,9 +235,13 @@ name_of_target(struct rename *r)
 	int error = ext2_dir_unindex(VTOI(r->tdvp));
 
 	if (error == 0)
+		error = ext2_names_settle(VTOI(r->tvp));
+	if (error == 0)
 		error = ext2_begin(r->em);
 	if (error != 0)
 		return (error);
+	/* A sync that others begin needs it, too, so it is told now. */
+	r->em->em_lostfound = r->lostfound != NULL && r->lostfound != r->tdvp ? VTOI(r->lostfound) : NULL;
 	error = ext2_name_replace(VTOI(r->tdvp), &r->to, VTOI(r->svp), VTOI(r->tvp));
 	ext2_end(r->em);
 	return (error);
@@ -274,6 +278,15 @@ on_disk(const struct rename *r)
 	return (c == NULL || !c->c_born);
 }
 
+/* Nobody needs lost+found any more; but a sync may be at work in it. */
+static void
+shelter_close(struct rename *r)
+{
+	rw_rlock(&r->em->em_oplock);
+	r->em->em_lostfound = NULL;
+	rw_runlock(&r->em->em_oplock);
+}
+
 static int
 rename_by_second_name(struct rename *r)
 {
@@ -291,6 +304,8 @@ rename_by_second_name(struct rename *r)
 		error = r->tvp != NULL ? name_of_target(r) : second_name(r);
 	if (error == 0 && must_sync)
 		error = ext2_sync_metadata(r->em);
+	if (r->tvp != NULL)
+		shelter_close(r);
 	return (error == 0 ? old_name_goes(r) : error);
 }
 
@@ -435,6 +450,7 @@ ext2_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *td
 	if (flen > NAME_MAX || tlen > NAME_MAX)
 		return (ENAMETOOLONG);
 	mutex_lock(&r.em->em_rename);
+	r.lostfound = ext2_shelter_open(r.em);
 	error = name_is_above(&r, fdvp, fname, flen, tdvp, &s_above);
 	if (error == 0)
 		error = name_is_above(&r, tdvp, tname, tlen, fdvp, &t_above);
@@ -445,6 +461,8 @@ ext2_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *td
 		dirs_unlock(&r);
 	}
 	mutex_unlock(&r.em->em_rename);
+	if (r.lostfound != NULL)
+		vrele(r.lostfound);
 	if (r.svp != NULL)
 		vrele(r.svp);
 	if (r.tvp != NULL)

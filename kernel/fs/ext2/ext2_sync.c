@@ -17,7 +17,8 @@
  *	2  deaths: inodes without links		before the last name goes: a name without a file is mended, a file without a name is not
  *	3  directory blocks			before births, for the same reason
  *	4  everything else, births included	pointers, sizes, link counts; then births inside directories born in this step, and so on
- *	5  bitmaps, counts			no order needed.  What was freed is now free, for the disk has forgotten it.
+ *	5  late deaths				files whose name became another's: in steps 1 to 5 they have a name in lost+found
+ *	6  bitmaps, counts			no order needed.  What was freed is now free, for the disk has forgotten it.
  *
  * One picture of each block is enough, since deaths come before names and names before births: a
  * directory block that lost one name and got another is written once.  The exception is a file that
@@ -261,7 +262,7 @@ rule_broken(const char *rule)
 	return (word != NULL && streq(word, rule));
 }
 
-static int
+int
 ext2_flush(struct ext2_mount *em)
 {
 	if (rule_broken("noflush"))
@@ -276,7 +277,7 @@ ext2_super_mark(struct ext2_mount *em, bool clean)
 	struct buf *bp;
 	int error;
 
-	error = ext2_flush(em);		/* what it vouches for comes first */
+	error = disk_flush(em->em_devvp->v_disk);		/* what it vouches for comes first */
 	if (error == 0)
 		error = super_bread(em, &bp, &es);
 	if (error != 0)
@@ -295,7 +296,7 @@ ext2_super_mark(struct ext2_mount *em, bool clean)
 	es->s_wtime = (uint32_t)clock_wall_seconds();
 	bdwrite(bp, BUF_REST);
 	error = bsync(em->em_devvp, BUF_ALL_ORDERS);
-	return (error != 0 ? error : ext2_flush(em));
+	return (error != 0 ? error : disk_flush(em->em_devvp->v_disk));
 }
 
 int
@@ -319,13 +320,16 @@ ext2_super_set_large_file(struct ext2_mount *em)
 
 /* ---- the sync: => em_oplock exclusive ---- */
 
-/* When an inode is written: deaths first, then level by level. */
-#define STEP_DEATHS	(-1)
+/* When an inode is written: deaths first, then level by level, then late deaths. */
+#define STEP_DEATHS		(-1)
+#define STEP_LATE_DEATHS	INT32_MAX
 
 static int
 change_step(const struct ext2_change *c)
 {
-	return (c->c_image.i_links_count == 0 ? STEP_DEATHS : c->c_level);
+	if (c->c_image.i_links_count > 0)
+		return (c->c_level);
+	return (c->c_sheltered ? STEP_LATE_DEATHS : STEP_DEATHS);
 }
 
 /* Put the inodes of one step into their blocks and write these. */
@@ -354,23 +358,49 @@ inodes_put(struct ext2_mount *em, int step)
 	return (bsync(em->em_devvp, 1u << BUF_INODES));
 }
 
-/* How far the levels go, and whether somebody dies. */
-static int
-changes_survey(struct ext2_mount *em, bool *deaths)
-{
-	int level_max = 0;
+/* What a sync has to do. */
+struct survey {
+	bool		deaths, late_deaths;
+	int		level_max;
+	uint64_t	shelter;	/* block of lost+found, if late_deaths */
+};
 
-	*deaths = false;
+/* Some may be about to die late: give them their other names.  => 0, or the disk's error */
+static int
+shelter_replaced(struct ext2_mount *em, struct survey *sv)
+{
+	bool replaced = false;
+
+	for (struct rb_node *node = rb_first(&em->em_changes); node != NULL; node = rb_next(node)) {
+		struct ext2_change *c = NODE_CHANGE(node);
+
+		c->c_sheltered = false;
+		replaced = replaced || (c->c_replaced && c->c_image.i_links_count == 0);
+	}
+	if (!replaced || em->em_lostfound == NULL || rule_broken("shelter"))
+		return (0);
+	return (ext2_shelter_write(em, &sv->shelter));
+}
+
+/* How far the levels go, and whether somebody dies. */
+static void
+changes_survey(struct ext2_mount *em, struct survey *sv)
+{
 	for (struct rb_node *node = rb_first(&em->em_changes); node != NULL; node = rb_next(node)) {
 		struct ext2_change *c = NODE_CHANGE(node);
 
 		c->c_written = false;
-		if (change_step(c) == STEP_DEATHS)
-			*deaths = true;
-		else
-			level_max = MAX(level_max, change_step(c));
+		switch (change_step(c)) {
+		case STEP_DEATHS:
+			sv->deaths = true;
+			break;
+		case STEP_LATE_DEATHS:
+			sv->late_deaths = true;
+			break;
+		default:
+			sv->level_max = MAX(sv->level_max, change_step(c));
+		}
 	}
-	return (level_max);
 }
 
 /* Steps 1 to 3. */
@@ -408,6 +438,17 @@ sync_levels(struct ext2_mount *em, int level_max)
 	return (error);
 }
 
+/* Step 5.  The next flush comes before any of these inodes is used again. */
+static int
+sync_late_deaths(struct ext2_mount *em, uint64_t shelter)
+{
+	int error = inodes_put(em, STEP_LATE_DEATHS);
+
+	if (error == 0)
+		error = ext2_flush(em);
+	return (error != 0 ? error : ext2_shelter_clear(em, shelter));
+}
+
 /* Nothing differs from the disk any more. */
 static void
 changes_forget(struct ext2_mount *em)
@@ -443,12 +484,18 @@ ext2_is_clean(struct ext2_mount *em)
 static int
 sync_all(struct ext2_mount *em)
 {
-	bool deaths;
-	int level_max = changes_survey(em, &deaths), error;
+	struct survey sv = { .shelter = 0 };
+	int error = shelter_replaced(em, &sv);
 
-	error = sync_first_steps(em, deaths);
+	changes_survey(em, &sv);
 	if (error == 0)
-		error = sync_levels(em, level_max);
+		error = sync_first_steps(em, sv.deaths);
+	if (error == 0)
+		error = sync_levels(em, sv.level_max);
+	if (error == 0 && sv.late_deaths)
+		error = sync_late_deaths(em, sv.shelter);
+	if (error != 0 && sv.late_deaths)
+		ext2_damaged(em, "names may be left in lost+found");
 	if (error != 0)
 		return (error);
 	changes_forget(em);

@@ -7,7 +7,8 @@
  *	read      files only; from the object's pages (vm/vnode_io.c), which the vnode pager fills through bmap
  *	write     ext2_write.c, on both of its ways
  *	bmap      whatever has block pointers; a short symbolic link has text in their place
- *	fsync     pages, then what is needed to find them: all metadata that waits, if the inode is among it
+ *	fsync     pages, then what is needed to find them: all metadata that waits, for a name on the file's path may be among it;
+ *		  fdatasync: only if the inode is among it and has more to tell than times
  *	inactive  deletes what has no name any more
  *	names     ext2_names.c, ext2_rename.c
  *
@@ -209,9 +210,9 @@ ext2_fsync(struct vnode *vp, off_t start, off_t end, int flags)
 	if (error != 0 || (flags & FSYNC_WAIT) == 0)
 		return (error);
 	c = ext2_change_find(em, ip->i_number);
-	if (c != NULL && ((flags & FSYNC_DATA) == 0 || !c->c_only_times))
+	if ((flags & FSYNC_DATA) == 0 || (c != NULL && !c->c_only_times))
 		return (ext2_sync_metadata(em));
-	return (disk_flush(em->em_devvp->v_disk));
+	return (ext2_flush(em));
 }
 
 static int
