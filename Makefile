@@ -234,15 +234,18 @@ gdb: kernel disk $(if $(filter bios,$(BOOT)),iso) ## boot to BREAK in gdb, the g
 	@tests/gdb/run '$(BREAK)' $(wordlist 2,99,$(QEMU)) $(if $(ARGS)$(TEST),-- $(or $(ARGS),selftest='$(TEST)'))
 
 # Always a release build and the same machine: the numbers are to be compared.
-BENCH := boot/qemu --icount --kernel build/release-$(notdir $(firstword $(CC)))/kernel.elf --disk build/images/bench.img,ro
+BENCH := boot/qemu --icount --kernel build/release-$(notdir $(firstword $(CC)))/kernel.elf --disk build/images/bench.img,snapshot
 
-bench: build/images/bench.img ## print guest instructions for the VM's common operations
+bench: build/images/bench.img build/images/bench-swap.img ## print guest instructions for the VM's common operations
 	@$(MAKE) --no-print-directory DEBUG=0 build/release-$(notdir $(firstword $(CC)))/kernel.elf
-	@$(BENCH) -- bench$(if $(GLOB),='$(GLOB)')
+	@$(BENCH) --disk build/images/bench-swap.img,snapshot -- bench$(if $(GLOB),='$(GLOB)') swap=vdb
 	@$(if $(GLOB),,$(BENCH) --mem 32M -- bench=small-ram)
 
 build/images/bench.img: tests/host/mkimage.py tests/host/volume.py
 	@$(PYTHON) tests/host/mkimage.py bench $@
+
+build/images/bench-swap.img:
+	@mkdir -p $(@D) && truncate -s 16M $@
 
 doctor: ## print the versions of the tools found and what is missing
 	@command -v $(PYTHON) >/dev/null || { echo "doctor: python3 is missing: run make setup" >&2; exit 1; }

@@ -47,7 +47,7 @@ bench_cold(void)
 		va = file_map(&f, COLD_FIRST + i * CLUSTER, CLUSTER, VM_PROT_READ, MAP_SHARED);
 	va -= (FAULTS - 1) * step;		/* they lie one behind the other */
 	in = cnt.v_vnodepgsin;
-	watch_start(&w);
+	watch_start(&w, WATCH_ROOT);
 	insn = time_reads(va + step / 2, FAULTS, CLUSTER);
 	watch_stop(&w);
 	bench_report("cold.page", insn / (cnt.v_vnodepgsin - in));
@@ -124,7 +124,7 @@ seq_file(const char *path, const char *kind)
 	if (!file_open(&f, path))
 		return;
 	va = file_map(&f, 0, f.npages, VM_PROT_READ, MAP_SHARED);
-	watch_start(&w);
+	watch_start(&w, WATCH_ROOT);
 	meter_start(&m);
 	insn = time_reads(va, f.npages, 1);
 	bench_note("%s: %lu ms of virtual time with the waiting, which depends on the host",
@@ -170,7 +170,7 @@ bench_small_ram(void)
 	insn = time_reads(va, f.npages, 1);
 	bench_report("small-ram.first-mbps", mbps(f.npages, insn));
 	scanned = cnt.v_pdpages;
-	watch_start(&w);
+	watch_start(&w, WATCH_ROOT);
 	insn = time_reads(va, f.npages, 1);
 	watch_stop(&w);
 	bench_report("small-ram.second-mbps", mbps(f.npages, insn));

@@ -16,7 +16,7 @@
 #include "kernel/main.h"
 #include "vm/vm_page.h"
 
-#define ROWS_MAX	80
+#define ROWS_MAX	120
 
 static const struct bench_scenario scenarios[] = {
 	/* `seq` comes first: neither its files nor their metadata may have been read before. */
@@ -27,6 +27,12 @@ static const struct bench_scenario scenarios[] = {
 	{ "cow", "writing 512 pages of a private mapping of a file", bench_cow },
 	{ "cold", "first touch of 256 mappings of 16 pages of a file", bench_cold },
 	{ "random", "reading 256 pages of a file in random order, one in 16", bench_random },
+	{ "dirty", "first store to 512 clean pages of a shared mapping", bench_dirty },
+	{ "msync", "msync of 0 to 4,096 dirty pages among 8,192 resident ones", bench_msync },
+	{ "launder", "512 idle dirty pages of a file, written by the laundry", bench_launder },
+	{ "swap", "1,024 anonymous pages to the swap disk and back", bench_swap },
+	{ "write64", "64 MiB into a new file, through a mapping and through write()", bench_write64 },
+	{ "chain", "a read fault whose page lies at the bottom of a chain", bench_chain },
 	{ "qenter", "a pager's window of 32 pages", bench_qenter },
 	{ "mmap", "mmap and munmap, without the system call", bench_mmap },
 	{ "mprotect", "mprotect to read-only and back, without the system call", bench_mprotect },

@@ -56,6 +56,8 @@ void bench_skip(bool failure, const char *fmt, ...) __printflike(2, 3);
 void bench_zero_fill(void), bench_warm(void), bench_cow(void);
 void bench_cold(void), bench_random(void), bench_seq(void), bench_small_ram(void);
 void bench_qenter(void), bench_mmap(void), bench_mprotect(void);
+void bench_dirty(void), bench_msync(void), bench_launder(void), bench_swap(void);
+void bench_write64(void), bench_chain(void);
 void bench_size(void), bench_resident(void), bench_entries(void);
 
 /* ---- meter ---- */
@@ -75,13 +77,18 @@ uint64_t meter_elapsed(const struct meter *m);
 /* TSC counts that a thousand instructions take: 1000 under -icount shift=0. */
 uint64_t meter_tsc_per_kilo_insn(void);
 
-/* Requests that the root volume's disk got between watch_start() and watch_stop(). */
+/* Requests that a disk got between watch_start() and watch_stop(). */
+enum watch_disk { WATCH_ROOT, WATCH_SWAP, WATCHED_DISKS };
 struct disk_watch {
+	enum watch_disk	which;
 	uint64_t	requests, sectors;
 	uint64_t	full;		/* of MAXPHYS bytes */
-	uint64_t	pager;		/* by the vnode pager; the rest is metadata */
+	uint64_t	pager;		/* page-ins by the vnode pager; the rest is metadata */
+	uint64_t	writes;		/* of the requests */
+	uint64_t	data_writes, data_sectors, data_full;	/* by the pagers; the rest is metadata */
+	uint64_t	flushes;	/* not among the requests */
 };
-void watch_start(struct disk_watch *w);
+void watch_start(struct disk_watch *w, enum watch_disk which);
 void watch_stop(struct disk_watch *w);
 
 /* ---- fixture ---- */

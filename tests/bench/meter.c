@@ -30,6 +30,7 @@
 #include "kernel/kassert.h"
 #include "kernel/thread.h"
 #include "tests/bench/bench.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_meter.h"
 
 /* TSC counts */
@@ -43,36 +44,77 @@ static volatile uint64_t soaked;
 static uint64_t own_cost;	/* instructions between the two readings of an empty measurement */
 static uint64_t tsc_per_kilo_insn;
 
-/* The disk in front of whose driver we stand. */
-static struct disk *watched;
-static const struct disk_ops *watched_ops;
 static struct spinlock held_lock = SPINLOCK_INITIALIZER("bench", RANK_DISK);
-static TAILQ_HEAD(, buf) held;			/* held_lock: wait for everybody to sleep */
-static struct disk_watch seen;			/* held_lock */
+
+/* The disks in front of whose drivers we stand: the root volume's, and the one that is swapped to. */
+static struct watched {
+	struct disk	*disk;		/* constant while the meter runs; NULL: there is none */
+	const struct disk_ops *ops;	/* the driver's */
+	TAILQ_HEAD(, buf) held;		/* held_lock: wait for everybody to sleep */
+	struct disk_watch seen;		/* held_lock */
+} watched[WATCHED_DISKS];
+
+static void
+count_request(struct disk_watch *seen, const struct buf *bp)
+{
+	uint64_t sectors = bp->b_bcount >> DEV_BSHIFT;
+
+	if (bp->b_flags & B_FLUSH) {
+		seen->flushes++;
+		return;
+	}
+	seen->requests++;
+	seen->sectors += sectors;
+	seen->full += bp->b_bcount == MAXPHYS;
+	if (bp->b_flags & B_READ)
+		return;
+	seen->writes++;
+	if (bp->b_flags & B_PBUF) {
+		seen->data_writes++;
+		seen->data_sectors += sectors;
+		seen->data_full += bp->b_bcount == MAXPHYS;
+	}
+}
 
 static void
 watch_strategy(struct disk *dk, struct buf *bp)
 {
+	struct watched *w = &watched[WATCH_ROOT];
+
+	if (w->disk != dk)
+		w = &watched[WATCH_SWAP];
 	spin_lock(&held_lock);
-	seen.requests++;
-	seen.sectors += bp->b_bcount >> DEV_BSHIFT;
-	seen.full += bp->b_bcount == MAXPHYS;
-	TAILQ_INSERT_TAIL(&held, bp, b_link);
+	count_request(&w->seen, bp);
+	TAILQ_INSERT_TAIL(&w->held, bp, b_link);
 	spin_unlock(&held_lock);
 }
 
 static const struct disk_ops watch_ops = { .strategy = watch_strategy };
 
+/* The first request that is held back for this disk, if there is one. */
 static void
-hand_over(void)
+hand_over(struct watched *w)
 {
 	struct buf *bp;
 
+	if (TAILQ_EMPTY(&w->held))
+		return;
 	spin_lock(&held_lock);
-	bp = TAILQ_FIRST(&held);
-	TAILQ_REMOVE(&held, bp, b_link);
+	bp = TAILQ_FIRST(&w->held);
+	TAILQ_REMOVE(&w->held, bp, b_link);
 	spin_unlock(&held_lock);
-	watched_ops->strategy(watched, bp);
+	w->ops->strategy(w->disk, bp);
+}
+
+static void
+watch_disk(struct watched *w, struct disk *disk)
+{
+	TAILQ_INIT(&w->held);
+	w->disk = disk;
+	if (disk != NULL) {
+		w->ops = disk->dk_ops;
+		disk->dk_ops = &watch_ops;
+	}
 }
 
 static void
@@ -87,8 +129,8 @@ soaker(void *arg)
 			soaked += now - last;
 		last = now;
 		last_tick = tick;
-		if (!TAILQ_EMPTY(&held))
-			hand_over();
+		hand_over(&watched[WATCH_ROOT]);
+		hand_over(&watched[WATCH_SWAP]);
 	}
 }
 
@@ -132,14 +174,13 @@ measure_rate(void)
 void
 meter_init(void)
 {
+	struct swap_info swap;
 	struct meter m;
 
 	measure_rate();
-	if (rootfs != NULL) {
-		watched = rootfs->mnt_devvp->v_disk;
-		watched_ops = watched->dk_ops;
-		watched->dk_ops = &watch_ops;
-	}
+	swap_info(&swap);
+	watch_disk(&watched[WATCH_ROOT], rootfs != NULL ? rootfs->mnt_devvp->v_disk : NULL);
+	watch_disk(&watched[WATCH_SWAP], swap.disk != NULL ? disk_find(swap.disk) : NULL);
 	soaker_thread = thread_create("soaker", PRI_IDLE, soaker, NULL);
 	KASSERT(soaker_thread != NULL, "no memory for the soaker");
 	own_cost = 0;
@@ -155,17 +196,19 @@ meter_fini(void)
 {
 	soaker_ends = true;
 	thread_join(soaker_thread);
-	if (watched != NULL)
-		watched->dk_ops = watched_ops;
+	for (int i = 0; i < WATCHED_DISKS; i++)
+		if (watched[i].disk != NULL)
+			watched[i].disk->dk_ops = watched[i].ops;
 }
 
 /* ---- the disk ---- */
 
 void
-watch_start(struct disk_watch *w)
+watch_start(struct disk_watch *w, enum watch_disk which)
 {
+	w->which = which;
 	spin_lock(&held_lock);
-	seen = (struct disk_watch){ 0 };
+	watched[w->which].seen = (struct disk_watch){ .which = which };
 	spin_unlock(&held_lock);
 	w->pager = cnt.v_vnodein;
 }
@@ -176,7 +219,7 @@ watch_stop(struct disk_watch *w)
 	uint64_t before = w->pager;
 
 	spin_lock(&held_lock);
-	*w = seen;
+	*w = watched[w->which].seen;
 	spin_unlock(&held_lock);
 	w->pager = cnt.v_vnodein - before;
 }

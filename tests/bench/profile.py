@@ -30,7 +30,7 @@ def record(opts, scratch):
     """Run the scenario; the log of the touches asked for."""
     socket, log = os.path.join(scratch, "gdb.sock"), os.path.join(scratch, "qemu.log")
     machine = subprocess.Popen(
-        [os.path.join(TOP, "boot", "qemu"), "--icount", "--kernel", opts.kernel, "--disk", opts.image + ",ro", "--mem",
+        [os.path.join(TOP, "boot", "qemu"), "--icount", "--kernel", opts.kernel, "--disk", opts.image + ",snapshot", "--mem",
          opts.mem, "--gdb=" + socket, "--log", log, "--qemu", "-singlestep", "--", f"bench={opts.scenario}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not os.path.exists(socket) and machine.poll() is None:

@@ -33,13 +33,21 @@ def test(function):
     return function
 
 
+def swap_disk(scratch):
+    path = os.path.join(scratch, "swap.img")
+    if not os.path.exists(path):
+        with open(path, "wb") as f:
+            f.truncate(16 << 20)
+    return path
+
+
 class Run:
     """One run of the kernel with the word `bench`."""
 
     def __init__(self, image, scratch, name, *words, mem="256M"):
         command = [os.path.join(TOP, "boot", "qemu"), "--icount", "--kernel", KERNEL, "--mem", mem,
-                   "--disk", image + ",ro", "--log", os.path.join(scratch, name + ".log"),
-                   "--timeout", str(TIMEOUT_SECONDS), "--", *words]
+                   "--disk", image + ",snapshot", "--disk", swap_disk(scratch) + ",snapshot", "--log", os.path.join(scratch, name + ".log"),
+                   "--timeout", str(TIMEOUT_SECONDS), "--", *words, "swap=vdb"]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE)
         self.status, self.text, self.values = None, "", {}
@@ -150,6 +158,52 @@ def file_size_costs_nothing(runs):
     v = runs["first"].values
     check(v["size.ratio"] <= 1.01, f"size.ratio is {v['size.ratio']}")
     check(v["size.cold-ratio"] <= 1.2, f"size.cold-ratio is {v['size.cold-ratio']}")
+
+
+@test
+def msync_costs_what_is_dirty(runs):
+    """T(N) = a + bN, whatever is resident: the slope stays, and nothing dirty costs next to nothing."""
+    v = runs["first"].values
+    check(abs(v["msync.slopes"] - 1) <= 0.1, f"a page costs {v['msync.slopes']} times as much from 256 pages on")
+    check(abs(v["msync.resident"] - 1) <= 0.05, f"16 times as many resident pages cost {v['msync.resident']} times as much")
+    check(v["msync.0"] < 10 * v["msync.page"], f"syncing nothing takes {v['msync.0']:.0f} instructions")
+
+
+@test
+def a_store_to_a_dirty_page_does_not_fault(runs):
+    v = runs["first"].values
+    check(v["dirty.again"] <= 50 < v["dirty.page"], f"{v['dirty.again']:.0f} instructions, the first one {v['dirty.page']:.0f}")
+
+
+@test
+def writing_uses_full_requests(runs):
+    """Runs are cut by the file's 17 pointer blocks, and where the laundry and the writer meet."""
+    v = runs["first"].values
+    ideal = FILE_MIB * 1024 // REQUEST_KIB
+    for kind in ("map", "call"):
+        requests, full = v[f"write64.{kind}-requests"], v[f"write64.{kind}-full"]
+        check(v[f"write64.{kind}-sectors"] == FILE_MIB * 2048, f"{kind}: {v[f'write64.{kind}-sectors']:.0f} sectors of data")
+        check(requests <= 1.1 * ideal and full >= 0.9 * ideal, f"{kind}: {requests:.0f} requests, {full:.0f} of them full")
+        check(v[f"write64.{kind}-metadata"] <= 64, f"{kind}: {v[f'write64.{kind}-metadata']:.0f} writes of metadata")
+        check(v[f"write64.{kind}-flushes"] <= 8, f"{kind}: {v[f'write64.{kind}-flushes']:.0f} flushes")
+
+
+@test
+def laundry_and_swap_write_clusters(runs):
+    v = runs["first"].values
+    check(v["launder.sectors"] == 512 * 8 and v["launder.requests"] <= 20,
+          f"laundry: {v['launder.requests']:.0f} requests, {v['launder.sectors']:.0f} sectors")
+    for way in ("out", "in"):
+        check(v[f"swap.{way}-requests"] <= 40, f"{v[f'swap.{way}-requests']:.0f} requests for 1,024 pages {way}")
+
+
+@test
+def a_chain_costs_its_length(runs):
+    """A fault whose page lies under N objects: a + bN, and b is small."""
+    v = runs["first"].values
+    near, far = (v["chain.10"] - v["chain.1"]) / 9, (v["chain.100"] - v["chain.10"]) / 90
+    check(abs(far / near - 1) <= 0.2, f"an object costs {near:.0f} instructions near the top, {far:.0f} far down")
+    check(v["chain.object"] <= 0.5 * v["chain.1"], f"an object costs {v['chain.object']:.0f} instructions")
 
 
 def main():
