@@ -4,12 +4,15 @@
  * must not.
  */
 #include "kernel/clock.h"
+#include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "tests/kernel/ktest.h"
 
 #define PATIENCE	(5 * HZ)
 #define NTHREADS	6
 #define ROUNDS		200
+
+static MALLOC_DEFINE(M_TLOCK, "lock tests");
 
 #define WAIT_UNTIL(cond) ({								\
 	uint64_t _end = ticks + PATIENCE;						\
@@ -219,6 +222,63 @@ KTEST(lock, downgrade_lets_waiting_readers_in)
 	rw_runlock(&rwl);
 	go = true;
 	thread_join(td);
+}
+
+/* A mutex and a reader/writer lock in memory that lives no longer than its last holder wants. */
+struct shortlived {
+	struct mutex	mtx;
+	struct rwlock	rw;
+};
+
+static volatile bool taken;
+
+static void
+take_and_destroy(void *arg)
+{
+	struct shortlived *s = arg;
+
+	if (ktest_random() % 2 == 0) {
+		mutex_lock(&s->mtx);
+		rw_wlock(&s->rw);
+	} else {
+		while (!mutex_trylock(&s->mtx) || !rw_trywlock(&s->rw)) {
+			if (mutex_held(&s->mtx))
+				mutex_unlock(&s->mtx);
+			if (ktest_random() % 4 == 0)
+				thread_yield();
+		}
+	}
+	rw_wunlock(&s->rw);
+	mutex_unlock(&s->mtx);
+	/* Whoever still looked at the locks would see waiters, and spin on a guard that is never let go. */
+	memset(s, 0xa5, sizeof(*s));
+	kfree(s, &M_TLOCK);
+	taken = true;
+}
+
+/* An unlock is over for the lock as soon as another can have it: also when that one frees its memory. */
+KTEST(lock, next_holder_may_destroy_the_lock)
+{
+	for (int round = 0; round < ROUNDS; round++) {
+		struct shortlived *s = kmalloc(sizeof(*s), &M_TLOCK, M_WAITOK);
+		struct thread *td;
+
+		mutex_init(&s->mtx, "t-mutex", RANK_NONE);
+		rw_init(&s->rw, "t-rwlock", RANK_NONE);
+		taken = false;
+		rw_wlock(&s->rw);
+		mutex_lock(&s->mtx);
+		td = thread_create("t-heir", round % 2 ? PRI_KERNEL : PRI_USER, take_and_destroy, s);
+		CHECK_OR_RETURN(td != NULL);
+		if (round % 3 != 0)
+			thread_yield();
+		mutex_unlock(&s->mtx);
+		if (round % 5 != 0)
+			thread_yield();
+		rw_wunlock(&s->rw);
+		thread_join(td);
+		CHECK(taken);
+	}
 }
 
 KTEST(lock, spin_locks_nest_and_restore_interrupts)
