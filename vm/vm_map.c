@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Address maps: insertion, clipping, removal, protection, wiring, copying.  The structure is
- * described in vm_map.h.
+ * Address maps: insertion, clipping, removal, protection.  The structure is described in vm_map.h.
+ * Wiring is in vm_map_wire.c; the objects behind entries, made by faults and copied by forks, in
+ * vm_map_object.c.
  *
  * Every change is: lock the map, clip the entries at the ends of the range, change whole entries,
  * join equal neighbours, unlock.  Objects of removed entries are let go after the unlock, because
@@ -20,7 +21,7 @@
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "vm/vm_check.h"
-#include "vm/vm_fault.h"
+#include "vm/vm_map_impl.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
 
@@ -102,9 +103,8 @@ entry_prev(struct vm_map_entry *entry)
 	return (node_entry(rb_prev(&entry->node)));
 }
 
-/* The last entry that starts at or below addr; the sentinel if no other does. */
-static struct vm_map_entry *
-entry_at_or_before(struct vm_map *map, vm_offset_t addr)
+struct vm_map_entry *
+vm_map_entry_before(struct vm_map *map, vm_offset_t addr)
 {
 	struct rb_node *node = map->entries.root;
 	struct vm_map_entry *best = &map->sentinel;
@@ -125,7 +125,7 @@ entry_at_or_before(struct vm_map *map, vm_offset_t addr)
 struct vm_map_entry *
 vm_map_lookup_entry(struct vm_map *map, vm_offset_t addr)
 {
-	struct vm_map_entry *e = entry_at_or_before(map, addr);
+	struct vm_map_entry *e = vm_map_entry_before(map, addr);
 
 	return (addr < e->end && e != &map->sentinel ? e : NULL);
 }
@@ -140,8 +140,8 @@ gap_update(struct vm_map *map, struct vm_map_entry *entry)
 	rb_augment_path(&entry->node, entry_augment);
 }
 
-static void
-entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_entry *entry)
+void
+vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_entry *entry)
 {
 	struct rb_node *parent = &after->node;
 	int side = 1;
@@ -171,8 +171,8 @@ entry_unlink(struct vm_map *map, struct vm_map_entry *entry)
 	map->size -= entry->end - entry->start;
 }
 
-static struct vm_map_entry *
-entry_create(void)
+struct vm_map_entry *
+vm_map_entry_create(void)
 {
 	return (kmem_cache_alloc(entry_zone, M_WAITOK | M_ZERO));
 }
@@ -183,7 +183,7 @@ entry_create(void)
 static struct vm_map_entry *
 entry_split(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
 {
-	struct vm_map_entry *upper = entry_create();
+	struct vm_map_entry *upper = vm_map_entry_create();
 
 	/*
 	 * Both halves may be written later: what is anonymous and untouched gets its object when
@@ -197,26 +197,22 @@ entry_split(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
 	}
 	map->size -= entry->end - addr;
 	entry->end = addr;
-	entry_link(map, entry, upper);
+	vm_map_entry_link(map, entry, upper);
 	return (upper);
 }
 
-/*
- * The first entry that ends above addr, cut so that it starts at addr or above; NULL: there is
- * none.
- */
-static struct vm_map_entry *
-clip_start(struct vm_map *map, vm_offset_t addr)
+struct vm_map_entry *
+vm_map_clip_start(struct vm_map *map, vm_offset_t addr)
 {
-	struct vm_map_entry *e = entry_at_or_before(map, addr);
+	struct vm_map_entry *e = vm_map_entry_before(map, addr);
 
 	if (e == &map->sentinel || e->end <= addr)
 		return (vm_map_next(e));
 	return (e->start == addr ? e : entry_split(map, e, addr));
 }
 
-static void
-clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t end)
+void
+vm_map_clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t end)
 {
 	if (entry->end > end)
 		entry_split(map, entry, end);
@@ -255,11 +251,10 @@ join_with_previous(struct vm_map *map, struct vm_map_entry *entry)
 	return (prev);
 }
 
-/* Join what can be joined from the entry that holds `start` to the first one at or behind `end`. */
-static void
-join_range(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+void
+vm_map_join_range(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 {
-	struct vm_map_entry *e = entry_at_or_before(map, start);
+	struct vm_map_entry *e = vm_map_entry_before(map, start);
 
 	while (e != NULL && e->start <= end) {
 		if (e != &map->sentinel)
@@ -310,7 +305,7 @@ vm_map_findspace(struct vm_map *map, vm_offset_t *addr, vm_size_t len)
 
 	if (len == 0 || len > map->max - map->min || want > map->max)
 		return (KERN_NO_SPACE);
-	e = entry_at_or_before(map, want);
+	e = vm_map_entry_before(map, want);
 	want = MAX(want, e->end);
 	if (want <= e->end + e->gap && e->end + e->gap - want >= len) {
 		*addr = want;
@@ -323,8 +318,8 @@ vm_map_findspace(struct vm_map *map, vm_offset_t *addr, vm_size_t len)
 	return (KERN_SUCCESS);
 }
 
-static bool
-range_valid(const struct vm_map *map, vm_offset_t start, vm_offset_t end)
+bool
+vm_map_range_valid(const struct vm_map *map, vm_offset_t start, vm_offset_t end)
 {
 	return (start < end && ((start | end) & PAGE_MASK) == 0 && start >= map->min && end <= map->max);
 }
@@ -338,12 +333,12 @@ vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset,
 	KASSERT(rw_wheld(&map->lock), "inserting into a map that is not locked");
 	if (((start | end | (vm_offset_t)offset) & PAGE_MASK) != 0 || offset < 0 || (prot & ~max) != 0)
 		return (KERN_INVALID_ARGUMENT);
-	if (!range_valid(map, start, end))
+	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ADDRESS);
-	before = entry_at_or_before(map, start);
+	before = vm_map_entry_before(map, start);
 	if (before->end > start || start - before->end > before->gap || before->end + before->gap < end)
 		return (KERN_NO_SPACE);
-	e = entry_create();
+	e = vm_map_entry_create();
 	e->start = start;
 	e->end = end;
 	e->object = object;
@@ -354,8 +349,8 @@ vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset,
 	e->needs_copy = object != NULL && (cow & MAP_COPY_ON_WRITE);
 	e->next_read = OFF_TO_IDX(offset);
 	e->error_seen = object != NULL ? object->error_gen : 0;
-	entry_link(map, before, e);
-	join_range(map, start, end);
+	vm_map_entry_link(map, before, e);
+	vm_map_join_range(map, start, end);
 	return (KERN_SUCCESS);
 }
 
@@ -377,16 +372,6 @@ vm_map_find(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, v
 }
 
 /* ---- removal ---- */
-
-/* Unwire the pages of one entry, wherever its chain holds them.  => map locked. */
-static void
-entry_unwire(struct vm_map *map, struct vm_map_entry *e)
-{
-	pmap_unwire(map->pmap, e->start, e->end);
-	for (vm_offset_t va = e->start; va < e->end; va += PAGE_SIZE)
-		vm_fault_unwire_page(e->object, OFF_TO_IDX(e->offset + (va - e->start)));
-	e->wired_count = 0;
-}
 
 /*
  * Nobody else can reach these pages of a private object: give them back, in memory and on the swap
@@ -411,14 +396,14 @@ vm_map_remove(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 {
 	struct vm_map_entry *e, *next, *doomed = NULL;
 
-	if (!range_valid(map, start, end))
+	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
 	vm_map_lock(map);
-	for (e = clip_start(map, start); e != NULL && e->start < end; e = next) {
-		clip_end(map, e, end);
+	for (e = vm_map_clip_start(map, start); e != NULL && e->start < end; e = next) {
+		vm_map_clip_end(map, e, end);
 		next = vm_map_next(e);
 		if (e->wired_count > 0)
-			entry_unwire(map, e);
+			vm_map_entry_unwire(map, e);
 		pmap_remove(map->pmap, e->start, e->end);
 		entry_unlink(map, e);
 		e->node.child[0] = doomed != NULL ? &doomed->node : NULL;
@@ -441,14 +426,14 @@ protect_locked(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t
 {
 	vm_offset_t at = start;
 
-	for (struct vm_map_entry *e = clip_start(map, start); at < end; e = vm_map_next(e)) {
+	for (struct vm_map_entry *e = vm_map_clip_start(map, start); at < end; e = vm_map_next(e)) {
 		vm_prot_t old;
 
 		if (e == NULL || e->start != at)
 			return (KERN_INVALID_ADDRESS);
 		if ((prot & ~e->max_protection) != 0)
 			return (KERN_PROTECTION_FAILURE);
-		clip_end(map, e, end);
+		vm_map_clip_end(map, e, end);
 		old = e->protection;
 		e->protection = prot;
 		/*
@@ -469,11 +454,11 @@ vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t
 
 	if (start == end)
 		return (KERN_SUCCESS);
-	if (!range_valid(map, start, end))
+	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
 	vm_map_lock(map);
 	kr = protect_locked(map, start, end, prot);
-	join_range(map, start, end);
+	vm_map_join_range(map, start, end);
 	vm_map_unlock(map);
 	return (kr);
 }
@@ -481,162 +466,19 @@ vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t
 int
 vm_map_advise(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_advice advice)
 {
-	if (!range_valid(map, start, end))
+	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
 	vm_map_lock(map);
-	for (struct vm_map_entry *e = clip_start(map, start); e != NULL && e->start < end; e = vm_map_next(e)) {
-		clip_end(map, e, end);
+	for (struct vm_map_entry *e = vm_map_clip_start(map, start); e != NULL && e->start < end; e = vm_map_next(e)) {
+		vm_map_clip_end(map, e, end);
 		e->advice = advice;
 	}
-	join_range(map, start, end);
+	vm_map_join_range(map, start, end);
 	vm_map_unlock(map);
 	return (KERN_SUCCESS);
 }
 
-/* Undo the marks of vm_map_wire() for [start, end), of which the pages below `done` were wired. */
-static void
-wire_undo(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t done)
-{
-	vm_map_lock(map);
-	for (struct vm_map_entry *e = clip_start(map, start); e != NULL && e->start < end; e = vm_map_next(e)) {
-		clip_end(map, e, end);
-		if (e->end > done && e->start < done)
-			clip_end(map, e, done);
-		if (e->start < done && e->wired_count > 0)
-			entry_unwire(map, e);
-		e->wired_count = 0;
-	}
-	join_range(map, start, end);
-	vm_map_unlock(map);
-}
-
-int
-vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end)
-{
-	vm_offset_t at = start;
-	int kr = KERN_SUCCESS;
-
-	if (!range_valid(map, start, end))
-		return (KERN_INVALID_ARGUMENT);
-	vm_map_lock(map);
-	for (struct vm_map_entry *e = clip_start(map, start); at < end; e = vm_map_next(e)) {
-		if (e == NULL || e->start != at || e->wired_count > 0) {
-			kr = e != NULL && e->start == at ? KERN_INVALID_ARGUMENT : KERN_INVALID_ADDRESS;
-			break;
-		}
-		clip_end(map, e, end);
-		e->wired_count = 1;
-		at = e->end;
-	}
-	vm_map_unlock(map);
-	if (kr != KERN_SUCCESS) {
-		if (at > start)
-			wire_undo(map, start, at, start);
-		return (kr);
-	}
-	for (at = start; at < end && kr == KERN_SUCCESS; at += PAGE_SIZE)
-		kr = vm_fault(map, at, VM_PROT_NONE, VM_FAULT_WIRE, NULL);
-	if (kr != KERN_SUCCESS)
-		wire_undo(map, start, end, at - PAGE_SIZE);
-	return (kr);
-}
-
-int
-vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end)
-{
-	if (!range_valid(map, start, end))
-		return (KERN_INVALID_ARGUMENT);
-	wire_undo(map, start, end, end);
-	return (KERN_SUCCESS);
-}
-
-/* ---- lookup for a fault ---- */
-
-/* What the entry's range needs before it can be written or, if it has no object, touched at all. */
-static bool
-needs_object(const struct vm_map_entry *e, vm_prot_t type)
-{
-	return (e->object == NULL || (e->needs_copy && (type & VM_PROT_WRITE)));
-}
-
-/* => map exclusively locked. */
-static void
-make_object(struct vm_map_entry *e)
-{
-	if (e->object == NULL) {
-		e->object = vm_object_allocate(OBJT_DEFAULT, OFF_TO_IDX(e->end - e->start));
-		e->offset = 0;
-	} else {
-		vm_object_shadow(&e->object, &e->offset, e->end - e->start);
-	}
-	e->object->flags |= OBJ_ONEMAPPING;	/* nobody else knows it yet */
-	e->needs_copy = false;
-}
-
-/* Page tables here have no "not readable": any permission implies reading, as on Linux. */
-static vm_prot_t
-with_read(vm_prot_t prot)
-{
-	return (prot != VM_PROT_NONE ? prot | VM_PROT_READ : VM_PROT_NONE);
-}
-
-static int
-lookup_locked(struct vm_map *map, vm_offset_t addr, vm_prot_t type, struct vm_map_place *place)
-{
-	struct vm_map_entry *e = vm_map_lookup_entry(map, addr);
-
-	place->entry = e;
-	if (e == NULL)
-		return (KERN_INVALID_ADDRESS);
-	if (e->protection == VM_PROT_NONE || (type & ~with_read(e->protection)) != 0)
-		return (KERN_PROTECTION_FAILURE);
-	return (KERN_SUCCESS);
-}
-
-int
-vm_map_lookup(struct vm_map *map, vm_offset_t addr, vm_prot_t type, bool try, struct vm_map_place *place)
-{
-	struct vm_map_entry *e;
-	int kr;
-
-	while ((kr = lookup_locked(map, addr, type, place)) == KERN_SUCCESS) {
-		vm_prot_t wants = type;
-
-		e = place->entry;
-		/* A wired page must never be copied later: do it now. */
-		if (e->wired_count > 0)
-			wants |= e->protection & VM_PROT_WRITE;
-		if (!needs_object(e, wants))
-			break;
-		if (rw_tryupgrade(&map->lock)) {
-			map->timestamp++;
-			make_object(e);
-			rw_downgrade(&map->lock);
-			break;
-		}
-		if (try) {
-			kr = KERN_RESTART;
-			break;
-		}
-		vm_map_runlock(map);
-		vm_map_lock(map);
-		rw_downgrade(&map->lock);
-		/* re-check: the entry may be another or gone: look it up again. */
-	}
-	if (kr != KERN_SUCCESS) {
-		vm_map_runlock(map);
-		return (kr);
-	}
-	place->object = e->object;
-	place->pindex = OFF_TO_IDX(e->offset + (trunc_page(addr) - e->start));
-	place->prot = with_read(e->protection);
-	if (e->needs_copy)
-		place->prot &= ~VM_PROT_WRITE;
-	place->wired = e->wired_count > 0;
-	return (KERN_SUCCESS);
-}
-
-/* ---- making and copying maps ---- */
+/* ---- making one ---- */
 
 void
 vm_map_setup(struct vm_map *map, struct pmap *pmap)
@@ -650,48 +492,6 @@ vm_map_setup(struct vm_map *map, struct pmap *pmap)
 	rb_insert(&map->entries, NULL, 0, &map->sentinel.node, entry_augment);
 }
 
-/* One entry of the child.  => the parent exclusively locked; nobody else knows the child. */
-static void
-fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
-{
-	struct vm_map_entry *copy;
-
-	if (e->inheritance == VM_INHERIT_NONE)
-		return;
-	if (e->inheritance == VM_INHERIT_SHARE && (e->object == NULL || e->needs_copy))
-		make_object(e);		/* so that both sides share one */
-	copy = entry_create();
-	*copy = *e;
-	copy->wired_count = 0;
-	if (copy->object != NULL) {
-		vm_object_reference(copy->object);
-		vm_object_lock(copy->object);
-		copy->object->flags &= ~OBJ_ONEMAPPING;
-		vm_object_unlock(copy->object);
-		if (e->inheritance == VM_INHERIT_COPY && (vm_object_is_anonymous(e->object) || e->needs_copy)) {
-			/*
-			 * Both sides copy on write from now on; what the parent can write must
-			 * become read-only first (M3).
-			 */
-			if (!e->needs_copy)
-				pmap_protect(parent->pmap, e->start, e->end, e->protection & ~VM_PROT_WRITE);
-			e->needs_copy = copy->needs_copy = true;
-		}
-	}
-	entry_link(child, entry_at_or_before(child, copy->start), copy);
-}
-
-void
-vm_map_copy_entries(struct vm_map *parent, struct vm_map *child)
-{
-	vm_map_lock(parent);
-	for (struct vm_map_entry *e = vm_map_first(parent); e != NULL; e = vm_map_next(e)) {
-		KASSERT(e->wired_count == 0 || e->inheritance != VM_INHERIT_COPY, "forking a wired private entry");
-		fork_entry(parent, e, child);
-	}
-	vm_map_unlock(parent);
-}
-
 /* ---- checks ---- */
 
 void
@@ -702,7 +502,7 @@ vm_map_check(struct vm_map *map)
 	uint32_t n = 0;
 
 	for (e = vm_map_first(map); e != NULL; prev = e, e = vm_map_next(e)) {
-		if (!range_valid(map, e->start, e->end) || e->start < prev->end)
+		if (!vm_map_range_valid(map, e->start, e->end) || e->start < prev->end)
 			vm_check_violation("map %p: entry [%lx, %lx) out of place (M1)", map, e->start, e->end);
 		if (prev->gap != e->start - prev->end)
 			vm_check_violation("map %p: gap behind %lx is %lu, noted %lu", map, prev->end, e->start - prev->end, prev->gap);

@@ -15,7 +15,7 @@
 #include "vm/vm_mmap.h"
 #include "vm/vm_page.h"
 
-#define CLUSTER		16	/* pages read by a first fault, without a pattern (vm_fault.c) */
+#define CLUSTER		16	/* pages read by a first fault, without a pattern (vm_fault_search.c) */
 #define FAULTS		256
 #define COLD_FIRST	4096	/* page where the region begins */
 

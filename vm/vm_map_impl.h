@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The entries of a map, for the files that change them: vm_map.c, vm_map_wire.c, vm_map_object.c.
+ * => everywhere: the map exclusively locked.
+ */
+#ifndef VM_VM_MAP_IMPL_H
+#define VM_VM_MAP_IMPL_H
+
+#include "vm/vm_map.h"
+
+/* Page aligned, not empty, inside the map?  (Needs no lock.) */
+bool vm_map_range_valid(const struct vm_map *map, vm_offset_t start, vm_offset_t end);
+
+struct vm_map_entry *vm_map_entry_create(void);		/* zeroed; => sleeps for memory */
+/* Put an entry into the tree, right behind `after`. */
+void vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_entry *entry);
+/* The last entry that starts at or below addr; the sentinel if no other does. */
+struct vm_map_entry *vm_map_entry_before(struct vm_map *map, vm_offset_t addr);
+/*
+ * The first entry that ends above addr, cut so that it starts at addr or above; NULL: there is
+ * none.
+ */
+struct vm_map_entry *vm_map_clip_start(struct vm_map *map, vm_offset_t addr);
+void vm_map_clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t end);
+/* Join what can be joined from the entry that holds `start` to the first one at or behind `end`. */
+void vm_map_join_range(struct vm_map *map, vm_offset_t start, vm_offset_t end);
+
+/* Unwire the pages of one entry, wherever its chain holds them (vm_map_wire.c). */
+void vm_map_entry_unwire(struct vm_map *map, struct vm_map_entry *e);
+
+#endif
