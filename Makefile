@@ -33,7 +33,7 @@ SHELL := /bin/bash
 # ---- packages -------------------------------------------------------------------------------------
 
 PACKAGES := gcc libc6-dev make binutils python3 qemu-system-x86 qemu-utils grub-pc-bin grub-common \
-	xorriso mtools e2fsprogs gdb
+	grub-efi-amd64-bin ovmf gnu-efi xorriso mtools e2fsprogs gdb
 ifneq ($(findstring clang,$(CC)),)
 PACKAGES += clang
 endif
@@ -180,7 +180,7 @@ $(B)/kernel.elf: $(OBJECTS) linker.ld kernel/ksyms.py $(B)/flags $(B)/sources
 	$(Q)$(PYTHON) kernel/ksyms.py --check $(B)/pass1.nm $(B)/pass2.nm
 
 .PHONY: iso
-iso: kernel $(B)/faultline.iso ## build the GRUB ISO (Multiboot2, BIOS)
+iso: kernel $(B)/faultline.iso ## build the GRUB ISO (Multiboot2; BIOS and UEFI)
 
 # GRUB reads the whole file into memory before it looks at it: without the debug information, 8 MiB are enough.
 $(B)/faultline.iso: $(B)/kernel.elf boot/grub/grub.cfg
@@ -188,7 +188,7 @@ $(B)/faultline.iso: $(B)/kernel.elf boot/grub/grub.cfg
 	@rm -rf $(B)/iso && mkdir -p $(B)/iso/boot/grub
 	@cp boot/grub/grub.cfg $(B)/iso/boot/grub/
 	$(Q)$(OBJCOPY) --strip-debug $(B)/kernel.elf $(B)/iso/boot/kernel.elf
-	$(Q)grub-mkrescue -d /usr/lib/grub/i386-pc -o $@ $(B)/iso >$(B)/iso.log 2>&1 || { cat $(B)/iso.log >&2; exit 1; }
+	$(Q)grub-mkrescue -o $@ $(B)/iso >$(B)/iso.log 2>&1 || { cat $(B)/iso.log >&2; exit 1; }
 
 # ---- programs that run inside: ordinary static Linux programs, which the host can run as well --------
 
@@ -201,6 +201,36 @@ build/user/%: tests/user/%.c tests/user/probe.c tests/user/probe.h
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC  $<")
 	$(Q)$(CC) -O1 -g -static -pthread -Wall -Wextra $(if $(CI),-Werror) -o $@ $< tests/user/probe.c
+
+# ---- the UEFI loader and the EFI system partition that holds it -------------------------------------
+
+# gnu-efi's headers let firmware's functions be called in firmware's convention; its start-up code relocates us.
+EFI_CFLAGS := -std=gnu11 -O2 -ffreestanding -fpic -fshort-wchar -mno-red-zone -mgeneral-regs-only \
+	-fno-stack-protector -fno-strict-aliasing -fno-asynchronous-unwind-tables -DGNU_EFI_USE_MS_ABI \
+	-isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -Wall -Wextra -Wstrict-prototypes -Wundef -Wvla \
+	$(if $(CI),-Werror)
+EFI_OBJECTS := $(patsubst %,$(B)/efi/%.o,$(wildcard boot/efi/*.c) boot/boot_map.c)
+
+$(B)/efi/%.c.o: %.c boot/efi/loader.h boot/boot_info.h Makefile
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC  $< (EFI)")
+	$(Q)$(CC) -I. $(EFI_CFLAGS) -c -o $@ $<
+
+$(B)/BOOTX64.EFI: $(EFI_OBJECTS)
+	$(if $(V),,@echo "  LD  $@")
+	$(Q)$(LD) -nostdlib -shared -Bsymbolic -z nocombreloc -z noexecstack --no-undefined -T /usr/lib/elf_x86_64_efi.lds \
+		-o $(B)/efi/loader.so /usr/lib/crt0-efi-x86_64.o $(EFI_OBJECTS) -L/usr/lib -lefi -lgnuefi
+	$(Q)$(OBJCOPY) -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j '.rel*' -j .reloc --target efi-app-x86_64 \
+		$(B)/efi/loader.so $@
+
+.PHONY: esp
+esp: kernel $(B)/esp.img ## build the EFI system partition with our own loader
+
+$(B)/esp.img: $(B)/BOOTX64.EFI $(B)/kernel.elf
+	$(if $(V),,@echo "  ESP $@")
+	$(Q)$(OBJCOPY) --strip-debug $(B)/kernel.elf $(B)/efi/kernel.elf
+	@rm -f $@
+	$(Q)$(PYTHON) tests/host/mkesp.py $@ $(B)/BOOTX64.EFI $(B)/efi/kernel.elf
 
 # ---- running --------------------------------------------------------------------------------------
 

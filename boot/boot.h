@@ -20,6 +20,7 @@ void boot_main(uint32_t path, uint32_t loader_info, uint32_t kernel_phys);
  */
 uint64_t pvh_translate(struct boot_info *bi, uint32_t info);
 uint64_t multiboot2_translate(struct boot_info *bi, uint32_t info);
+uint64_t efi_translate(struct boot_info *bi, uint32_t info);
 
 /* Physical memory that may be read now, or NULL: [pa, pa + len) must lie below BOOT_MAPPED_END. */
 const void *boot_phys(uint64_t pa, uint64_t len);

@@ -2,9 +2,11 @@
 /*
  * From the loader to C.
  *
- * Both loaders enter in 32-bit protected mode without paging, %ebx pointing at what they know of the
- * machine.  The image may lie at any 2 MiB aligned physical address below 4 GiB, so until the high half
- * is reached every address is computed relative to %edi, the physical base, which a call and a pop find.
+ * PVH and Multiboot2 loaders enter in 32-bit protected mode without paging, %ebx pointing at what they
+ * know of the machine.  Our EFI loader enters in long mode on the firmware's identity map, %rdi pointing at
+ * a boot_info; that entry steps down to where the others are, so that there is one way up.  The image may
+ * lie at any 2 MiB aligned physical address below 4 GiB, so until the high half is reached every address is
+ * computed relative to %edi, the physical base, which a call and a pop find.
  *
  *	virtual				physical
  *	0          .. 4 GiB		the same		(left when vm builds its own tables)
@@ -22,13 +24,17 @@
 
 #define BOOT_PATH_PVH		0	/* enum boot_path */
 #define BOOT_PATH_MULTIBOOT2	1
+#define BOOT_PATH_EFI		2
 
 #define MB2_HEADER_MAGIC	0xe85250d6
 #define MB2_LOADER_MAGIC	0x36d76289
 #define XEN_ELFNOTE_PHYS32_ENTRY 18
+#define FAULTLINE_ELFNOTE_ENTRY64 1
 
 #define PTE_TABLE		0x003	/* present, writable */
 #define PTE_LARGE		0x083	/* present, writable, 2 MiB */
+
+#define SEL_BOOT_CODE32		0x18	/* in boot_gdt */
 
 #define COM1			0x3f8
 
@@ -51,6 +57,11 @@ mb2_header:
 	.balign	8
 	.short	6, 0
 	.long	8
+	/* A framebuffer of any size, if there can be one. */
+	.balign	8
+	.short	5, 1
+	.long	20
+	.long	0, 0, 32
 	.balign	8
 	.short	0, 0
 	.long	8
@@ -63,6 +74,14 @@ mb2_header_end:
 	.long	XEN_ELFNOTE_PHYS32_ENTRY
 	.asciz	"Xen"
 	.quad	start_pvh - KERNBASE + KERNLOAD
+
+	/* The second, 64-bit entry: boot/efi/elf.c looks for this note. */
+	.section .note.Faultline, "a"
+	.balign	4
+	.long	10, 8, FAULTLINE_ELFNOTE_ENTRY64
+	.asciz	"Faultline"
+	.balign	4
+	.quad	start_efi - KERNBASE + KERNLOAD
 
 	.section .boot, "ax"
 	.code32
@@ -82,6 +101,42 @@ start_multiboot2:
 0:	hlt					/* nobody known loaded us: nothing is safe to touch */
 	jmp	0b
 	.size	start_multiboot2, . - start_multiboot2
+
+	.code64
+	.global	start_efi
+	.type	start_efi, @function
+start_efi:
+	cli
+	cld
+	movl	%edi, %ebx			/* the loader keeps the boot_info below 4 GiB */
+	movl	$BOOT_PATH_EFI, %ebp
+	leaq	boot_stack_top(%rip), %rsp
+	leaq	boot_gdt(%rip), %rax
+	subq	$16, %rsp
+	movw	$(boot_gdt_end - boot_gdt - 1), (%rsp)
+	movq	%rax, 2(%rsp)
+	lgdt	(%rsp)
+	leaq	leave_long_mode(%rip), %rax
+	pushq	$SEL_BOOT_CODE32
+	pushq	%rax
+	lretq
+	.size	start_efi, . - start_efi
+
+	/* Compatibility mode, on the identity map: paging off ends long mode, and nothing moves. */
+	.code32
+	.type	leave_long_mode, @function
+leave_long_mode:
+	movl	$SEL_KDATA, %eax
+	movl	%eax, %ds
+	movl	%eax, %es
+	movl	%eax, %ss
+	movl	%cr0, %eax
+	andl	$0x7fffffff, %eax
+	movl	%eax, %cr0
+	xorl	%eax, %eax			/* start32 wants PAE and nothing else of what firmware switched on */
+	movl	%eax, %cr4
+	jmp	start32
+	.size	leave_long_mode, . - leave_long_mode
 
 	.type	start32, @function
 start32:
@@ -246,6 +301,7 @@ boot_gdt:
 	.quad	0
 	.quad	0x00af9a000000ffff		/* SEL_KCODE: 64-bit code */
 	.quad	0x00cf92000000ffff		/* SEL_KDATA */
+	.quad	0x00cf9a000000ffff		/* SEL_BOOT_CODE32 */
 boot_gdt_end:
 
 	.code64
