@@ -15,7 +15,7 @@
 #: BS=N           test: block size of the test volume (1024 2048 4096 8192 65536), one run only
 #: MEM=SIZE       RAM, e.g. 8M or 1G (default 256M); test: one run only
 #: CPU=MODEL      QEMU's CPU model (default max); test: one run only
-#: BOOT=WAY       way in: pvh or bios (default pvh); test: one run only
+#: BOOT=WAY       way in: pvh, bios, uefi or efi (default pvh); test: one run only
 #: MACHINE=TYPE   pc (default) or q35; test: one run only
 #: SMP=N          number of CPUs (default 1)
 #: ACCEL=NAME     tcg or kvm (default tcg)
@@ -250,17 +250,20 @@ endif
 disk: ## build the default disk, build/root.img, from build/root/
 	@$(PYTHON) tests/host/mkimage.py default
 
-run: kernel disk $(if $(filter bios,$(BOOT)),iso) ## boot the default disk and play the tour (Ctrl-A X quits)
+# What the chosen way in needs besides the kernel.
+MEDIUM := $(if $(filter bios uefi,$(BOOT)),iso) $(if $(filter efi,$(BOOT)),esp)
+
+run: kernel disk $(MEDIUM) ## boot the default disk and play the tour (Ctrl-A X quits)
 	@$(QEMU) $(if $(ARGS),-- $(ARGS))
 
-test: kernel iso disk $(UBSAN_KERNEL) ## run all tests; the last line says N passed, N failed
+test: kernel iso esp disk $(UBSAN_KERNEL) ## run all tests; the last line says N passed, N failed
 	@UBSAN_KERNEL=$(UBSAN_KERNEL) $(PYTHON) tests/host/run.py
 
-soak: kernel iso disk ## run the self-tests in every combination of boot path, memory, CPU and block size
+soak: kernel iso esp disk ## run the self-tests in every combination of boot path, memory, CPU and block size
 	@$(PYTHON) tests/host/run.py --soak
 
 BREAK := $(if $(TEST),ktest_$(subst .,_,$(TEST)),vnode_pager_leaf_getpages)
-gdb: kernel disk $(if $(filter bios,$(BOOT)),iso) ## boot to BREAK in gdb, the guest's console in build/console.log
+gdb: kernel disk $(MEDIUM) ## boot to BREAK in gdb, the guest's console in build/console.log
 	@tests/gdb/run '$(BREAK)' $(wordlist 2,99,$(QEMU)) $(if $(ARGS)$(TEST),-- $(or $(ARGS),selftest='$(TEST)'))
 
 # Always a release build and the same machine: the numbers are to be compared.

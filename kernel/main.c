@@ -67,6 +67,8 @@ print_machine(const struct boot_info *bi)
 	printf("cpu: %s%s%s%s%s%s\n", cpu_features.brand, cpu_features.nx ? ", NX" : "",
 	    cpu_features.smep ? ", SMEP" : "", cpu_features.smap ? ", SMAP" : "",
 	    cpu_features.pge ? ", PGE" : "", cpu_features.pdpe1gb ? ", 1 GiB pages" : "");
+	if (bi->cmdline[0] != '\0')
+		printf("boot: the loader's command line is \"%s\"\n", bi->cmdline);
 	if (bi->clipped > 0)
 		printf("boot: %u entries of the firmware's memory map had to be mended\n", bi->clipped);
 }

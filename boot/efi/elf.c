@@ -51,7 +51,7 @@ header_check(const UINT8 *file, UINTN size)
 	if (size < sizeof(*h) || CompareMem(h->ident, "\177ELF", 4) != 0)
 		return (COMPLAIN(EFI_LOAD_ERROR, L"the kernel file is not in the ELF format"));
 	if (h->ident[4] != 2 || h->ident[5] != 1 || h->machine != EM_X86_64 || h->type != ET_EXEC)
-		return (COMPLAIN(EFI_UNSUPPORTED, L"the kernel file is not a program for x86-64"));
+		return (COMPLAIN(EFI_UNSUPPORTED, L"the kernel file is not a program for x86-64 with addresses of its own"));
 	if (h->phentsize != sizeof(struct elf_segment) || h->phoff % 8 != 0 || h->phoff > size ||
 	    h->phnum * sizeof(struct elf_segment) > size - h->phoff)
 		return (COMPLAIN(EFI_LOAD_ERROR, L"the kernel file is cut off in its table of segments"));
@@ -120,7 +120,7 @@ elf_check(const UINT8 *file, UINTN size, struct kernel_image *image)
 		status = segments_check(file, size, image);
 	if (EFI_ERROR(status))
 		return (status);
-	if (image->linked_entry < image->linked_base ||
+	if (image->linked_entry == 0 || image->linked_entry < image->linked_base ||
 	    image->linked_entry - image->linked_base >= image->len)
 		return (COMPLAIN(EFI_UNSUPPORTED,
 		    L"the kernel file is no Faultline kernel, for no note names its 64-bit entry"));

@@ -148,8 +148,8 @@ efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *st)
 	/* The firmware's watchdog would reset the machine five minutes from now, or while somebody reads. */
 	(void)BS->SetWatchdogTimer(0, 0, 0, NULL);
 	status = boot(self, st);
+	(void)ST->ConIn->Reset(ST->ConIn, FALSE);	/* what was typed before is no answer */
 	Print(L"Press a key to return to the boot manager.\r\n");
-	(void)ST->ConIn->Reset(ST->ConIn, FALSE);
 	WaitForSingleEvent(ST->ConIn->WaitForKey, 0);
 	return (status);
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Print the versions of the tools that Faultline needs and say what is missing or too old."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -25,7 +26,13 @@ TOOLS = [
     ("debugfs", ["debugfs", "-V"], (1, 46), "e2fsprogs", "disk images"),
     ("e2fsck", ["e2fsck", "-V"], (1, 46), "e2fsprogs", "disk images"),
 ]
-GRUB_BIOS = "/usr/lib/grub/i386-pc/multiboot2.mod"
+# name, a file that proves it is there, Debian package, needed for
+FILES = [
+    ("grub-pc", "/usr/lib/grub/i386-pc/multiboot2.mod", "grub-pc-bin", "the ISO under BIOS"),
+    ("grub-efi", "/usr/lib/grub/x86_64-efi/multiboot2.mod", "grub-efi-amd64-bin", "the ISO under UEFI"),
+    ("gnu-efi", "/usr/lib/crt0-efi-x86_64.o", "gnu-efi", "the UEFI loader"),
+    ("ovmf", "/usr/share/OVMF", "ovmf", "booting through UEFI"),
+]
 
 
 def version_line(command):
@@ -68,12 +75,12 @@ def main():
         if version_of(line) < oldest:
             complaints.append(f"{name} {'.'.join(map(str, version_of(line)))} is too old: "
                               f"Faultline needs {'.'.join(map(str, oldest))} or later from {package}.")
-    try:
-        open(GRUB_BIOS, "rb").close()
-        print(f"{'grub-pc':14} {GRUB_BIOS} found")
-    except OSError:
-        print(f"{'grub-pc':14} not found")
-        complaints.append("GRUB's modules for BIOS are missing, which the ISO needs: run make setup, or install grub-pc-bin.")
+    for name, path, package, purpose in FILES:
+        if os.path.exists(path):
+            print(f"{name:14} {path} found")
+        else:
+            print(f"{name:14} not found")
+            complaints.append(f"{path} is missing, which {purpose} needs: run make setup, or install {package}.")
     print()
     for sentence in complaints:
         print("doctor: " + sentence)

@@ -131,6 +131,7 @@ def missing_disk():
 @test
 def missing_iso():
     refused("does not exist", "--boot", "bios", "--iso", "/nonexistent/faultline.iso", "--no-disk")
+    refused("does not exist", "--boot", "efi", "--esp", "/nonexistent/esp.img", "--no-disk")
 
 
 @test
@@ -142,8 +143,7 @@ def missing_rules():
 def bad_options():
     for option, value, sentence in (("--boot", "floppy", "pvh, bios"), ("--machine", "vax", "pc, q35"),
                                     ("--drive", "scsi", "virtio, ata"), ("--mem", "12", "K, M or G"),
-                                    ("--smp", "9", "1 to 8"), ("--accel", "magic", "tcg, kvm"),
-                                    ("--boot", "uefi", "not supported yet"), ("--boot", "efi", "not supported yet")):
+                                    ("--smp", "9", "1 to 8"), ("--accel", "magic", "tcg, kvm")):
         refused(sentence, option, value, "--no-disk")
     refused("unrecognized arguments", "--frobnicate")
     refused("is not an option of a disk", "--kernel", KERNEL, "--disk", f"{KERNEL},rw")

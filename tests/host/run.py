@@ -56,10 +56,12 @@ class Machine(typing.NamedTuple):
 
 # Every value of every field occurs in MATRIX; `make soak` runs the product of DIMENSIONS.
 MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", bs=2048),
-          Machine(machine="q35", mem="16M", bs=8192), Machine(mem="8M", bs=65536)]
-DIMENSIONS = {"boot": ("pvh", "bios"), "machine": ("pc", "q35"), "mem": ("256M", "16M", "8M"), "cpu": ("max", "qemu64"),
-              "bs": mkimage.BLOCK_SIZES}
+          Machine(machine="q35", mem="16M", bs=8192), Machine(mem="8M", bs=65536),
+          Machine(boot="uefi", mem="128M"), Machine(boot="efi", machine="q35", mem="128M")]
+DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "mem": ("256M", "16M", "8M"),
+              "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES}
 UBSAN_RUN = Machine(bs=1024)
+LITTLE = ("8M", "16M")  # less than UEFI firmware can work with
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
 READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
 IOERR_BLOCK_SIZES = (1024, 4096)
@@ -201,7 +203,7 @@ def with_room(matrix):
     """The matrix with enough memory for the kernel's sanitizer, each combination once."""
     if os.environ.get("SAN") not in ("kasan", "1"):
         return list(matrix)
-    return list(dict.fromkeys(m._replace(mem=KASAN_MIN) if m.mem in ("8M", "16M") else m for m in matrix))
+    return list(dict.fromkeys(m._replace(mem=KASAN_MIN) if m.mem in LITTLE else m for m in matrix))
 
 
 def may_match(test, suite):
@@ -225,6 +227,7 @@ def plan_jobs(test, seed, soak):
     matrix = MATRIX
     if soak:
         matrix = [Machine(*values) for values in itertools.product(*(DIMENSIONS[f] for f in Machine._fields))]
+        matrix = [m for m in matrix if m.boot not in ("uefi", "efi") or m.mem not in LITTLE]
     jobs = [] if own_runs else [suite_job(machine, test, seed) for machine in with_room(matrix)]
     if not own_runs and os.environ.get("UBSAN_KERNEL"):
         jobs.append(suite_job(UBSAN_RUN, test, seed, os.path.join(TOP, os.environ["UBSAN_KERNEL"])))

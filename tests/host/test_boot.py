@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every way in, on both machines, describes the same RAM; maps with holes; GRUB's menu."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+
+sys.dont_write_bytecode = True
+import guest  # noqa: E402
+from guest import check, contains, equal, scratch, test  # noqa: E402
+
+NAMES = {"pvh": "PVH", "bios": "Multiboot2", "uefi": "Multiboot2", "efi": "EFI"}
+
+
+def boots(way, *options, glob="boot.*", disk=("--no-disk",)):
+    """Boot, let the kernel's own tests look at its memory -> (usable, all of RAM) in KiB, what it said."""
+    run = guest.Run("--boot", way, *disk, *options, words=[f"selftest={glob}"], timeout=200)
+    what = f"--boot {way} {' '.join(options)}"
+    equal(f"{what}: the exit status ({(run.err + run.out).strip()[-600:]})", run.status, 0)
+    contains(what, run.out, f"started through {NAMES[way]}\n")
+    found = re.search(r"^# \w+: (\d+) of (\d+) KiB of RAM usable$", run.out, re.M)
+    return ((int(found[1]), int(found[2])) if found else None), run.out
+
+
+@test
+def every_way_and_machine_sees_the_same_ram():
+    seen = {}
+    for way in NAMES:
+        for machine in ("pc", "q35"):
+            usable, ram = boots(way, "--machine", machine, "--mem", "192M")[0]
+            seen[way, machine] = usable
+            equal(f"the RAM by {way} on {machine}", ram, 192 << 10)
+    # UEFI keeps a few MiB for its run-time services; nobody may lose more.
+    check(max(seen.values()) - min(seen.values()) < 12 << 10, f"usable KiB differ too much: {seen}")
+
+
+@test
+def root_is_found_on_vda_whatever_the_way():
+    for way in ("uefi", "efi"):
+        _, out = boots(way, glob="boot.u*", disk=())
+        contains(way, out, "\nroot: vda ")
+
+
+@test
+def ram_above_4g():
+    for way, machine, glob in (("pvh", "pc", "pmap*"), ("efi", "q35", "page.*")):
+        _, out = boots(way, "--machine", machine, "--mem", "6G", glob=glob)
+        ram = int(re.search(r"^memory: (\d+) KiB", out, re.M)[1])
+        check(ram > (6 << 20) - (16 << 10), f"{way} found {ram} KiB of 6 GiB")
+
+
+@test
+def ram_with_a_hole():
+    (usable, ram), out = boots("pvh", "--mem", "2G", "--qemu", "-machine max-ram-below-4g=512M")
+    equal("the RAM", ram, 2 << 20)
+    check(usable > (2 << 20) - 4096, f"only {usable} KiB of 2 GiB are usable")
+    check(int(re.search(r" in (\d+) ranges", out)[1]) >= 2, "all of it in one range: there was no hole")
+
+
+def menu(way, key, line):
+    """Press a key in GRUB's menu, over the serial line; the kernel must get the entry's words."""
+    command = [os.path.join(guest.TOP, "boot", "qemu"), "--kernel", guest.KERNEL, "--boot", way, "--menu", "--no-disk",
+               "--timeout", "100", "--log", scratch("qemu.log"), "--append-nothing"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    watchdog = threading.Timer(120, child.kill)
+    watchdog.start()
+    text = b""
+    try:
+        # The menu's last line ticks; the kernel says what it was given.
+        while b"executed automatically" not in text:
+            part = os.read(child.stdout.fileno(), 4096)
+            check(part, f"no menu, but {text.decode(errors='replace')[-300:]!r}")
+            text += part
+        for word in (b"self-tests", b"a single CPU", b"safe mode"):
+            check(word in text, f"the menu has no entry {word.decode()!r}")
+        child.stdin.write(key)
+        child.stdin.flush()
+        while b"command line is" not in text or not text.endswith(b"\n"):
+            part = os.read(child.stdout.fileno(), 4096)
+            check(part, f"no kernel, but {text.decode(errors='replace')[-300:]!r}")
+            text += part
+    finally:
+        watchdog.cancel()
+        child.terminate()
+        child.wait()
+        child.stdin.close()
+        child.stdout.close()
+    contains(f"{way} after {key!r}", text.decode(errors="replace").replace("\r", ""), line)
+
+
+@test
+def menu_under_bios():
+    menu("bios", b"s", 'command line is "nosmp ata=pio"')
+
+
+@test
+def menu_under_uefi():
+    menu("uefi", b"t", 'command line is "selftest"')
+
+
+if __name__ == "__main__":
+    sys.exit(guest.main("boot"))
