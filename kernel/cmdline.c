@@ -45,7 +45,8 @@ static const struct word {
 	{ "fsx",	 VALUE_NUMBER,	 "N",	  "operations of each run of the file exerciser" },
 	{ "powercut",	 VALUE_TEXT,	 "WHAT",  "a number: run the power-cut workload with this seed; read: read what a cut has left" },
 	{ "diskerr",	 VALUE_TEXT,	 "WHAT",  "vda fails where tests/host/test_diskerr.py arranged it: the diskerr tests apply" },
-	{ "break",	 VALUE_TEXT,	 "WHAT",  "leave out what keeps files safe, to see a test fail: noflush, order (debug kernels)" },
+	{ "break",	 VALUE_TEXT,	 "WHAT",  "leave out what keeps files safe, to see a test fail: noflush, order, shelter (debug kernels)" },
+	{ "volume",	 VALUE_TEXT,	 "DISK",  "a disk with an ext2 volume that the tests of mounting may change" },
 	{ "help",	 VALUE_NONE,	 "",	  "print this table" },
 };
 

@@ -17,6 +17,13 @@ void cmd_mapsum(int argc, char **argv);
 void cmd_map(int argc, char **argv);
 void cmd_object(int argc, char **argv);
 
+/* monitor_mount.c: volumes */
+void cmd_mount(int argc, char **argv);
+void cmd_umount(int argc, char **argv);
+void cmd_remount(int argc, char **argv);
+void cmd_sync(int argc, char **argv);
+void cmd_mounts(int argc, char **argv);
+
 /* monitor_views.c: the kernel's own state */
 void cmd_objects(int argc, char **argv);
 void cmd_pages(int argc, char **argv);
@@ -25,7 +32,6 @@ void cmd_vmstat(int argc, char **argv);
 void cmd_threads(int argc, char **argv);
 void cmd_maps(int argc, char **argv);
 void cmd_disks(int argc, char **argv);
-void cmd_mounts(int argc, char **argv);
 void cmd_kmem(int argc, char **argv);
 void cmd_trace(int argc, char **argv);
 void cmd_drop(int argc, char **argv);

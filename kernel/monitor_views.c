@@ -223,35 +223,6 @@ cmd_disks(int argc, char **argv)
 }
 
 void
-cmd_mounts(int argc, char **argv)
-{
-	struct bio_stats bio;
-	struct cache_stats names;
-	struct statfs st;
-
-	if (rootfs == NULL) {
-		printf("No volume is mounted.\n");
-	} else {
-		int error = rootfs->mnt_op->statfs(rootfs, &st);
-
-		if (error != 0)
-			printf("/: statfs fails: %s\n", errno_name(error));
-		else
-			printf("/: %s on %s%s, %lu blocks of %u bytes (%lu free), %lu inodes (%lu free)\n",
-			    st.f_fstypename, rootfs->mnt_stat.f_mntfromname,
-			    rootfs->mnt_flag & MNT_RDONLY ? " (read-only)" : "", st.f_blocks,
-			    st.f_bsize, st.f_bfree, st.f_files, st.f_ffree);
-	}
-	bio_get_stats(&bio);
-	cache_get_stats(&names);
-	printf("vnodes: %d, in use %d\n", vnode_count(), vnode_inuse());
-	printf("name cache: %lu of at most %lu entries; %lu hits, %lu \"no such name\", %lu misses\n",
-	    names.entries, names.entries_max, names.hits, names.negative_hits, names.misses);
-	printf("metadata buffers: %lu, %lu of at most %lu bytes; %lu hits, %lu misses\n", bio.count,
-	    bio.bytes, bio.bytes_max, bio.hits, bio.misses);
-}
-
-void
 cmd_kmem(int argc, char **argv)
 {
 	kmalloc_print();

@@ -64,7 +64,7 @@ vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, in
 	len = round_page(len);
 	if (at > VM_USER_MAX - len || at < VM_USER_MIN)
 		return (ENOMEM);
-	if (vp != NULL && shared && (vp->v_mount == NULL || (vp->v_mount->mnt_flag & MNT_RDONLY)))
+	if (vp != NULL && shared && !vnode_is_writable(vp))
 		max &= ~VM_PROT_WRITE;
 	if ((prot & ~max) != 0)
 		return (EACCES);

@@ -56,6 +56,7 @@ enum obj_type {
 #define OBJ_VNODE_GONE	0x08	/* its vnode lost its filesystem: no more paging */
 #define OBJ_CACHED	0x10	/* (l) on the object cache's list */
 #define OBJ_ONEMAPPING	0x20	/* each page is in one map entry at most: made by a fault, lost for good when a fork shares it */
+#define OBJ_NOSTORES	0x40	/* a file of a volume that became read-only: nothing may become dirty */
 
 struct vm_object {
 	struct rwlock	 lock;

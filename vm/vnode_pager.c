@@ -225,6 +225,40 @@ vnode_pager_umount(struct mount *mp)
 }
 
 void
+vnode_pager_gone(struct vnode *vp)
+{
+	struct vm_object *object = vp->v_object;
+
+	KASSERT(rw_wheld(&vp->v_lock), "inode %lu goes without its vnode's lock", vp->v_ino);
+	if (object == NULL || (object->flags & OBJ_DEAD))
+		return;
+	vm_object_lock(object);
+	object->flags |= OBJ_VNODE_GONE;
+	vm_object_unlock(object);
+	vnode_pager_setsize(vp, 0);
+}
+
+int
+vnode_pager_allow_stores(struct vnode *vp, bool allow)
+{
+	struct vm_object *object = vnode_pager_object(vp);
+	int error = 0;
+
+	if (object == NULL)
+		return (0);
+	vm_object_lock(object);
+	if (allow)
+		object->flags &= ~OBJ_NOSTORES;
+	else if (object->dirty_count > 0)
+		error = EBUSY;
+	else
+		object->flags |= OBJ_NOSTORES;
+	vm_object_unlock(object);
+	vm_object_deallocate(object);
+	return (error);
+}
+
+void
 vnode_pager_freepage(struct vm_page *m)
 {
 	struct vm_object *object = m->object;

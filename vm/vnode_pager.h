@@ -33,6 +33,16 @@ struct vnode *vnode_pager_lock(struct vm_object *object);
  * and locked again inside.
  */
 void vnode_pager_uncache(struct vnode *vp);
+/*
+ * The file's filesystem goes: its object is empty from now on, whoever maps it gets SIGBUS.  =>
+ * vnode locked exclusively; sleeps for busy pages
+ */
+void vnode_pager_gone(struct vnode *vp);
+/*
+ * May mappings of the file be stored through?  Forbidding fails with EBUSY if something is dirty.
+ * => vp referenced; sleeps
+ */
+int vnode_pager_allow_stores(struct vnode *vp, bool allow);
 /* Empty the object cache of everything on this mount.  => sleeps; no vnode locked. */
 void vnode_pager_umount(struct mount *mp);
 /*

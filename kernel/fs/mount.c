@@ -194,9 +194,7 @@ vfs_root_of(struct vnode *dvp, struct vnode **vpp)
 	if (mp == NULL)
 		return (ENOENT);
 	error = VFS_ROOT(mp, vpp);
-	spin_lock(&vnode_list_lock);
-	mp->mnt_busy--;
-	spin_unlock(&vnode_list_lock);
+	vfs_unbusy(mp);
 	return (error);
 }
 
@@ -220,6 +218,7 @@ mount_hide(struct mount *mp, bool hide, bool was_root)
 static int
 vfs_unmount_locked(struct mount *mp)
 {
+	char name[NAME_MAX + 1];
 	struct vnode *busy;
 	int error;
 
@@ -228,17 +227,52 @@ vfs_unmount_locked(struct mount *mp)
 	if (error == 0)
 		return (mp->mnt_op->unmount != NULL ? mp->mnt_op->unmount(mp) : 0);
 	if (busy == NULL) {
-		printf("unmount: %s: a path lookup is on its way in\n", mp->mnt_stat.f_mntfromname);
+		printf("unmount: %s: an operation is under way\n", mp->mnt_stat.f_mntfromname);
 		return (error);
 	}
-	printf("unmount: %s: inode %lu (%s) is in use by %d\n", mp->mnt_stat.f_mntfromname, busy->v_ino,
-	    vtype_name(busy->v_type), busy->v_usecount - 1);
+	cache_name_of(busy, name, sizeof(name));
+	printf("unmount: %s: inode %lu (%s%s%s) is in use by %d\n", mp->mnt_stat.f_mntfromname, busy->v_ino,
+	    vtype_name(busy->v_type), name[0] != '\0' ? " " : "", name, busy->v_usecount - 1);
 	vrele(busy);
 	return (error);
 }
 
-int
-vfs_unmount(struct mount *mp)
+/* What is mounted in a volume, or NULL.  => mount_lock held */
+static struct mount *
+mounted_in(struct mount *mp)
+{
+	struct mount *other;
+
+	TAILQ_FOREACH(other, &mounts, mnt_list) {
+		if (other->mnt_covered != NULL && other->mnt_covered->v_mount == mp)
+			return (other);
+	}
+	return (NULL);
+}
+
+/* => mount_lock held, mp hidden */
+static int
+vfs_force_locked(struct mount *mp)
+{
+	const struct mount *other = mounted_in(mp);
+	int error;
+
+	if (!mp->mnt_op->forcible)
+		return (EOPNOTSUPP);
+	if (other != NULL) {
+		printf("unmount: %s: %s is mounted in it\n", mp->mnt_stat.f_mntfromname, other->mnt_stat.f_mntfromname);
+		return (EBUSY);
+	}
+	error = mp->mnt_op->sync != NULL ? mp->mnt_op->sync(mp, true) : 0;
+	if (error != 0)
+		printf("unmount: %s: not everything could be written: %s\n", mp->mnt_stat.f_mntfromname, errno_name(error));
+	vnode_pager_umount(mp);
+	vnode_kill_mount(mp);
+	return (vfs_unmount_locked(mp));
+}
+
+static int
+vfs_unmount_by(struct mount *mp, int (*how)(struct mount *))
 {
 	struct vnode *covered = mp->mnt_covered;
 	bool was_root = mp == rootfs;
@@ -246,7 +280,7 @@ vfs_unmount(struct mount *mp)
 
 	mutex_lock(&mount_lock);
 	mount_hide(mp, true, was_root);
-	error = vfs_unmount_locked(mp);
+	error = how(mp);
 	if (error != 0) {
 		mount_hide(mp, false, was_root);
 	} else {
@@ -257,6 +291,18 @@ vfs_unmount(struct mount *mp)
 	if (error == 0 && covered != NULL)
 		vrele(covered);
 	return (error);
+}
+
+int
+vfs_unmount(struct mount *mp)
+{
+	return (vfs_unmount_by(mp, vfs_unmount_locked));
+}
+
+int
+vfs_unmount_forced(struct mount *mp)
+{
+	return (vfs_unmount_by(mp, vfs_force_locked));
 }
 
 int

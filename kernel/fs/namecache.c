@@ -21,6 +21,7 @@
  */
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
+#include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 #include "kernel/malloc.h"
 #include "vm/vm_page.h"
@@ -257,6 +258,19 @@ cache_purge_name(struct vnode *dvp, const char *name, size_t len)
 		cache_unlink(ncp, &doomed);
 	spin_unlock(&cache_lock);
 	cache_free(&doomed);
+}
+
+void
+cache_name_of(struct vnode *vp, char *name, size_t size)
+{
+	struct namecache *ncp;
+
+	spin_lock(&cache_lock);
+	ncp = TAILQ_FIRST(&vp->v_cache_dst);
+	name[0] = '\0';
+	if (ncp != NULL)
+		snprintf(name, size, "%.*s", (int)ncp->nc_len, ncp->nc_name);
+	spin_unlock(&cache_lock);
 }
 
 void

@@ -18,6 +18,7 @@
 #include "kernel/kassert.h"
 #include "kernel/thread.h"
 #include "vm/vm_object.h"
+#include "vm/vnode_pager.h"
 
 #define SYNC_PERIOD	(5 * HZ)	/* ticks */
 #define DIRTY_AGE_MAX	(30 * HZ)
@@ -35,13 +36,22 @@ is_dirty(const struct vnode *vp, uint64_t min_age)
 	    ticks - object->dirty_since >= min_age);
 }
 
+/* Which vnodes a walk wants.  => vnode_list_lock held */
+typedef bool (*wanted_fn)(const struct vnode *vp, uint64_t min_age);
+
+static bool
+is_in_use(const struct vnode *vp, uint64_t min_age)
+{
+	return (vp->v_usecount > 0);
+}
+
 /*
- * The next vnode of a mount that has dirty pages, referenced.
+ * The next vnode of a mount that is wanted, referenced.
  *
  * => from: where to go on, referenced, or NULL; the reference is given up.
  */
 static struct vnode *
-dirty_next(struct mount *mp, struct vnode *from, uint64_t min_age)
+vnode_next(struct mount *mp, struct vnode *from, wanted_fn wanted, uint64_t min_age)
 {
 	struct vnode *vp;
 
@@ -50,7 +60,7 @@ dirty_next(struct mount *mp, struct vnode *from, uint64_t min_age)
 		vp = TAILQ_NEXT(from, v_mntvnodes);
 	else
 		vp = TAILQ_FIRST(&mp->mnt_vnodelist);
-	while (vp != NULL && !(is_dirty(vp, min_age) && vget_locked(vp)))
+	while (vp != NULL && !(wanted(vp, min_age) && vget_locked(vp)))
 		vp = TAILQ_NEXT(vp, v_mntvnodes);
 	spin_unlock(&vnode_list_lock);
 	if (from != NULL)
@@ -58,17 +68,44 @@ dirty_next(struct mount *mp, struct vnode *from, uint64_t min_age)
 	return (vp);
 }
 
-int
-vfs_clean_files(struct mount *mp, uint64_t min_age)
+static int
+clean_files(struct mount *mp, wanted_fn wanted, uint64_t min_age)
 {
 	struct vnode *vp = NULL;
 	int first_error = 0, error;
 
-	while ((vp = dirty_next(mp, vp, min_age)) != NULL) {
+	while ((vp = vnode_next(mp, vp, wanted, min_age)) != NULL) {
 		VOP_LOCK(vp, LK_EXCLUSIVE);
 		error = VOP_FSYNC(vp, 0, -1, 0);
 		VOP_UNLOCK(vp);
 		if (first_error == 0 && error != EOPNOTSUPP)
+			first_error = error;
+	}
+	return (first_error);
+}
+
+int
+vfs_clean_files(struct mount *mp, uint64_t min_age)
+{
+	return (clean_files(mp, is_dirty, min_age));
+}
+
+int
+vfs_settle_files(struct mount *mp)
+{
+	return (clean_files(mp, is_in_use, 0));
+}
+
+int
+vfs_allow_stores(struct mount *mp, bool allow)
+{
+	struct vnode *vp = NULL;
+	int first_error = 0;
+
+	while ((vp = vnode_next(mp, vp, is_in_use, 0)) != NULL) {
+		int error = vnode_pager_allow_stores(vp, allow);
+
+		if (first_error == 0)
 			first_error = error;
 	}
 	return (first_error);

@@ -32,6 +32,7 @@
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "vm/vm_page.h"
+#include "vm/vnode_pager.h"
 
 static MALLOC_DEFINE(M_VNODE, "vnodes");
 
@@ -93,6 +94,24 @@ dead_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)
 }
 
 static int
+dead_fsync(struct vnode *vp, off_t start, off_t end, int flags)
+{
+	return (EIO);
+}
+
+static int
+dead_setattr(struct vnode *vp, const struct vattr *va, int mask, struct ucred *cred)
+{
+	return (EIO);
+}
+
+static int
+dead_readdir(struct vnode *vp, off_t *off, dirent_fn fn, void *arg)
+{
+	return (EIO);
+}
+
+static int
 dead_bmap(struct vnode *vp, daddr_t lbn, struct vnode **devvpp, struct bmap *bm)
 {
 	return (EIO);
@@ -109,6 +128,10 @@ const struct vnodeops dead_vnodeops = {
 	.lookup = dead_lookup,
 	.getattr = dead_getattr,
 	.read = dead_read,
+	.write = dead_read,
+	.readdir = dead_readdir,
+	.fsync = dead_fsync,
+	.setattr = dead_setattr,
 	.bmap = dead_bmap,
 	.strategy = dead_strategy,
 };
@@ -270,6 +293,8 @@ static void
 vnode_detach(struct vnode *vp, bool in_use)
 {
 	VOP_LOCK(vp, LK_EXCLUSIVE);
+	if (in_use)
+		vnode_pager_gone(vp);
 	if (in_use && vp->v_op->inactive != NULL)
 		VOP_INACTIVE(vp);
 	cache_purge(vp);
@@ -375,6 +400,78 @@ vnode_flush_mount(struct mount *mp, struct vnode **busyp)
 	}
 	spin_unlock(&vnode_list_lock);
 	return (0);
+}
+
+/* A vnode of a mount that is in use or on its way out, or NULL.  => vnode_list_lock held */
+static struct vnode *
+in_use_of(struct mount *mp)
+{
+	struct vnode *vp;
+
+	TAILQ_FOREACH(vp, &mp->mnt_vnodelist, v_mntvnodes) {
+		if (vp->v_usecount > 0 || (vp->v_flag & VXLOCK) != 0)
+			return (vp);
+	}
+	return (NULL);
+}
+
+void
+vnode_kill_mount(struct mount *mp)
+{
+	struct vnode *vp;
+
+	spin_lock(&vnode_list_lock);
+	mp->mnt_unmounting = mp->mnt_dying = true;
+	while (mp->mnt_busy > 0)
+		tsleep(&mp->mnt_busy, &vnode_list_lock.lk, "mntbsy", 0);
+	while ((vp = in_use_of(mp)) != NULL) {
+		if (!vget_locked(vp)) {
+			vget_wait(vp);
+			continue;
+		}
+		spin_unlock(&vnode_list_lock);
+		vgone(vp);
+		vrele(vp);
+		spin_lock(&vnode_list_lock);
+		/* re-check: all of the list; idle vnodes of it may be in use now. */
+	}
+	spin_unlock(&vnode_list_lock);
+}
+
+struct mount *
+vfs_busy(struct vnode *vp)
+{
+	struct mount *mp;
+
+	spin_lock(&vnode_list_lock);
+	mp = vp->v_mount;
+	if (mp != NULL && mp->mnt_dying)
+		mp = NULL;
+	if (mp != NULL)
+		mp->mnt_busy++;
+	spin_unlock(&vnode_list_lock);
+	return (mp);
+}
+
+void
+vfs_unbusy(struct mount *mp)
+{
+	spin_lock(&vnode_list_lock);
+	KASSERT(mp->mnt_busy > 0, "mount %p is let go once too often", mp);
+	if (--mp->mnt_busy == 0)
+		wakeup(&mp->mnt_busy);
+	spin_unlock(&vnode_list_lock);
+}
+
+bool
+vnode_is_writable(struct vnode *vp)
+{
+	bool writable;
+
+	spin_lock(&vnode_list_lock);
+	writable = vp->v_mount != NULL && (vp->v_mount->mnt_flag & MNT_RDONLY) == 0;
+	spin_unlock(&vnode_list_lock);
+	return (writable);
 }
 
 /* ---- the beginning ---- */

@@ -261,6 +261,8 @@ int  vnode_shrink(int n);
  * the mount goes on.
  */
 int  vnode_flush_mount(struct mount *mp, struct vnode **busyp);
+/* Take all vnodes away from a mount, in use or not, and let it have no new ones.  => sleeps */
+void vnode_kill_mount(struct mount *mp);
 int  vnode_count(void);
 int  vnode_inuse(void);				/* v_usecount > 0 */
 
@@ -292,6 +294,8 @@ bool cache_lookup(struct vnode *dvp, const char *name, size_t len, struct vnode 
 void cache_enter(struct vnode *dvp, struct vnode *vp, const char *name, size_t len);
 void cache_purge(struct vnode *vp);		/* forget all names of and in it */
 void cache_purge_name(struct vnode *dvp, const char *name, size_t len);
+/* a name that leads to vp, for messages; "" if none is known */
+void cache_name_of(struct vnode *vp, char *name, size_t size);
 struct cache_stats { uint64_t hits, negative_hits, misses, entries, entries_max; };
 void cache_get_stats(struct cache_stats *st);
 
@@ -329,6 +333,12 @@ struct vfsops {
 	 * use; EROFS: it must stay read-only.
 	 */
 	int (*remount)(struct mount *mp, uint32_t flags);
+	/*
+	 * Its vnodes may be taken away while they are in use: every operation expects that a vnode
+	 * is dead once it is locked, locks each new vnode until it is known, and holds a vnode's
+	 * lock or vfs_busy() for as long as it uses the mount.
+	 */
+	bool forcible;
 };
 
 struct mount {
@@ -340,9 +350,10 @@ struct mount {
 	struct vnode		*mnt_devvp;	/* (c) referenced; NULL: none */
 	/* (l) where it is mounted; NULL: the root, or nowhere (a test's private mount) */
 	struct vnode		*mnt_covered;
-	/* (l) threads on their way to its root: vfs_root_of() */
+	/* (l) threads on their way to its root, or in an operation with no vnode locked */
 	int			 mnt_busy;
 	bool			 mnt_unmounting; /* (l) no new vnodes */
+	bool			 mnt_dying;	/* (l) by force: mnt_busy does not rise any more */
 	TAILQ_HEAD(, vnode)	 mnt_vnodelist;	/* vnode_list_lock */
 };
 
@@ -367,6 +378,20 @@ int  vfs_mount(const char *fsname, struct disk *disk, const char *opts, uint32_t
 int  vfs_mount_on(struct mount *mp, struct vnode *covered);	/* make it visible at a directory */
 /* EBUSY when a vnode is in use, naming it.  => sleeps. */
 int  vfs_unmount(struct mount *mp);
+/*
+ * Unmount although it is in use: what can be written is written, then every vnode dies.  Operations
+ * on them give EIO, mappings SIGBUS; who waits for the disk is waited for.
+ * => sleeps.  EBUSY: another volume is mounted in it; EOPNOTSUPP: this filesystem cannot.
+ */
+int  vfs_unmount_forced(struct mount *mp);
+/*
+ * The mount of a vnode stays until vfs_unbusy(); NULL: it is gone or going.  => vp referenced,
+ * locked or not
+ */
+struct mount *vfs_busy(struct vnode *vp);
+void vfs_unbusy(struct mount *mp);
+/* Is it on a volume that is mounted read-write?  => vp referenced, locked or not */
+bool vnode_is_writable(struct vnode *vp);
 /* Change MNT_RDONLY.  => sleeps. */
 int  vfs_remount(struct mount *mp, uint32_t flags);
 /* The machine stops: unmount what can be unmounted, make read-only what cannot.  => sleeps. */
@@ -405,6 +430,16 @@ int  vfs_sync_all(bool wait);			/* every mount: vfsops' sync; first error */
  * sleeps, nothing locked.  First error.
  */
 int  vfs_clean_files(struct mount *mp, uint64_t min_age);
+/*
+ * The same for all that are in use, dirty or not: each operation with a vnode locked that was under
+ * way is over then.
+ */
+int  vfs_settle_files(struct mount *mp);
+/*
+ * May the files' mappings be stored through?  Forbidding fails with EBUSY if one has dirty pages.
+ * => sleeps, nothing locked
+ */
+int  vfs_allow_stores(struct mount *mp, bool allow);
 
 /*
  * vm/vnode_io.c: for every filesystem whose data lives in its object (DESIGN 6, the unified cache).

@@ -248,6 +248,8 @@ struct ext2_mount {
 	struct mutex		 em_rename;	/* one rename at a time; before any vnode */
 	struct spinlock		 em_lock;
 	bool			 em_writable;	/* (o) mounted read-write */
+	/* (a) about to become read-only: no new changes but what the pager and the sync write */
+	bool			 em_frozen;
 	/* (a) damage was met: the volume must not be called clean */
 	bool			 em_damaged;
 	uint64_t		 em_r_blocks;	/* (c) kept for the superuser */
@@ -410,7 +412,7 @@ int  ext2_inode_decode(struct ext2_mount *em, uint64_t ino, const struct ext2_di
 	struct ext2_inode *ip);
 /* The inode loses its vnode.  => frees ip */
 void ext2_inode_free(struct ext2_inode *ip);
-/* A vnode with an empty inode that nobody can find yet.  => sleeps; ENFILE. */
+/* A vnode with an empty inode that nobody can find yet, locked exclusively.  => sleeps; ENFILE. */
 int  ext2_inode_new(struct ext2_mount *em, struct vnode **vpp);
 /* From now on the inode can be found by its number, or no longer. */
 void ext2_inode_publish(struct ext2_inode *ip);
@@ -465,6 +467,12 @@ int  ext2_dir_scan(struct ext2_inode *dip, uint64_t lbn, const void *block, uint
  */
 
 /* ext2_sync.c */
+/* May somebody change something?  => a vnode locked exclusively that the change begins with */
+static inline bool
+ext2_may_change(const struct ext2_mount *em)
+{
+	return (em->em_writable && !__atomic_load_n(&em->em_frozen, __ATOMIC_SEQ_CST));
+}
 /* may sync first, when much is waiting.  EROFS. */
 int  ext2_begin(struct ext2_mount *em);
 void ext2_end(struct ext2_mount *em);

@@ -322,13 +322,31 @@ ext2_inode_free(struct ext2_inode *ip)
 	kfree(ip, &M_EXT2INO);
 }
 
+/*
+ * A vnode that is nothing yet, locked exclusively until it is something: an unmounting by force
+ * waits for that.
+ */
+static int
+vnode_new(struct ext2_mount *em, struct vnode **vpp)
+{
+	int error = getnewvnode(em->em_mp, &ext2_vnodeops, vpp);
+
+	if (error != 0)
+		return (error);
+	VOP_LOCK(*vpp, LK_EXCLUSIVE);
+	if ((*vpp)->v_mount != NULL)
+		return (0);
+	vput(*vpp);
+	return (ENOENT);
+}
+
 int
 ext2_inode_new(struct ext2_mount *em, struct vnode **vpp)
 {
 	struct ext2_inode *ip;
 	int error;
 
-	error = getnewvnode(em->em_mp, &ext2_vnodeops, vpp);
+	error = vnode_new(em, vpp);
 	if (error != 0)
 		return (error);
 	ip = kmalloc(sizeof(*ip), &M_EXT2INO, M_WAITOK | M_ZERO);
@@ -342,7 +360,7 @@ ext2_inode_new(struct ext2_mount *em, struct vnode **vpp)
 /*
  * Read an inode and make a vnode of it, not yet in the table.
  *
- * => sleeps.  0: *vpp referenced.
+ * => sleeps.  0: *vpp referenced, locked exclusively.
  */
 static int
 vnode_make(struct ext2_mount *em, uint64_t ino, struct vnode **vpp)
@@ -354,7 +372,7 @@ vnode_make(struct ext2_mount *em, uint64_t ino, struct vnode **vpp)
 	error = inode_read(em, ino, &ip);
 	if (error != 0)
 		return (error);
-	error = getnewvnode(em->em_mp, &ext2_vnodeops, &vp);
+	error = vnode_new(em, &vp);
 	if (error != 0) {
 		kfree(ip, &M_EXT2INO);
 		return (error);
@@ -385,9 +403,10 @@ ext2_vget(struct ext2_mount *em, uint64_t ino, struct vnode **vpp)
 		if (vp == NULL && fresh != NULL) {
 			table_insert(em, VTOI(fresh));
 			vp = fresh;
-			fresh = NULL;
 		}
 		spin_unlock(&vnode_list_lock);
+		if (fresh != NULL)
+			VOP_UNLOCK(fresh);
 		if (vp != NULL)
 			break;
 		error = vnode_make(em, ino, &fresh);
@@ -395,7 +414,7 @@ ext2_vget(struct ext2_mount *em, uint64_t ino, struct vnode **vpp)
 			return (error);
 		/* re-check: another thread may have put the same inode into the table. */
 	}
-	if (fresh != NULL) {
+	if (fresh != NULL && fresh != vp) {
 		vgone(fresh);
 		vrele(fresh);
 	}

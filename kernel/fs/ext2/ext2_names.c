@@ -34,7 +34,7 @@ ext2_name_check(const struct ext2_inode *dip, const char *name, size_t len)
 {
 	if (dip->i_type != VDIR)
 		return (ENOTDIR);
-	if (!dip->i_em->em_writable)
+	if (!ext2_may_change(dip->i_em))
 		return (EROFS);
 	if (len > NAME_MAX)
 		return (ENAMETOOLONG);
@@ -296,6 +296,7 @@ node_make(struct making *mk, const struct vattr *va, enum vtype type, struct vno
 	}
 	ext2_unreserve(em, mk->reserved);
 	if (error != 0) {
+		VOP_UNLOCK(vp);
 		vgone(vp);
 		vrele(vp);
 		return (error);
@@ -303,6 +304,7 @@ node_make(struct making *mk, const struct vattr *va, enum vtype type, struct vno
 	mk->ip->i_gone = false;
 	ext2_inode_publish(mk->ip);
 	cache_enter(mk->dip->i_vnode, vp, mk->name, mk->len);
+	VOP_UNLOCK(vp);
 	*vpp = vp;
 	return (0);
 }
@@ -429,9 +431,13 @@ name_find(struct vnode *dvp, const char *name, size_t len, struct ext2_slot *slo
 		error = ext2_damaged(dip->i_em, "directory %lu contains itself", slot->ino);
 	if (error == 0)
 		error = ext2_vget(dip->i_em, slot->ino, vpp);
-	if (error == 0)
-		VOP_LOCK(*vpp, LK_EXCLUSIVE);
-	return (error);
+	if (error != 0)
+		return (error);
+	VOP_LOCK(*vpp, LK_EXCLUSIVE);
+	if ((*vpp)->v_data != NULL)
+		return (0);
+	vput(*vpp);		/* the volume goes */
+	return (EIO);
 }
 
 /*

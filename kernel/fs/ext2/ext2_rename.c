@@ -432,40 +432,56 @@ name_is_above(struct rename *r, struct vnode *dvp, const char *name, size_t len,
 	return (is_above(r->em, slot.ino, other, above));
 }
 
+/* => the mount is busy by us, so it stays */
+static int
+rename_serialised(struct rename *r)
+{
+	bool s_above = false, t_above = false;
+	struct vnode *found[3];
+	int error;
+
+	mutex_lock(&r->em->em_rename);
+	r->lostfound = ext2_shelter_open(r->em);
+	error = name_is_above(r, r->fdvp, r->fname, r->flen, r->tdvp, &s_above);
+	if (error == 0)
+		error = name_is_above(r, r->tdvp, r->tname, r->tlen, r->fdvp, &t_above);
+	if (error == 0)
+		error = dirs_lock(r);
+	if (error == 0) {
+		error = rename_locked(r, s_above, t_above);
+		dirs_unlock(r);
+	}
+	found[0] = r->svp;
+	found[1] = r->tvp;
+	found[2] = r->lostfound;
+	for (size_t i = 0; i < nitems(found); i++) {
+		if (found[i] != NULL)
+			vrele(found[i]);
+	}
+	mutex_unlock(&r->em->em_rename);
+	return (error);
+}
+
 int
 ext2_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen)
 {
 	struct rename r = {
-		.em = VTOI(fdvp)->i_em, .fdvp = fdvp, .tdvp = tdvp, .fname = fname, .flen = flen, .tname = tname, .tlen = tlen,
+		.fdvp = fdvp, .tdvp = tdvp, .fname = fname, .flen = flen, .tname = tname, .tlen = tlen,
 	};
-	bool s_above = false, t_above = false;
+	struct mount *mp;
 	int error;
 
-	if (fdvp->v_mount != tdvp->v_mount)
-		return (EXDEV);
 	if (fdvp->v_type != VDIR || tdvp->v_type != VDIR)
 		return (ENOTDIR);
 	if (ext2_name_is_dots(fname, flen) || ext2_name_is_dots(tname, tlen))
 		return (EBUSY);
 	if (flen > NAME_MAX || tlen > NAME_MAX)
 		return (ENAMETOOLONG);
-	mutex_lock(&r.em->em_rename);
-	r.lostfound = ext2_shelter_open(r.em);
-	error = name_is_above(&r, fdvp, fname, flen, tdvp, &s_above);
-	if (error == 0)
-		error = name_is_above(&r, tdvp, tname, tlen, fdvp, &t_above);
-	if (error == 0)
-		error = dirs_lock(&r);
-	if (error == 0) {
-		error = rename_locked(&r, s_above, t_above);
-		dirs_unlock(&r);
-	}
-	mutex_unlock(&r.em->em_rename);
-	if (r.lostfound != NULL)
-		vrele(r.lostfound);
-	if (r.svp != NULL)
-		vrele(r.svp);
-	if (r.tvp != NULL)
-		vrele(r.tvp);
+	mp = vfs_busy(fdvp);
+	if (mp == NULL)
+		return (EIO);
+	r.em = MTOE(mp);
+	error = tdvp->v_mount == mp ? rename_serialised(&r) : EXDEV;
+	vfs_unbusy(mp);
 	return (error);
 }

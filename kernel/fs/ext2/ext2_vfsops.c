@@ -329,6 +329,33 @@ ext2_sync(struct mount *mp, bool wait)
 	return (error != 0 ? error : error2);
 }
 
+/*
+ * From read-write to read-only, while others go on: first nobody may begin a change, then those
+ * under way end, then everything is written, and mappings may not be stored through any more.
+ *
+ * => EBUSY: a mapping was stored through meanwhile, or a file without a name is in use; then it is
+ *    as before.
+ */
+static int
+remount_readonly(struct mount *mp)
+{
+	struct ext2_mount *em = MTOE(mp);
+	int error;
+
+	__atomic_store_n(&em->em_frozen, true, __ATOMIC_SEQ_CST);
+	mutex_lock(&em->em_rename);
+	mutex_unlock(&em->em_rename);
+	error = vfs_settle_files(mp);
+	if (error == 0)
+		error = writing_stop(em);
+	if (error == 0 && (error = vfs_allow_stores(mp, false)) != 0) {
+		(void)vfs_allow_stores(mp, true);
+		(void)writing_start(em);
+	}
+	__atomic_store_n(&em->em_frozen, false, __ATOMIC_SEQ_CST);
+	return (error);
+}
+
 static int
 ext2_remount(struct mount *mp, uint32_t flags)
 {
@@ -339,16 +366,16 @@ ext2_remount(struct mount *mp, uint32_t flags)
 
 	if (((flags & MNT_RDONLY) == 0) == em->em_writable)
 		return (0);
-	if (em->em_writable) {
-		error = ext2_sync(mp, true);
-		return (error != 0 ? error : writing_stop(em));
-	}
+	if (em->em_writable)
+		return (remount_readonly(mp));
 	es = kmalloc(sizeof(*es), &M_EXT2MNT, M_WAITOK);
 	error = super_read(em->em_devvp->v_disk, es);
 	because = error == 0 ? readonly_because(em, em->em_devvp->v_disk, es) : "the superblock cannot be read";
 	kfree(es, &M_EXT2MNT);
-	if (because == NULL)
+	if (because == NULL) {
+		(void)vfs_allow_stores(mp, true);
 		return (writing_start(em));
+	}
 	printf("ext2: %s: stays read-only: %s\n", em->em_name, because);
 	return (error != 0 ? error : EROFS);
 }
@@ -362,4 +389,5 @@ const struct vfsops ext2_vfsops = {
 	.statfs = ext2_statfs,
 	.sync = ext2_sync,
 	.remount = ext2_remount,
+	.forcible = true,
 };

@@ -184,7 +184,7 @@ ext2_setattr(struct vnode *vp, const struct vattr *va, int mask, struct ucred *c
 	struct ext2_inode *ip = VTOI(vp);
 	int error = 0;
 
-	if (!ip->i_em->em_writable)
+	if (!ext2_may_change(ip->i_em))
 		return (EROFS);
 	if ((mask & VA_SIZE) != 0) {
 		if (vp->v_type != VREG)
@@ -220,13 +220,15 @@ ext2_inactive(struct vnode *vp)
 {
 	struct ext2_inode *ip = VTOI(vp);
 
-	return (ip->i_nlink == 0 && !ip->i_gone ? ext2_delete(ip) : 0);
+	/* Without an inode it never came to life. */
+	return (ip != NULL && ip->i_nlink == 0 && !ip->i_gone ? ext2_delete(ip) : 0);
 }
 
 static int
 ext2_reclaim(struct vnode *vp)
 {
-	ext2_inode_free(VTOI(vp));
+	if (vp->v_data != NULL)
+		ext2_inode_free(VTOI(vp));
 	return (0);
 }
 
