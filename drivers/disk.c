@@ -25,7 +25,7 @@
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 #include "kernel/lock.h"
-#include "kernel/trace.h"
+#include "kernel/stage.h"
 
 static TAILQ_HEAD(, disk) disks = TAILQ_HEAD_INITIALIZER(disks);
 static struct spinlock disk_list_lock;
@@ -187,6 +187,7 @@ disk_strategy(struct disk *dk, struct buf *bp)
 	bp->b_start_ns = clock_ns();
 	if (bp->b_flags & (B_DONE | B_ERROR))
 		__atomic_and_fetch(&bp->b_flags, ~(B_DONE | B_ERROR), __ATOMIC_RELAXED);
+	STAGE_MARK(DISK_REQUEST, dk, bp->b_blkno);
 	TRACE(bp->b_flags & B_FLUSH ? TR_DISK_FLUSH : bp->b_flags & B_READ ? TR_DISK_READ : TR_DISK_WRITE, dk,
 	    bp->b_blkno, bp->b_bcount, bp);
 	count_max(&dk->dk_stats.inflight_max,
@@ -209,7 +210,7 @@ disk_done(struct disk *dk, struct buf *bp)
 		count(&dk->dk_stats.errors, 1);
 	}
 	count(&dk->dk_stats.inflight, -1ul);
-	TRACE(TR_DISK_DONE, dk, bp->b_blkno, bp->b_error, bp);
+	STAGE(DISK_DONE, dk, bp->b_blkno, bp->b_error, bp);
 	biodone(bp);
 }
 

@@ -24,7 +24,7 @@
 #include "kernel/kassert.h"
 #include "kernel/lib/errno.h"
 #include "kernel/sched.h"
-#include "kernel/trace.h"
+#include "kernel/stage.h"
 
 #define CHAINS		128	/* a power of two */
 
@@ -60,7 +60,7 @@ sleepq_remove(struct thread *td, int error)
 {
 	struct thread_list *chain = chain_of(td->wchan);
 
-	TRACE(TR_WAKE, td->wchan, td, 0, 0);
+	STAGE(WAKE, td->wchan, td, 0, 0);
 	TAILQ_REMOVE(chain, td, sleep_link);
 	if (td->wake_tick != 0)
 		TAILQ_REMOVE(&timeouts, td, timeout_link);
@@ -93,7 +93,7 @@ sleep_on(const volatile void *chan, struct lock *interlock, const char *wmesg, u
 	if (interlock != NULL)
 		mode = lock_drop(interlock);
 	assert_can_sleep(wmesg);
-	TRACE(TR_SLEEP, chan, wmesg, 0, 0);
+	STAGE(SLEEP, chan, wmesg, 0, 0);
 
 	spin_lock(&sleepq_lock);
 	if (td->wchan != NULL && interruptible && td->ast)

@@ -43,7 +43,7 @@
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
 #include "kernel/thread.h"
-#include "kernel/trace.h"
+#include "kernel/stage.h"
 #include "vm/pmap.h"
 #include "vm/swap_pager.h"
 #include "vm/vm_fault_state.h"
@@ -156,7 +156,7 @@ fault_lookup(struct faultstate *fs)
 	fs->entry_start = fs->place.entry->start;
 	fs->entry_end = fs->place.entry->end;
 	fs->first_object = fs->place.object;
-	TRACE(TR_MAP_LOOKUP, fs->addr, fs->place.entry, fs->first_object, fs->place.pindex);
+	STAGE(MAP_LOOKUP, fs->addr, fs->place.entry, fs->first_object, fs->place.pindex);
 	return (KERN_SUCCESS);
 }
 
@@ -234,10 +234,10 @@ fault_soft(struct faultstate *fs)
 		return (FAULT_NOT_SOFT);
 	}
 	fs->place.prot &= ~clean_page_denies(fs->first_object, m);
-	TRACE(TR_OBJECT_LOOKUP, fs->first_object, fs->place.pindex, m->pfn, 0);
+	STAGE(OBJECT_LOOKUP, fs->first_object, fs->place.pindex, m->pfn, 0);
 	kr = pmap_enter(fs->map->pmap, fs->addr, m, fs->place.prot, fs->type, 0);
 	if (kr == KERN_SUCCESS) {
-		TRACE(TR_PAGE_ENTER, fs->addr, m->pfn, fs->place.prot, 0);
+		STAGE(PAGE_ENTER, fs->addr, m->pfn, fs->place.prot, 0);
 		if (m->queue == PQ_NONE)
 			vm_page_activate(m);
 		if (fs->flags & VM_FAULT_HOLD) {
@@ -305,7 +305,7 @@ fault_resolve(struct faultstate *fs)
 	vm_page_flag_clear(to, PG_ZERO);
 	to->valid = to->dirty = VM_PAGE_BITS_ALL;
 	VMCNT_INC(v_cow_faults);
-	TRACE(TR_COW, from->pfn, to->pfn, fs->first_object, to->pindex);
+	STAGE(COW, from->pfn, to->pfn, fs->first_object, to->pindex);
 	/*
 	 * Whoever else maps the top object may still see the old page through it: from now on it is
 	 * hidden (O6).  Only our own mapping is replaced by pmap_enter.
@@ -420,7 +420,7 @@ fault_enter(struct faultstate *fs)
 		fault_give_up(fs);
 		return (fault_nomem(fs));
 	}
-	TRACE(TR_PAGE_ENTER, fs->addr, fs->m->pfn, fs->place.prot, 0);
+	STAGE(PAGE_ENTER, fs->addr, fs->m->pfn, fs->place.prot, 0);
 	if (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD))
 		vm_page_wire(fs->m);
 	else if (fs->m->queue == PQ_NONE)

@@ -19,7 +19,7 @@
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
 #include "kernel/thread.h"
-#include "kernel/trace.h"
+#include "kernel/stage.h"
 #include "vm/pmap.h"
 #include "vm/swap_pager.h"
 #include "vm/vm_fault.h"
@@ -220,7 +220,7 @@ fault_look_here(struct faultstate *fs)
 	bool pager = pager_may_have(object, fs->pindex);
 	struct vm_page *m = vm_page_lookup(object, fs->pindex);
 
-	TRACE(TR_OBJECT_LOOKUP, object, fs->pindex, m != NULL ? m->pfn : 0, object != fs->first_object);
+	STAGE(OBJECT_LOOKUP, object, fs->pindex, m != NULL ? m->pfn : 0, object != fs->first_object);
 	if (object->flags & OBJ_DEAD) {
 		/* Its last mapping went away, and so did ours. */
 		fault_release(fs);
@@ -291,7 +291,7 @@ fault_zero_fill(struct faultstate *fs)
 	vm_page_flag_clear(m, PG_ZERO);
 	m->valid = VM_PAGE_BITS_ALL;
 	VMCNT_INC(v_zfod);
-	TRACE(TR_ZERO_FILL, fs->first_object, m->pindex, m->pfn, already);
+	STAGE(ZERO_FILL, fs->first_object, m->pindex, m->pfn, already);
 	fs->m = m;
 	fs->first_m = NULL;
 	fs->pindex = m->pindex;

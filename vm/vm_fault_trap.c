@@ -14,7 +14,7 @@
 #include "kernel/clock.h"
 #include "kernel/lib/errno.h"
 #include "kernel/thread.h"
-#include "kernel/trace.h"
+#include "kernel/stage.h"
 #include "vm/vm_map.h"
 
 #define SIGBUS		7
@@ -57,8 +57,9 @@ vm_fault_trap(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, struct fa
 	uint64_t start = trace_on ? clock_ns() : 0;
 	int kr;
 
-	TRACE(TR_FAULT_ENTER, addr, type, &vm->map, pf_error);
+	STAGE(FAULT_ENTER, addr, type, &vm->map, pf_error);
 	kr = vm_fault(&vm->map, addr, type, 0, NULL);
+	STAGE_MARK(FAULT_RETURN, addr, kr);
 	TRACE(TR_FAULT_RETURN, addr, kr, clock_ns() - start, 0);
 	if (kr == KERN_SUCCESS)
 		return (0);

@@ -32,7 +32,7 @@
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 #include "kernel/thread.h"
-#include "kernel/trace.h"
+#include "kernel/stage.h"
 #include "vm/pmap.h"
 #include "vm/vm_boot.h"
 #include "vm/vm_meter.h"
@@ -206,7 +206,7 @@ vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, int flags)
 	m->busy_tid = curthread->tid;
 	__atomic_store_n(&m->busy, VPB_EXCLUSIVE, __ATOMIC_RELEASE);
 	vm_page_insert(m, object, pindex);
-	TRACE(TR_PAGE_ALLOC, object, pindex, m->pfn, 0);
+	STAGE(PAGE_ALLOC, object, pindex, m->pfn, 0);
 	return (m);
 }
 

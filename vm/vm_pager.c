@@ -7,7 +7,7 @@
 
 #include "kernel/kassert.h"
 #include "kernel/thread.h"
-#include "kernel/trace.h"
+#include "kernel/stage.h"
 #include "vm/pmap.h"
 #include "vm/swap_pager.h"
 #include "vm/vm_page.h"
@@ -78,9 +78,9 @@ vm_pager_get_pages(struct vm_object *object, struct vm_page **m, int count, int 
 	assert_can_sleep("vm_pager_get_pages");
 	vm_pageout_poll();
 	assert_get_in(object, m, count, reqpage);
-	TRACE(TR_PAGER_GET, object, m[0]->pindex, count, reqpage);
+	STAGE(PAGER_GET, object, m[0]->pindex, count, reqpage);
 	result = pagertab[object->type]->pgo_getpages(object, m, count, reqpage);
-	TRACE(TR_PAGER_DONE, object, req->pindex, count, result);
+	STAGE(PAGER_DONE, object, req->pindex, count, result);
 	assert_get_out(object, req, result, dirty);
 	return (result);
 }

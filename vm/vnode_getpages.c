@@ -46,7 +46,7 @@
 #include "kernel/lib/ratelimit.h"
 #include "kernel/lib/string.h"
 #include "kernel/thread.h"
-#include "kernel/trace.h"
+#include "kernel/stage.h"
 #include "vm/pmap.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_page.h"
@@ -132,7 +132,7 @@ vnode_pager_addr(struct vnode *vp, vm_ooffset_t address, struct vnode_run *run)
 	error = VOP_BMAP(vp, address / bsize, NULL, &bm);
 	if (error != 0)
 		return (error);
-	TRACE(TR_BMAP, vp, address / bsize, bm.hole ? -1 : bm.blkno, bm.ahead);
+	STAGE(BMAP, vp, address / bsize, bm.hole ? -1 : bm.blkno, bm.ahead);
 	KASSERT((uint64_t)address / bsize + bm.ahead < howmany((uint64_t)size, bsize),
 	    "VOP_BMAP of %s reports a run past EOF", vp->v_op->name);
 	if (bsize >= PAGE_SIZE)
@@ -160,7 +160,7 @@ any_block_has_data(struct vnode *vp, vm_ooffset_t address, bool *data)
 
 		if (error != 0)
 			return (error);
-		TRACE(TR_BMAP, vp, address / bsize, bm.hole ? -1 : bm.blkno, bm.ahead);
+		STAGE(BMAP, vp, address / bsize, bm.hole ? -1 : bm.blkno, bm.ahead);
 		*data = !bm.hole;
 	}
 	return (0);
@@ -340,7 +340,7 @@ page_pieces(struct vm_object *object, struct vm_page *m, size_t unit, struct pie
 
 			if (error != 0)
 				return (-error);
-			TRACE(TR_BMAP, vp, lbn, bm.hole ? -1 : bm.blkno, bm.ahead);
+			STAGE(BMAP, vp, lbn, bm.hole ? -1 : bm.blkno, bm.ahead);
 			mapped = lbn;
 		}
 		now.hole = bm.hole;

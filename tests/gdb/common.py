@@ -263,6 +263,9 @@ class Prefix(gdb.Command):
     vm queues         the page queues, counted and checked
     vm threads        all threads and what they wait for
     vm bt THREAD      the backtrace of a thread that is not running
+    vm stages         the named stages of a page fault
+    vm step [STAGE]   run to the next of them
+    vm story          run one fault and tell it, stage by stage
     vm attach         connect to the stopped machine, run to a named place
 
 `help vm NAME` shows an example of each."""

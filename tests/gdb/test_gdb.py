@@ -107,6 +107,19 @@ list            vm threads
 """
 
 
+STAGES = """\
+stages          vm stages
+no_stage        vm step nosuch
+reset_story     vm walk 0
+enter           vm step fault enter
+step            vm step
+submitted       vm step DISK_REQUEST
+-               vm step return
+story           vm story
+detach          detach
+"""
+
+
 class Session:
     """One machine and one gdb -> what each labelled command said, and the machine's exit status."""
 
@@ -152,6 +165,7 @@ class Evidence:
         self.inode = int(re.search(r"Inode: (\d+)", stat).group(1))
         self.size = int(re.search(r"Size: (\d+)", stat).group(1))
         self.look = Session(self.image, scratch, "look", LOOK.format(inode=self.inode))
+        self.stages = Session(self.image, scratch, "stages", STAGES)
         self.damage = Session(self.image, scratch, "damage", DAMAGE.format(inode=self.inode))
         self.values = {}
         values = re.search(r"object (\S+) page (\S+) pfn (\d+) index (\d+) va (\S+)", self.look.said.get("values", ""))
@@ -184,7 +198,7 @@ def number(pattern, text, base=0):
 
 @test
 def no_command_breaks(e):
-    for session in (e.look, e.damage):
+    for session in (e.look, e.stages, e.damage):
         for word in ("Traceback", "Python Exception", "gdb hung", "Error occurred"):
             equal(f"gdb says {word}", word in session.text, False)
 
@@ -265,8 +279,8 @@ def threads_have_wait_names(e):
 
 @test
 def sleeping_thread_has_a_backtrace(e):
-    text = e.says("sleeper", "asleep, waits for psleep", "tsleep", "pageout_thread", "thread_trampoline")
-    equal("tsleep is called by the thread's loop", text.index(" tsleep") < text.index(" pageout_thread"), True)
+    text = e.says("sleeper", "asleep, waits for psleep", "sleep_on", "pageout_thread", "thread_trampoline")
+    equal("sleep_on is called by the thread's loop", text.index(" sleep_on") < text.index(" pageout_thread"), True)
     e.says("sleeper", re.compile(r"pageout_thread at vm/vm_pageout\.c:\d+"))
     e.says("runner", "runs now", "vnode_pager_leaf_getpages")
 
@@ -291,6 +305,42 @@ def queues_agree_with_their_counters(e):
     equal("counters that agree", text.count("the counter agrees"), 6)
     rows = dict(re.findall(r"^ *(\w[\w ]*\w) +(\d+)  ", text, re.M))
     equal("the sum of the queues", sum(int(n) for name, n in rows.items() if name != "RAM"), int(rows["RAM"]))
+
+
+# What a cold fault passes; its texts are those of kernel/stage.h.
+COLD = ["fault enter", "map lookup", "object lookup", "page allocated", "BMAP", "pager asked", "disk submitted", "asleep",
+        "interrupt", "woken", "pager answers", "page entered", "return"]
+
+
+@test
+def stages_are_known_before_the_machine_runs(e):
+    lines = re.findall(r"^ *(\S.*?) +0x[0-9a-f]+  (\w+) at (\S+):(\d+)$", e.says("stages", "fault enter", session=e.stages), re.M)
+    equal("the stages of a cold fault that are listed", [n for n in COLD if n not in [line[0] for line in lines]], [])
+    for name, function, path, number_ in lines:
+        with open(os.path.join(TOP, path), encoding="utf-8") as f:
+            source = f.read().splitlines()[int(number_) - 1]
+        equal(f"the line of stage {name} is a stage", "STAGE" in source, True)
+    e.says("no_stage", "there is no stage `nosuch`", session=e.stages)
+
+
+@test
+def steps_lead_from_stage_to_stage(e):
+    va = number(r"fault enter: page fault at (0x[0-9a-f]+), wanted r--", e.says("enter", "thread main", session=e.stages))
+    e.says("step", f"map lookup: {va:#x} lies in [0x", "r-- share", session=e.stages)
+    e.says("submitted", "disk submitted: vda, sector ", "disk_strategy at drivers/disk.c:", session=e.stages)
+
+
+@test
+def story_tells_a_whole_fault(e):
+    text = e.says("story", "thread main:", "KERN_SUCCESS", session=e.stages)
+    told = re.findall(r"^  (\S.*?)  +\S.*\n {19,}\w+ at \S+:\d+$", text, re.M)
+    order = [told.index(n) if n in told else -1 for n in COLD]
+    equal(f"the order of a cold fault's stages in {told}", -1 not in order and order == sorted(order), True)
+    blocks = dict(volume.file_map(e.image, FILE)[0])
+    pages = sorted({int(n) for n in re.findall(r"a frame for page (\d+) of object", text)})
+    equal("the sector that the disk is asked for", number(r"disk submitted +vda, sector (\d+)", text), blocks[pages[0]] * 8)
+    equal("the pages read", pages, list(range(pages[0], pages[0] + 16)))
+    equal("the machine's end", e.stages.status, 0)
 
 
 @test

@@ -13,7 +13,7 @@ from common import (Command, array_text, enum_word, evaluate, fetch, need_kernel
 
 FRAMES_MAX = 64
 # Where a sleeping thread always stands; what called these is where it waits.
-SLEEP_FUNCTIONS = {"cpu_switch", "sched_switch", "give_way", "sched_preempt", "thread_yield", "tsleep", "spin_leave",
+SLEEP_FUNCTIONS = {"cpu_switch", "sched_switch", "give_way", "sched_preempt", "thread_yield", "tsleep", "tsleep_sig", "sleep_on", "spin_leave",
                    "spin_unlock", "lock_retake", "mutex_lock_slow", "mutex_lock", "rw_rlock_slow", "rw_wlock_slow",
                    "rw_rlock", "rw_wlock", "biowait", "trap", "intr_dispatch"}
 
