@@ -4,10 +4,14 @@
  * index; files that live on without a name.
  */
 #include "kernel/fs/ext2/ext2.h"
+#include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "tests/kernel/scratch.h"
 #include "tests/kernel/testfiles.h"
 #include "vm/vm_object.h"
+#include "vm/vm_page.h"
+
+static MALLOC_DEFINE(M_TEXT2WN, "ext2 name tests");
 
 static const struct vattr dir_attr = { .va_type = VDIR, .va_mode = 0755 };
 
@@ -341,6 +345,96 @@ KTEST(ext2w, a_directory_grows_and_its_room_is_used_again)
 	scratch_getattr(vp, &va);
 	CHECK(va.va_size <= size + size / 8 + scratch_bsize());
 	vrele(vp);
+	scratch_leave();
+}
+
+#define CROWD	2000
+#define BLOCKS_PER_NAME	40		/* metadata blocks looked at, on the average */
+
+/* In a big directory a name costs what it costs in a small one. */
+KTEST(ext2w, names_in_a_big_directory_are_found_without_a_walk)
+{
+	struct bio_stats before, after;
+	char path[160];
+
+	if (vm_page_count < 64 * MiB / PAGE_SIZE || scratch_bsize() > 8192) {
+		ktest_skip("for 64 MiB of memory, and directories of many blocks");
+		return;
+	}
+	SCRATCH_OR_SKIP();
+	CHECK_EQ(vn_mkdir("/w/crowd", &dir_attr), 0);
+	bio_get_stats(&before);
+	for (int n = 0; n < CROWD && !ktest_failed(); n++) {
+		snprintf(path, sizeof(path), "/w/crowd/%0120d", n);
+		touch(path);
+	}
+	for (int n = 0; n < CROWD && !ktest_failed(); n++) {
+		snprintf(path, sizeof(path), "/w/crowd/%0120d", n * 7 % CROWD);
+		CHECK_EQ(vn_remove(path), 0);
+		/* a name that comes to a directory full of small holes */
+		snprintf(path, sizeof(path), "/w/crowd/+%0120d", n);
+		touch(path);
+	}
+	CHECK_EQ(count_entries("/w/crowd"), CROWD);
+	bio_get_stats(&after);
+	CHECK(after.hits + after.misses - before.hits - before.misses < 3 * CROWD * BLOCKS_PER_NAME);
+	scratch_leave();
+}
+
+#define CAST	400
+
+KTEST(ext2w, names_agree_with_a_model)
+{
+	char a[160], b[160];
+	uint8_t *there;
+	int count = 0;
+
+	SCRATCH_OR_SKIP();
+	there = kmalloc(CAST, &M_TEXT2WN, M_WAITOK | M_ZERO);
+	CHECK_EQ(vn_mkdir("/w/many", &dir_attr), 0);
+	for (int n = 0; n < 6000 && !ktest_failed(); n++) {
+		int i = (int)(ktest_random() % CAST), j = (int)(ktest_random() % CAST), is_dir = i % 5 == 0;
+
+		many_name(a, sizeof(a), i);
+		many_name(b, sizeof(b), j);
+		switch (ktest_random() % 6) {
+		case 0:
+		case 1:
+			if (!there[i] && is_dir)
+				CHECK_EQ(vn_mkdir(a, &dir_attr), 0);
+			else if (!there[i])
+				touch(a);
+			count += !there[i];
+			there[i] = true;
+			break;
+		case 2:
+			CHECK_EQ(is_dir ? vn_rmdir(a) : vn_remove(a), there[i] ? 0 : ENOENT);
+			count -= there[i];
+			there[i] = false;
+			break;
+		case 3:
+			/* folders among themselves, files among themselves */
+			if (is_dir != (j % 5 == 0) || i == j)
+				break;
+			CHECK_EQ(vn_rename(a, b), there[i] ? 0 : ENOENT);
+			count -= there[i] && there[j];
+			there[j] = there[j] || there[i];
+			there[i] = false;
+			break;
+		case 4:
+			if (n % 50 == 0)
+				forget();
+			break;
+		default:
+			CHECK_EQ(scratch_exists(a), there[i]);
+		}
+	}
+	CHECK_EQ(count_entries("/w/many"), count);
+	for (int i = 0; i < CAST && !ktest_failed(); i++) {
+		many_name(a, sizeof(a), i);
+		CHECK_EQ(scratch_exists(a), there[i]);
+	}
+	kfree(there, &M_TEXT2WN);
 	scratch_leave();
 }
 

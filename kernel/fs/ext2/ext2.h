@@ -211,6 +211,7 @@ struct ext2_group {
 };
 
 struct ext2_change;
+struct ext2_dirhash;
 struct ext2_freed;
 
 struct ext2_mount {
@@ -330,6 +331,7 @@ struct ext2_inode {
 	uint64_t	 i_went[GONE_WORDS];
 	uint64_t	 i_went_sync;	/* (v) */
 	uint64_t	 i_room;	/* (v) a directory: the block where room was found last */
+	struct ext2_dirhash *i_dirhash;	/* (v) a big directory's index, or NULL */
 	/* (v) not a file of the volume: deleted, or not entered yet */
 	bool		 i_gone;
 	/* (v) on the disk, what follows EOF in its block is zero, for we wrote it */
@@ -530,6 +532,8 @@ void ext2_bfree_now(struct ext2_mount *em, uint32_t block, uint32_t count);
 void ext2_bfree(struct ext2_mount *em, uint32_t block, uint32_t count);
 /* the same for a metadata block, whose buffer is dropped */
 void ext2_meta_free(struct ext2_mount *em, uint32_t block);
+/* The first bit of a bitmap from `from` on whose value is `set`, or `end`. */
+uint32_t ext2_bit_find(const uint8_t *map, uint32_t from, uint32_t end, bool set);
 /* After a sync: what was freed is free.  => em_oplock exclusive; sleeps */
 int  ext2_freed_apply(struct ext2_mount *em);
 void ext2_freed_discard(struct ext2_mount *em);
@@ -597,6 +601,17 @@ int  ext2_dir_unindex(struct ext2_inode *dip);
 /* An entry's name, inode and type; not its length. */
 void ext2_dirent_fill(const struct ext2_mount *em, struct ext2_dirent *de, const char *name, size_t len, uint64_t ino,
     enum vtype type);
+
+/* ext2_dirhash.c: the index of a big directory, if there is one.  => directory locked */
+/* false: there is none; else *error is 0 and *slot filled, or ENOENT, EIO, EUCLEAN.  => sleeps */
+bool ext2_dirhash_lookup(struct ext2_inode *dip, const char *name, size_t len, struct ext2_slot *slot, int *error);
+/* Can a block have room for a new entry of `need` bytes? */
+bool ext2_dirhash_may_fit(const struct ext2_inode *dip, uint64_t lbn, uint32_t need);
+/* What follows: => locked exclusively. */
+void ext2_dirhash_no_fit(struct ext2_inode *dip, uint64_t lbn, uint32_t need);	/* it has none */
+void ext2_dirhash_add(struct ext2_inode *dip, uint64_t lbn, uint32_t off, const char *name, size_t len);
+void ext2_dirhash_remove(struct ext2_inode *dip, uint64_t lbn, uint32_t off, const char *name, size_t len);
+void ext2_dirhash_drop(struct ext2_inode *dip);
 
 /* ext2_shelter.c */
 /* lost+found, referenced, or NULL: there is none to be used.  => no vnode locked; sleeps */

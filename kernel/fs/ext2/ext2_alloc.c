@@ -93,9 +93,8 @@ bit_test(const uint8_t *map, uint32_t bit)
 	return ((map[bit / 8] >> (bit % 8)) & 1);
 }
 
-/* First bit from `from` on whose value is `set`, or `end`. */
-static uint32_t
-bit_find(const uint8_t *map, uint32_t from, uint32_t end, bool set)
+uint32_t
+ext2_bit_find(const uint8_t *map, uint32_t from, uint32_t end, bool set)
 {
 	uint64_t skip = set ? 0 : UINT64_MAX;
 
@@ -118,7 +117,7 @@ run_find(const uint8_t *map, uint32_t from, uint32_t end, uint32_t want, uint32_
 	uint32_t best = 0;
 
 	while (from < end && best < want) {
-		uint32_t start = bit_find(map, from, end, false), stop = bit_find(map, start, MIN(end, start + want), true);
+		uint32_t start = ext2_bit_find(map, from, end, false), stop = ext2_bit_find(map, start, MIN(end, start + want), true);
 
 		if (stop - start > best) {
 			best = stop - start;
@@ -141,7 +140,7 @@ group_take(struct ext2_mount *em, uint32_t g, uint8_t *map, uint32_t goal, uint3
 
 	if (goal < nbits && !bit_test(map, goal)) {
 		*at = goal;
-		len = bit_find(map, goal, MIN(nbits, goal + want), true) - goal;
+		len = ext2_bit_find(map, goal, MIN(nbits, goal + want), true) - goal;
 	}
 	if (len == 0)
 		len = run_find(map, goal, nbits, want, at);

@@ -7,7 +7,7 @@
  *
  * An entry never crosses a block, and the last one of a block reaches to the block's end.  An
  * indexed directory (dir_index) hides its tree in what look like unused entries, so a plain scan
- * reads it, too.
+ * reads it, too.  Big directories are not scanned for each name: ext2_dirhash.c.
  *
  * Directory blocks are metadata: they come through bmap and bread, never through an object's pages,
  * and a directory has no holes.  Each entry is checked before its name is looked at; since every
@@ -137,6 +137,8 @@ ext2_dir_lookup(struct ext2_inode *dip, const char *name, size_t len, struct ext
 	struct buf *bp;
 	int error;
 
+	if (ext2_dirhash_lookup(dip, name, len, slot, &error))
+		return (error);
 	for (uint64_t lbn = 0; lbn < dip->i_size >> em->em_bshift; lbn++) {
 		error = ext2_dir_block(dip, lbn, &bp);
 		if (error != 0)

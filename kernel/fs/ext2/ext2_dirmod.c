@@ -244,12 +244,16 @@ ext2_dir_prepare(struct ext2_inode *dip, const char *name, size_t len, struct ex
 	*reserved = 0;
 	for (uint64_t n = 0; n < blocks && error == 0; n++) {
 		slot->lbn = (dip->i_room + n) % blocks;
+		if (!ext2_dirhash_may_fit(dip, slot->lbn, r.need))
+			continue;
 		error = room_in_block(dip, slot->lbn, &r);
 		if (error == 0 && r.carve != NOWHERE) {
 			error = dir_carve(dip, slot->lbn, r.carve);
 			if (error == 0)
 				error = room_in_block(dip, slot->lbn, &r);
 		}
+		if (error == 0)
+			ext2_dirhash_no_fit(dip, slot->lbn, r.need);
 	}
 	if (error == FOUND) {
 		slot->off = r.off;
@@ -353,6 +357,7 @@ ext2_dir_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *n
 	if (used > 0)
 		ext2_set_rec_len(de, used);
 	bdwrite(bp, grow ? BUF_FRESH : BUF_NAMES);
+	ext2_dirhash_add(dip, slot->lbn, slot->off + used, name, len);
 	dir_touched(dip);
 	return (0);
 }
@@ -409,6 +414,7 @@ int
 ext2_dir_remove(struct ext2_inode *dip, const struct ext2_slot *slot)
 {
 	struct neighbour n = { .at = slot->off, .prev = NOWHERE };
+	struct ext2_dirent *de;
 	struct buf *bp;
 	int error;
 
@@ -421,7 +427,9 @@ ext2_dir_remove(struct ext2_inode *dip, const struct ext2_slot *slot)
 		return (error != FOUND && error != 0 ? error : ext2_damaged(dip->i_em, "directory %lu: no entry at block %lu, %u",
 		    dip->i_number, slot->lbn, slot->off));
 	}
-	gone_note(dip, entry_at(bp->b_data, slot->off));
+	de = entry_at(bp->b_data, slot->off);
+	gone_note(dip, de);
+	ext2_dirhash_remove(dip, slot->lbn, slot->off, de->name, de->name_len);
 	entry_remove(dip->i_em, bp->b_data, slot->off, n.prev);
 	bdwrite(bp, BUF_NAMES);
 	dip->i_room = MIN(dip->i_room, slot->lbn);
@@ -551,6 +559,7 @@ ext2_dir_rename_in_place(struct ext2_inode *dip, const struct ext2_slot *slot, c
 		return (false);
 	}
 	gone_note(dip, entry_at(bp->b_data, slot->off));
+	ext2_dirhash_drop(dip);		/* others move, too */
 	sector_repack(dip->i_em, bp->b_data, &s, slot->off, name, len);
 	bdwrite(bp, BUF_NAMES);
 	dir_touched(dip);

@@ -60,7 +60,7 @@ count_inodes(struct ext2_mount *em, uint32_t g, int n, int dirs)
 static int
 group_take(struct ext2_mount *em, uint32_t g, uint64_t *ino)
 {
-	uint32_t first = g == 0 ? em->em_first_ino - 1 : 0;
+	uint32_t first = g == 0 ? em->em_first_ino - 1 : 0, bit;
 	struct buf *bp;
 	uint8_t *map;
 	int error;
@@ -70,16 +70,14 @@ group_take(struct ext2_mount *em, uint32_t g, uint64_t *ino)
 	if (error != 0)
 		return (error);
 	map = bp->b_data;
-	for (uint32_t bit = first; bit < em->em_inodes_per_group && *ino == 0; bit++) {
-		if ((map[bit / 8] & (1u << (bit % 8))) != 0)
-			continue;
+	bit = ext2_bit_find(map, first, em->em_inodes_per_group, false);
+	if (bit < em->em_inodes_per_group) {
 		map[bit / 8] |= (uint8_t)(1u << (bit % 8));
 		*ino = (uint64_t)g * em->em_inodes_per_group + bit + 1;
-	}
-	if (*ino != 0)
 		bdwrite(bp, BUF_REST);
-	else
+	} else {
 		brelse(bp);
+	}
 	return (0);
 }
 

@@ -319,6 +319,7 @@ ext2_inode_free(struct ext2_inode *ip)
 {
 	ext2_inode_hide(ip);
 	ext2_delay_remove(ip, 0, UINT64_MAX);
+	ext2_dirhash_drop(ip);
 	kfree(ip, &M_EXT2INO);
 }
 
