@@ -10,6 +10,7 @@
 extern volatile uint64_t ticks;		/* ticks since boot; starts at 1 */
 
 uint64_t clock_ns(void);		/* nanoseconds since boot, monotonic */
+uint64_t clock_wall_ns(void);		/* nanoseconds since 1970 */
 uint64_t clock_wall_seconds(void);	/* seconds since 1970 (CMOS clock at boot + clock_ns) */
 void	 clock_init(void);		/* calibrates TSC and LAPIC timer against the PIT */
 uint64_t clock_tsc_hz(void);		/* for turning traced TSC values into time */

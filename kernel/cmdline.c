@@ -28,6 +28,7 @@ static const struct word {
 	{ "rootflags",	 VALUE_TEXT,	 "FLAGS", "mount options for the root volume, separated by commas" },
 	{ "ro",		 VALUE_NONE,	 "",	  "mount the root volume read-only" },
 	{ "init",	 VALUE_TEXT,	 "PATH",  "the first program; its arguments follow after --" },
+	{ "aslr",	 VALUE_TEXT,	 "SEED",  "a number: programs find the same random addresses and bytes in each run" },
 	{ "mem",	 VALUE_NUMBER,	 "SIZE",  "use no more RAM than this, such as 8M" },
 	{ "swap",	 VALUE_TEXT,	 "DISK",  "swap anonymous memory to this disk" },
 	{ "torture",	 VALUE_NONE,	 "",	  "evict every page as soon as it can be" },

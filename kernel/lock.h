@@ -22,6 +22,7 @@ struct cpu;
 
 enum lock_rank {
 	RANK_NONE = 0,		/* a test's own lock: unchecked */
+	RANK_FUTEX,		/* sleep: futex words */
 	RANK_MOUNT,		/* sleep: the mount list, mounting and unmounting */
 	RANK_MAP,		/* sleep: vm_map */
 	RANK_RENAME,		/* sleep: one rename at a time in each filesystem */

@@ -22,8 +22,10 @@
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 #include "kernel/malloc.h"
+#include "kernel/random.h"
 #include "kernel/thread.h"
 #include "kernel/trace.h"
+#include "kernel/user/proc.h"
 #include "vm/pmap.h"
 #include "vm/swap_pager.h"
 #include "vm/vm_kern.h"
@@ -73,6 +75,21 @@ print_machine(const struct boot_info *bi)
 		printf("boot: %u entries of the firmware's memory map had to be mended\n", bi->clipped);
 }
 
+/* The first program; its status, as the machine's exit status has room for it. */
+static int
+run_init(const char *path)
+{
+	int status = init_run(path, cmdline_init_args()), code;
+
+	if (status < 0) {
+		printf("init: %s: %s\n", path, errno_name(-status));
+		return (110);
+	}
+	code = status & 0x7f ? 128 + (status & 0x7f) : status >> 8;
+	printf("init: %s ended with status %d\n", path, code);
+	return (MIN(code, 110));
+}
+
 /* What this boot is for, said by the command line. */
 static int
 run(void)
@@ -83,6 +100,8 @@ run(void)
 		return (ktest_main());
 	if (cmdline_has("bench"))
 		return (bench_main());
+	if (cmdline_has("init"))
+		return (run_init(cmdline_get("init")));
 	if (cmdline_has("tour") || !cmdline_has("monitor"))
 		tour_main();
 	if (cmdline_has("interactive") || cmdline_has("monitor"))
@@ -112,6 +131,9 @@ main_thread(void *arg)
 	if (error != 0)
 		printf("root: not mounted: %s\n", errno_name(error));
 	swap_boot();
+	proc_init();
+	if (cmdline_has("aslr"))
+		random_fix(cmdline_u64("aslr", 0));
 	status = run();
 	vfs_shutdown();
 	machine_exit(status);

@@ -119,6 +119,10 @@ sched_switch(void)
 	gdt_set_kstack(new->kstack + KSTACK_PAGES * PAGE_SIZE);
 	if (new->vmspace != old->vmspace)
 		pmap_switch(new->vmspace);
+	if (old->ustate != NULL)
+		user_state_save(old->ustate);
+	if (new->ustate != NULL)
+		user_state_load(new->ustate);
 	cpu_switch(&old->rsp, new->rsp);
 	/*
 	 * We are back, perhaps on another CPU; the lock is ours again, handed over by whoever left.

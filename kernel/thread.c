@@ -74,6 +74,12 @@ thread_set_state(struct thread *td, enum thread_state state)
 	td->state = (uint8_t)state;
 }
 
+struct trapframe *
+thread_user_frame(struct thread *td)
+{
+	return ((struct trapframe *)(td->kstack + KSTACK_PAGES * PAGE_SIZE) - 1);
+}
+
 /*
  * The new thread's stack looks as if it had been switched away from just before thread_trampoline.
  */
@@ -82,7 +88,7 @@ prepare_stack(struct thread *td)
 {
 	struct switch_frame *frame;
 
-	frame = (struct switch_frame *)(td->kstack + KSTACK_PAGES * PAGE_SIZE) - 1;
+	frame = (struct switch_frame *)thread_user_frame(td) - 1;
 	memset(frame, 0, sizeof(*frame));
 	/* the bit that is always set; interrupts off until thread_start */
 	frame->rflags = 0x2;
@@ -103,7 +109,7 @@ thread_start(void)
 }
 
 struct thread *
-thread_create(const char *name, enum thread_prio prio, void (*fn)(void *), void *arg)
+thread_create_stopped(const char *name, enum thread_prio prio, void (*fn)(void *), void *arg)
 {
 	struct thread *td = kmalloc(sizeof(*td), &M_THREAD, M_WAITOK | M_ZERO);
 
@@ -126,7 +132,22 @@ thread_create(const char *name, enum thread_prio prio, void (*fn)(void *), void 
 	td->cpu = curcpu;
 	TAILQ_INSERT_TAIL(&all_threads, td, all_link);
 	spin_unlock(&sched_lock);
+	return (td);
+}
+
+void
+thread_run(struct thread *td)
+{
 	sched_make_runnable(td);
+}
+
+struct thread *
+thread_create(const char *name, enum thread_prio prio, void (*fn)(void *), void *arg)
+{
+	struct thread *td = thread_create_stopped(name, prio, fn, arg);
+
+	if (td != NULL)
+		thread_run(td);
 	return (td);
 }
 

@@ -20,6 +20,7 @@ struct vmspace;
 struct ucred;
 struct trapframe;
 struct uthread;
+struct user_state;
 
 enum thread_state { TD_NEW, TD_RUNNABLE, TD_RUNNING, TD_ASLEEP, TD_DEAD };
 
@@ -41,6 +42,8 @@ struct fault_info {
 };
 
 struct thread {
+	/* (a) something waits for it on its way back to user mode; ends interruptible sleeps */
+	volatile bool	 ast;
 	TAILQ_ENTRY(thread) run_link;		/* (s) run queue */
 	TAILQ_ENTRY(thread) sleep_link;		/* (q) sleep-queue chain */
 	TAILQ_ENTRY(thread) timeout_link;	/* (q) sleepers with a time-out, soonest first */
@@ -67,8 +70,8 @@ struct thread {
 	struct vmspace	*vmspace;		/* (t) user address space, NULL: none */
 	struct ucred	*cred;			/* (t) referenced */
 	struct uthread	*user;			/* (c) its user half (kernel/user/proc.h); NULL: a kernel thread */
-	/* (a) something waits for it on its way back to user mode; ends interruptible sleeps */
-	volatile bool	 ast;
+	/* (t) FPU and segment bases while it does not run; NULL with `user` */
+	struct user_state *ustate;
 	struct fault_info fault;		/* (t) last failed user access */
 	uint64_t	 faults;		/* (t) page faults taken, for tests and the bench */
 	/* (t) the last one, for the livelock detector: address */
@@ -90,6 +93,11 @@ struct thread {
 void thread_init(void);
 /* => sleeps for memory.  Returns a runnable thread; NULL when memory is short. */
 struct thread *thread_create(const char *name, enum thread_prio prio, void (*fn)(void *), void *arg);
+/* The same, but it does not run before thread_run(): for callers who have more to set up. */
+struct thread *thread_create_stopped(const char *name, enum thread_prio prio, void (*fn)(void *), void *arg);
+void thread_run(struct thread *td);
+/* Where a thread's user registers are while it is in the kernel: the top of its stack. */
+struct trapframe *thread_user_frame(struct thread *td);
 void thread_detach(struct thread *td);		/* nobody will join it */
 /* => sleeps in "join" until it is dead, then frees it */
 void thread_join(struct thread *td);

@@ -59,6 +59,8 @@ vm_fault_trap(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, struct fa
 
 	STAGE(FAULT_ENTER, addr, type, &vm->map, pf_error);
 	kr = vm_fault(&vm->map, addr, type, 0, NULL);
+	if (kr == KERN_INVALID_ADDRESS && vm_map_grow(&vm->map, addr))
+		kr = vm_fault(&vm->map, addr, type, 0, NULL);
 	STAGE_MARK(FAULT_RETURN, addr, kr);
 	TRACE(TR_FAULT_RETURN, addr, kr, clock_ns() - start, 0);
 	if (kr == KERN_SUCCESS)

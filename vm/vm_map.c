@@ -191,6 +191,7 @@ entry_split(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
 	 */
 	*upper = *entry;
 	upper->start = addr;
+	upper->grow_min = 0;
 	if (entry->object != NULL) {
 		vm_object_reference(entry->object);
 		upper->offset += addr - entry->start;
@@ -221,7 +222,7 @@ vm_map_clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t end)
 static bool
 may_join(const struct vm_map_entry *a, const struct vm_map_entry *b)
 {
-	return (a->end == b->start && a->object == b->object &&
+	return (a->end == b->start && b->grow_min == 0 && a->object == b->object &&
 	    (a->object == NULL || a->offset + (vm_ooffset_t)(a->end - a->start) == b->offset) &&
 	    a->protection == b->protection && a->max_protection == b->max_protection &&
 	    a->inheritance == b->inheritance && a->advice == b->advice && a->needs_copy == b->needs_copy &&
@@ -391,14 +392,12 @@ free_private_pages(const struct vm_map_entry *e)
 	vm_object_unlock(object);
 }
 
-int
-vm_map_remove(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+/* Take all entries of [start, end) out; returns them as a list for free_entries().  => map exclusively locked. */
+static struct vm_map_entry *
+unlink_range(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 {
 	struct vm_map_entry *e, *next, *doomed = NULL;
 
-	if (!vm_map_range_valid(map, start, end))
-		return (KERN_INVALID_ARGUMENT);
-	vm_map_lock(map);
 	for (e = vm_map_clip_start(map, start); e != NULL && e->start < end; e = next) {
 		vm_map_clip_end(map, e, end);
 		next = vm_map_next(e);
@@ -409,14 +408,52 @@ vm_map_remove(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 		e->node.child[0] = doomed != NULL ? &doomed->node : NULL;
 		doomed = e;
 	}
-	vm_map_unlock(map);
+	return (doomed);
+}
+
+/* => map unlocked: sleeps for vnodes. */
+static void
+free_entries(struct vm_map_entry *doomed)
+{
+	struct vm_map_entry *next;
+
 	for (; doomed != NULL; doomed = next) {
 		next = node_entry(doomed->node.child[0]);
 		free_private_pages(doomed);
 		vm_object_deallocate(doomed->object);
 		kmem_cache_free(entry_zone, doomed);
 	}
+}
+
+int
+vm_map_remove(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry *doomed;
+
+	if (!vm_map_range_valid(map, start, end))
+		return (KERN_INVALID_ARGUMENT);
+	vm_map_lock(map);
+	doomed = unlink_range(map, start, end);
+	vm_map_unlock(map);
+	free_entries(doomed);
 	return (KERN_SUCCESS);
+}
+
+int
+vm_map_replace(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, vm_offset_t start, vm_offset_t end,
+    vm_prot_t prot, vm_prot_t max, int cow, enum vm_inherit inherit)
+{
+	struct vm_map_entry *doomed;
+	int kr;
+
+	if (!vm_map_range_valid(map, start, end))
+		return (KERN_INVALID_ADDRESS);
+	vm_map_lock(map);
+	doomed = unlink_range(map, start, end);
+	kr = vm_map_insert(map, object, offset, start, end, prot, max, cow, inherit);
+	vm_map_unlock(map);
+	free_entries(doomed);
+	return (kr);
 }
 
 /* ---- changes ---- */

@@ -46,6 +46,8 @@ struct vm_map_entry {
 	uint8_t		 advice;	/* (m) enum vm_advice */
 	bool		 needs_copy;	/* (m) the object is not ours to write: shadow it first */
 	uint32_t	 wired_count;	/* (m) */
+	/* (m) a stack's lowest entry: so far down it may grow; 0: it doesn't */
+	vm_offset_t	 grow_min;
 	volatile uint8_t read_misses;	/* (a) reads in a row that were not sequential */
 	/* (m) the object's write-error generation that msync has told of */
 	uint32_t	 error_seen;
@@ -113,6 +115,12 @@ int  vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t of
  * none.
  */
 int  vm_map_findspace(struct vm_map *map, vm_offset_t *addr, vm_size_t len);
+/* Highest free range of `len` bytes that ends at or below *addr.  => map locked.  KERN_NO_SPACE. */
+int  vm_map_findspace_below(struct vm_map *map, vm_offset_t *addr, vm_size_t len);
+/* Map a stack that ends at `top` and may grow to `len` bytes.  => map unlocked.  errno. */
+int  vm_map_stack(struct vm_map *map, vm_offset_t top, vm_size_t len, vm_prot_t prot);
+/* Nothing is mapped at addr: let the stack above it grow.  true: something is now.  => map unlocked. */
+bool vm_map_grow(struct vm_map *map, vm_offset_t addr);
 /* Both in one: anywhere at or above *addr, or exactly there.  => map unlocked. */
 int  vm_map_find(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, vm_offset_t *addr, vm_size_t len,
 	    bool anywhere, vm_prot_t prot, vm_prot_t max, int cow, enum vm_inherit inherit);
@@ -121,6 +129,11 @@ int  vm_map_find(struct vm_map *map, struct vm_object *object, vm_ooffset_t offs
  * KERN_INVALID_ARGUMENT: unaligned or reversed.
  */
 int  vm_map_remove(struct vm_map *map, vm_offset_t start, vm_offset_t end);
+/*
+ * Replace all that lies in [start, end) by one new entry, in one step.  => map unlocked.  As vm_map_insert().
+ */
+int  vm_map_replace(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, vm_offset_t start, vm_offset_t end,
+	    vm_prot_t prot, vm_prot_t max, int cow, enum vm_inherit inherit);
 /*
  * KERN_INVALID_ADDRESS when part of the range is not mapped (the part before is changed);
  * KERN_PROTECTION_FAILURE over max.

@@ -38,7 +38,7 @@ check_arguments(vm_offset_t addr, vm_size_t len, int flags, struct vnode *vp, vm
 
 	if (len == 0 || (sharing != MAP_SHARED && sharing != MAP_PRIVATE))
 		return (EINVAL);
-	if (off < 0 || (off & PAGE_MASK) != 0 || ((flags & MAP_FIXED) && (addr & PAGE_MASK) != 0))
+	if (off < 0 || (off & PAGE_MASK) != 0 || ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && (addr & PAGE_MASK) != 0))
 		return (EINVAL);
 	if (((flags & MAP_ANONYMOUS) != 0) != (vp == NULL))
 		return (EINVAL);
@@ -52,8 +52,9 @@ check_arguments(vm_offset_t addr, vm_size_t len, int flags, struct vnode *vp, vm
 int
 vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, int flags, struct vnode *vp, vm_ooffset_t off)
 {
-	bool shared = (flags & MAP_SHARED) != 0, fixed = (flags & MAP_FIXED) != 0;
-	vm_offset_t at = fixed ? *addr : MAX(trunc_page(*addr), VM_USER_MIN);
+	bool shared = (flags & MAP_SHARED) != 0, exact = (flags & MAP_FIXED_NOREPLACE) != 0;
+	bool fixed = (flags & MAP_FIXED) != 0 && !exact;
+	vm_offset_t at = fixed || exact ? *addr : MAX(trunc_page(*addr), VM_USER_MIN);
 	vm_prot_t max = VM_PROT_ALL;
 	struct vm_object *object = NULL;
 	int kr, error;
@@ -64,20 +65,22 @@ vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, in
 	len = round_page(len);
 	if (at > VM_USER_MAX - len || at < VM_USER_MIN)
 		return (ENOMEM);
-	if (vp != NULL && shared && !vnode_is_writable(vp))
+	if (vp != NULL && shared && (!vnode_is_writable(vp) || (flags & MAP_FILE_RDONLY)))
 		max &= ~VM_PROT_WRITE;
 	if ((prot & ~max) != 0)
 		return (EACCES);
 	if (vp != NULL && (error = file_object(vp, prot, off, &object)) != 0)
 		return (error);
 	if (fixed)
-		vm_map_remove(&vm->map, at, at + len);
-	kr = vm_map_find(&vm->map, object, off, &at, len, !fixed, prot, max, shared ? 0 : MAP_COPY_ON_WRITE,
-	    shared ? VM_INHERIT_SHARE : VM_INHERIT_COPY);
+		kr = vm_map_replace(&vm->map, object, off, at, at + len, prot, max, shared ? 0 : MAP_COPY_ON_WRITE,
+		    shared ? VM_INHERIT_SHARE : VM_INHERIT_COPY);
+	else
+		kr = vm_map_find(&vm->map, object, off, &at, len, !exact, prot, max, shared ? 0 : MAP_COPY_ON_WRITE,
+		    shared ? VM_INHERIT_SHARE : VM_INHERIT_COPY);
 	if (kr != KERN_SUCCESS) {
 		if (object != NULL)
 			vm_object_deallocate(object);
-		return (vm_errno(kr));
+		return (exact && kr == KERN_NO_SPACE ? EEXIST : vm_errno(kr));
 	}
 	*addr = at;
 	return (0);

@@ -14,6 +14,9 @@ struct vnode;
 #define MAP_PRIVATE	0x02
 #define MAP_FIXED	0x10
 #define MAP_ANONYMOUS	0x20
+#define MAP_FIXED_NOREPLACE 0x100000	/* exactly there, but only if it is free */
+/* our own: the file is not open for writing, so a shared mapping never becomes writable */
+#define MAP_FILE_RDONLY	0x40000000
 
 /*
  * Map `len` bytes of vp from byte `off` on (or of zeros, with MAP_ANONYMOUS and vp NULL) at *addr
@@ -23,7 +26,8 @@ struct vnode;
  * => 0 and *addr; EINVAL: length 0, unaligned offset or fixed address, neither or both of SHARED
  *    and PRIVATE, or of a vnode and ANONYMOUS; ENOMEM: no room, or outside the address space;
  *    EOVERFLOW: offset plus length has no off_t; ENODEV: not a regular file; EACCES: writable
- *    shared mapping of a file on a read-only volume; EIO, EUCLEAN.
+ *    shared mapping of a file on a read-only volume, or with MAP_FILE_RDONLY; EEXIST: taken, with
+ *    MAP_FIXED_NOREPLACE; EIO, EUCLEAN.
  */
 int  vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, int flags, struct vnode *vp,
 	    vm_ooffset_t off);

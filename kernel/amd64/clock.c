@@ -15,6 +15,7 @@
 #include "kernel/clock.h"
 #include "kernel/lib/printf.h"
 #include "kernel/thread.h"
+#include "kernel/user/proc.h"
 
 #define PIT_HZ		1193182ul
 #define PIT_SPAN	6000u		/* about 5 ms */
@@ -192,6 +193,12 @@ clock_ns(void)
 }
 
 uint64_t
+clock_wall_ns(void)
+{
+	return (wall_boot * 1000000000ul + clock_ns());
+}
+
+uint64_t
 clock_wall_seconds(void)
 {
 	return (wall_boot + clock_ns() / 1000000000ul);
@@ -215,9 +222,12 @@ void
 clock_intr(void)
 {
 	curcpu->ticks++;
+	if (curthread->user != NULL)
+		proc_tick(curthread);
 	if (curcpu->id == 0) {
 		ticks++;
 		sleepq_tick();
+		itimer_tick();
 	}
 	sched_tick();
 }

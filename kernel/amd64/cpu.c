@@ -11,15 +11,22 @@
 #include "kernel/sched.h"
 #include "kernel/thread.h"
 
-_Static_assert(offsetof(struct cpu, self) == 0 && offsetof(struct cpu, thread) == 8,
+_Static_assert(offsetof(struct cpu, self) == 0 && offsetof(struct cpu, thread) == CPU_THREAD,
     "cpu_self() and thread_self() know these offsets");
+_Static_assert(offsetof(struct cpu, kstack) == CPU_KSTACK && offsetof(struct cpu, user_rsp) == CPU_USER_RSP &&
+    offsetof(struct thread, ast) == THREAD_AST, "trap.S knows these offsets");
 _Static_assert(KERNBASE == 0xffffffff80000000, "layout.h tells assembly the same");
 _Static_assert((KERNBASE >> 3) + KASAN_SHADOW_OFFSET == KASAN_SHADOW_IMAGE, "layout.h tells assembly the result");
 _Static_assert(BOOT_STACK_SIZE == KSTACK_PAGES * PAGE_SIZE, "the idle thread's stack is the boot stack");
 _Static_assert(sizeof(struct trapframe) == 22 * 8, "trap.S pushes this much");
 
 #define MSR_EFER	0xc0000080
+#define EFER_SCE	0x1
 #define EFER_NXE	0x800
+#define MSR_STAR	0xc0000081
+#define MSR_LSTAR	0xc0000082
+#define MSR_SFMASK	0xc0000084
+#define MSR_FS_BASE	0xc0000100
 #define MSR_GS_BASE	0xc0000101
 #define MSR_KERNEL_GS_BASE 0xc0000102
 
@@ -65,6 +72,7 @@ find_features(void)
 	struct cpuid_regs r = cpuid(1, 0);
 
 	find_names(max_extended);
+	f->edx1 = r.edx;
 	f->pge = (r.edx >> 13 & 1) != 0;
 	f->x2apic = (r.ecx >> 21 & 1) != 0;
 	f->tsc_deadline = (r.ecx >> 24 & 1) != 0;
@@ -83,11 +91,11 @@ find_features(void)
 static void
 enable_features(void)
 {
-	uint64_t cr4 = read_cr4();
+	uint64_t cr4 = read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT;
 
 	if (cpu_features.nx)
 		wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);
-	write_cr0(read_cr0() | CR0_WP);
+	write_cr0((read_cr0() & ~(CR0_EM | CR0_TS)) | CR0_WP | CR0_MP | CR0_NE);
 	if (cpu_features.pge)
 		cr4 |= CR4_PGE;
 	if (cpu_features.smep)
@@ -97,6 +105,69 @@ enable_features(void)
 	write_cr4(cr4);
 	cpu_smap = cpu_features.smap;
 	user_access_end();
+	wrmsr(MSR_STAR, (uint64_t)SEL_KCODE << 32 | (SEL_UDATA - 8ul) << 48);
+	wrmsr(MSR_LSTAR, (uint64_t)syscall_entry);
+	wrmsr(MSR_SFMASK, RFLAGS_IF | RFLAGS_DF | RFLAGS_TF | RFLAGS_AC | RFLAGS_NT);
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE);
+}
+
+void
+user_state_init(struct user_state *us)
+{
+	__builtin_memset(us, 0, sizeof(*us));
+	us->fx[0] = 0x7f;			/* FCW 0x37f: all x87 exceptions masked, extended precision */
+	us->fx[1] = 0x03;
+	us->fx[24] = 0x80;			/* MXCSR 0x1f80: all SSE exceptions masked */
+	us->fx[25] = 0x1f;
+}
+
+void
+user_state_save(struct user_state *us)
+{
+	__asm__ volatile("fxsave64 %0" : "=m"(us->fx));
+}
+
+void
+user_state_load(const struct user_state *us)
+{
+	__asm__ volatile("fxrstor64 %0" : : "m"(us->fx));
+	wrmsr(MSR_FS_BASE, us->fs_base);
+	wrmsr(MSR_KERNEL_GS_BASE, us->gs_base);
+}
+
+void
+user_state_replace(const struct user_state *new)
+{
+	bool on = intr_enabled();
+
+	intr_disable();
+	*curthread->ustate = *new;
+	user_state_load(new);
+	if (on)
+		intr_enable();
+}
+
+void
+user_state_set_base(struct user_state *us, bool fs, uint64_t base)
+{
+	/* A switch between the two loads the same value. */
+	if (fs) {
+		us->fs_base = base;
+		wrmsr(MSR_FS_BASE, base);
+	} else {
+		us->gs_base = base;
+		wrmsr(MSR_KERNEL_GS_BASE, base);
+	}
+}
+
+void
+user_state_sanitize(struct user_state *us)
+{
+	uint32_t mxcsr;
+
+	__builtin_memcpy(&mxcsr, us->fx + 24, sizeof(mxcsr));
+	mxcsr &= 0xffff;			/* FXRSTOR faults on any other bit */
+	__builtin_memcpy(us->fx + 24, &mxcsr, sizeof(mxcsr));
 }
 
 void

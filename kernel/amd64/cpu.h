@@ -19,6 +19,8 @@ struct pmap;
 struct cpu {
 	struct cpu	*self;		/* offset 0: what %gs:0 reads */
 	struct thread	*thread;	/* offset 8: curthread */
+	vm_offset_t	 kstack;	/* offset 16: where system calls and traps from user mode start */
+	uint64_t	 user_rsp;	/* offset 24: the entry code's scratch */
 	uint32_t	 id;		/* (constant) 0 is the boot CPU */
 	uint32_t	 lapic_id;	/* (constant) */
 	int		 spin_depth;	/* spin locks held; no preemption while > 0 */
@@ -83,16 +85,43 @@ struct trapframe {
 #define PF_RESERVED	0x08
 #define PF_FETCH	0x10
 
+#define RFLAGS_TF	0x100ul
 #define RFLAGS_IF	0x200ul
+#define RFLAGS_DF	0x400ul
+#define RFLAGS_NT	0x4000ul
 #define RFLAGS_AC	0x40000ul
 
+#define CR0_MP		0x2ul
+#define CR0_EM		0x4ul
+#define CR0_TS		0x8ul
+#define CR0_NE		0x20ul
 #define CR0_WP		0x10000ul
+#define CR4_OSFXSR	0x200ul
+#define CR4_OSXMMEXCPT	0x400ul
 #define CR4_PGE		0x80ul
 #define CR4_SMEP	0x100000ul
 #define CR4_SMAP	0x200000ul
 
+/*
+ * What a user thread has in the processor besides its trap frame.  Saved and loaded by every switch; the kernel
+ * itself uses neither.  CR4.OSXSAVE stays 0, so programs see no AVX, and FXSAVE's 512 bytes are all there is.
+ */
+struct user_state {
+	uint8_t		fx[512] __aligned(16);
+	uint64_t	fs_base, gs_base;
+};
+void user_state_init(struct user_state *us);		/* as a new program finds it */
+void user_state_save(struct user_state *us);		/* from the processor.  => no switch in between */
+void user_state_load(const struct user_state *us);
+/* Give curthread another state, or another base.  => no switch comes between memory and processor */
+void user_state_replace(const struct user_state *new);
+void user_state_set_base(struct user_state *us, bool fs, uint64_t base);
+/* Clear the bits of an FXSAVE area with which FXRSTOR would fault. */
+void user_state_sanitize(struct user_state *us);
+
 /* What CPUID found and the kernel switched on. */
 struct cpu_features {
+	uint32_t edx1;		/* CPUID.1:EDX, which programs are told as AT_HWCAP */
 	bool	smep, smap, nx, pge, pdpe1gb, invpcid, tsc_deadline, x2apic;
 	char	brand[49];
 	char	vendor[13];

@@ -47,6 +47,7 @@ struct table_register {
 #define DESC_UDATA	0x00cff2000000fffful
 #define DESC_UCODE	0x00affa000000fffful
 #define GATE_INTERRUPT	0x8e
+#define GATE_USER	0xee	/* that int3 and into may go through */
 
 extern char boot_stack_guard[], boot_stack[];
 
@@ -78,6 +79,8 @@ idt_fill(void)
 		gate->selector = SEL_KCODE;
 		gate->attributes = GATE_INTERRUPT;
 	}
+	idt[TRAP_BREAKPOINT].attributes = GATE_USER;
+	idt[TRAP_OVERFLOW].attributes = GATE_USER;
 	idt[TRAP_DOUBLE].ist = IST_DOUBLE_FAULT;
 	idt[TRAP_NMI].ist = IST_NMI;
 }
@@ -129,6 +132,7 @@ void
 gdt_set_kstack(vm_offset_t top)
 {
 	tss[curcpu->id].rsp[0] = top;
+	curcpu->kstack = top;
 }
 
 void

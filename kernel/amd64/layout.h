@@ -31,6 +31,14 @@
 #define SEL_UCODE	0x33
 #define SEL_TSS		0x38
 
+/* Offsets that assembly knows; cpu.c and thread.c compare them with the structures. */
+#define CPU_THREAD	8
+#define CPU_KSTACK	16
+#define CPU_USER_RSP	24
+#define THREAD_AST	0
+
+#define TRAP_SYSCALL	0x100	/* a trap frame's vector when syscall made it; its error is the call's number */
+
 /* Interrupt stack table slots of the TSS. */
 #define IST_DOUBLE_FAULT 1
 #define IST_NMI		2

@@ -16,8 +16,9 @@ struct thread;
 #define VECTOR_SPURIOUS		0xff
 
 enum {
-	TRAP_DIVIDE = 0, TRAP_DEBUG = 1, TRAP_NMI = 2, TRAP_BREAKPOINT = 3, TRAP_OPCODE = 6,
-	TRAP_DOUBLE = 8, TRAP_STACK = 12, TRAP_GP = 13, TRAP_PAGE = 14
+	TRAP_DIVIDE = 0, TRAP_DEBUG = 1, TRAP_NMI = 2, TRAP_BREAKPOINT = 3, TRAP_OVERFLOW = 4, TRAP_OPCODE = 6,
+	TRAP_DOUBLE = 8, TRAP_STACK = 12, TRAP_GP = 13, TRAP_PAGE = 14, TRAP_X87 = 16, TRAP_ALIGN = 17,
+	TRAP_MACHINE_CHECK = 18, TRAP_SIMD = 19
 };
 
 /* gdt.c */
@@ -34,11 +35,14 @@ const char *stack_guard_name(vm_offset_t sp);
 
 /* trap.S */
 extern char trap_stubs[];			/* 256 of them, 16 bytes apart */
+void syscall_entry(void);			/* where the syscall instruction goes */
+void user_enter(struct trapframe *frame) __noreturn;	/* to user mode; frame: at the top of the stack */
 extern char trap_return_address[];		/* what a backtrace sees above a trap frame */
 
 /* trap.c */
 void trap(struct trapframe *frame);
 void trap_page_fault(struct trapframe *frame);
+void user_return(struct trapframe *frame);	/* => returns with interrupts off: straight to user mode */
 void trap_print_frame(const struct trapframe *frame);
 bool extable_fixup(struct trapframe *frame);
 

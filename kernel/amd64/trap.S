@@ -114,6 +114,7 @@ trap_common:
 	testb	$3, FRAME_CS(%rsp)
 	jz	1f
 	swapgs
+	xorl	%ebp, %ebp		/* backtraces end here */
 1:	cmpb	$0, cpu_smap(%rip)
 	je	2f
 	clac				/* an open window stays with the code that opened it */
@@ -132,6 +133,73 @@ trap_return_address:
 	iretq
 	.cfi_endproc
 	.size	trap_common, . - trap_common
+
+/*
+ * A system call.  The stack pointer is still the program's, so nothing is pushed before it is replaced; a
+ * whole trap frame is made, as fork, signals and exec want one.  The way back is SYSRET unless something has
+ * happened to the frame (td->ast is set then): RCX and RIP are the same by construction, and canonical.
+ */
+	.global	syscall_entry
+	.type	syscall_entry, @function
+	.balign	16
+syscall_entry:
+	.cfi_startproc simple
+	.cfi_signal_frame
+	.cfi_def_cfa rsp, 0
+	.cfi_undefined rip
+	swapgs
+	movq	%rsp, %gs:CPU_USER_RSP
+	movq	%gs:CPU_KSTACK, %rsp
+	pushq	$SEL_UDATA
+	pushq	%gs:CPU_USER_RSP
+	pushq	%r11
+	pushq	$SEL_UCODE
+	pushq	%rcx
+	pushq	%rax
+	pushq	$TRAP_SYSCALL
+	.cfi_def_cfa_offset 56
+	PUSH_ALL
+	sti
+	xorl	%ebp, %ebp
+	movq	%rsp, %rdi
+	call	syscall
+	cli
+	movq	%gs:CPU_THREAD, %rdx
+	cmpb	$0, THREAD_AST(%rdx)
+	jne	user_enter_again
+	movq	(5 * 8)(%rsp), %r10	/* what C need not preserve; the rest is still there */
+	movq	(6 * 8)(%rsp), %r9
+	movq	(7 * 8)(%rsp), %r8
+	movq	(8 * 8)(%rsp), %rbp
+	movq	(9 * 8)(%rsp), %rdi
+	movq	(10 * 8)(%rsp), %rsi
+	movq	(11 * 8)(%rsp), %rdx
+	movq	(14 * 8)(%rsp), %rax
+	movq	(17 * 8)(%rsp), %rcx
+	movq	(19 * 8)(%rsp), %r11
+	movq	(20 * 8)(%rsp), %rsp
+	swapgs
+	sysretq
+	.cfi_endproc
+	.size	syscall_entry, . - syscall_entry
+
+/* void user_enter(struct trapframe *frame): to user mode, after what user_return() finds to do. */
+	.global	user_enter
+	.type	user_enter, @function
+	.balign	16
+user_enter:
+	TRAP_CFI 176
+	movq	%rdi, %rsp
+	xorl	%ebp, %ebp
+user_enter_again:
+	movq	%rsp, %rdi
+	call	user_return
+	swapgs
+	POP_ALL
+	addq	$16, %rsp
+	iretq
+	.cfi_endproc
+	.size	user_enter, . - user_enter
 
 	.type	trap_paranoid, @function
 	.balign	16

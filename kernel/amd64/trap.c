@@ -11,6 +11,8 @@
  *	kernel	  -			extable fix-up, else panic; kernel memory is wired, vm_fault never sees it
  *	any	  reserved bit set	panic: page tables are damaged
  *
+ * What a program does wrong becomes a signal, with the code and the address that Linux would give.
+ *
  * Everything else that happens in the kernel is a bug of the kernel, or a fix-up (a #GP is what a
  * non-canonical address raises).
  */
@@ -19,12 +21,16 @@
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
 #include "kernel/thread.h"
+#include "kernel/user/proc.h"
 #include "vm/vm_fault.h"
 #include "vm/vm_kern.h"
 
 #define REFAULT_MAX	1000		/* the same fault, served so often, with no instruction done */
-#define SEGV		11
 #define SEGV_MAPERR	1
+#define FPE_INTDIV	1
+#define ILL_ILLOPN	2
+#define TRAP_TRACE	2
+#define BUS_ADRALN	1
 
 struct extable_entry {
 	uint64_t	fault_rip;
@@ -169,14 +175,28 @@ check_refault(struct thread *td, const struct trapframe *f, vm_offset_t va)
 		    td->refaults, access_word(f->error), va, f->error);
 }
 
+/* What a signal frame tells about the exception. */
+static void
+note_exception(const struct trapframe *f, vm_offset_t cr2)
+{
+	curuthread->fault_trapno = f->vector;
+	curuthread->fault_error = f->error;
+	curuthread->fault_cr2 = cr2;
+}
+
 /* A user address that is not to be had.  => interrupts as in the interrupted code. */
 static void
 user_fault_refused(struct trapframe *f, vm_offset_t va, const struct fault_info *why)
 {
 	curthread->fault = *why;
-	if (from_user(f))
-		panic_trap(f, "user program in thread %s: signal %d code %d at 0x%lx, and no process to tell",
-		    curthread->name, why->signo, why->code, why->addr);
+	if (from_user(f)) {
+		if (curthread->user == NULL)
+			panic_trap(f, "user mode in thread %s, which has no process", curthread->name);
+		note_exception(f, va);
+		intr_enable();
+		signal_fault(why->signo, why->code, why->addr);
+		return;
+	}
 	if (!extable_fixup(f))
 		page_fault_panic(f, va, "the kernel used a user address that has no such page");
 }
@@ -184,7 +204,7 @@ user_fault_refused(struct trapframe *f, vm_offset_t va, const struct fault_info 
 static void
 user_page_fault(struct trapframe *f, vm_offset_t va)
 {
-	struct fault_info why = { .signo = SEGV, .code = SEGV_MAPERR, .addr = va };
+	struct fault_info why = { .signo = SIGSEGV, .code = SEGV_MAPERR, .addr = va };
 	struct thread *td = curthread;
 	int refused;
 
@@ -228,7 +248,7 @@ trap_page_fault(struct trapframe *f)
 		return;
 	}
 	if (from_user(f)) {
-		struct fault_info why = { .signo = SEGV, .code = SEGV_MAPERR, .addr = va };
+		struct fault_info why = { .signo = SIGSEGV, .code = SEGV_MAPERR, .addr = va };
 
 		user_fault_refused(f, va, &why);
 		return;
@@ -240,11 +260,44 @@ trap_page_fault(struct trapframe *f)
 	    "kernel memory is always mapped, so the pointer is wrong");
 }
 
+/* Any other exception of a program.  => interrupts off; on at return. */
+static void
+user_exception(struct trapframe *f)
+{
+	static const struct {
+		int	signo, code;
+		bool	at_rip;			/* si_addr is the instruction's */
+	} signals[32] = {
+		[TRAP_DIVIDE] = { SIGFPE, FPE_INTDIV, true },
+		[TRAP_DEBUG] = { SIGTRAP, TRAP_TRACE, true },
+		[TRAP_BREAKPOINT] = { SIGTRAP, SI_KERNEL, false },
+		[TRAP_OPCODE] = { SIGILL, ILL_ILLOPN, true },
+		[TRAP_STACK] = { SIGBUS, SI_KERNEL, false },
+		[TRAP_X87] = { SIGFPE, FPE_INTDIV, true },
+		[TRAP_ALIGN] = { SIGBUS, BUS_ADRALN, false },
+		[TRAP_SIMD] = { SIGFPE, FPE_INTDIV, true },
+	};
+	int signo = signals[f->vector].signo;
+
+	note_exception(f, curuthread->fault_cr2);
+	intr_enable();
+	if (signo == 0)
+		signal_fault(SIGSEGV, SI_KERNEL, 0);
+	else
+		signal_fault(signo, signals[f->vector].code, signals[f->vector].at_rip ? f->rip : 0);
+}
+
 /* Any other exception. */
 static void
 trap_exception(struct trapframe *f)
 {
 	const char *name = trap_names[f->vector];
+
+	if (from_user(f) && f->vector != TRAP_NMI && f->vector != TRAP_DOUBLE && f->vector != TRAP_MACHINE_CHECK &&
+	    curthread->user != NULL) {
+		user_exception(f);
+		return;
+	}
 
 	switch (f->vector) {
 	case TRAP_NMI:
@@ -285,4 +338,27 @@ trap(struct trapframe *f)
 	else
 		trap_exception(f);
 	td->frame = outer;
+	if (from_user(f) && f->vector != TRAP_NMI)
+		user_return(f);
+}
+
+/*
+ * The last thing before user mode.  A signal that is posted after the look is seen at the next interrupt: its
+ * sender makes sure that one comes, or the timer does.
+ */
+void
+user_return(struct trapframe *f)
+{
+	struct thread *td = curthread;
+
+	intr_disable();
+	for (;;) {
+		if (unlikely(f->rip >= VM_USER_MAX && td->user != NULL))
+			signal_fault(SIGSEGV, SI_KERNEL, 0);	/* IRETQ would fault, in the kernel */
+		if (!td->ast)
+			break;
+		intr_enable();
+		user_ast(f);
+		intr_disable();
+	}
 }

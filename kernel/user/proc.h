@@ -66,7 +66,7 @@ struct proc {
 	char		 name[16];		/* (1) last component of the program's path, cut as Linux does */
 	struct ucred	*cred;			/* (P) referenced */
 	struct rlimit	 limits[RLIMIT_COUNT];	/* (P) */
-	struct proc	*vfork_parent;		/* (P) sleeps until we exec or exit */
+	bool		*vfork_done;		/* (P) our parent sleeps until it is set, by exec or exit; NULL: not */
 
 	vm_offset_t	 brk_start, brk;	/* (m) the map's lock: the heap is [start, brk), exact bytes */
 	vm_offset_t	 mmap_top;		/* (1) mmap without address searches downwards from here */
@@ -101,6 +101,8 @@ struct uthread {
 	vm_offset_t	 altstack;		/* (t) sigaltstack: base; meaningless while size is 0 */
 	uint64_t	 altstack_size;		/* (t) */
 	uint32_t	 altstack_flags;	/* (t) */
+	vm_offset_t	 set_tid;		/* (t) CLONE_CHILD_SETTID: to be written in the new memory; 0: none */
+	int		 exit_status;		/* (t) counts if it is the last one to go */
 	struct trapframe *frame;		/* (t) the user registers while in the kernel */
 	uint64_t	 fault_cr2, fault_error, fault_trapno; /* (t) of the last exception, for the signal frame */
 };
@@ -163,6 +165,10 @@ int  init_run(const char *path, const char *args);
  */
 void proc_exit_group(int status) __noreturn;
 void uthread_exit(void) __noreturn;		/* only this thread; the last one ends the process */
+
+/* From the clock: a tick for the thread that it interrupted; and, on the boot CPU, alarms. */
+void proc_tick(struct thread *td);
+void itimer_tick(void);
 
 /* Just before user mode, interrupts on: signals, exit, preemption.  Called while td->ast is set. */
 void user_ast(struct trapframe *frame);

@@ -53,10 +53,14 @@ void
 syscall(struct trapframe *f)
 {
 	uint64_t number = f->error;
+	int64_t result;
 	uint64_t a[6] = { f->rdi, f->rsi, f->rdx, f->r10, f->r8, f->r9 };
 
 	if (likely(number < NSYSCALL && functions[number] != NULL)) {
-		f->rax = (uint64_t)functions[number](a);
+		result = functions[number](a);
+		if (unlikely(result == -ERESTARTSYS || result == -ERESTARTNOHAND))
+			curthread->ast = true;	/* user_ast() decides how it ends */
+		f->rax = (uint64_t)result;
 	} else {
 		tell_missing(number);
 		f->rax = (uint64_t)-ENOSYS;

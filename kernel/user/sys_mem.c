@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Memory calls: Linux's arguments checked and turned into operations of the VM, which knows no processes.
+ *
+ * Where mmap() puts what has no address: at the highest free place below mmap_top, as Linux does.
+ */
+#include "kernel/amd64/cpu.h"
+#include "kernel/fs/vnode.h"
+#include "kernel/user/proc_impl.h"
+#include "kernel/user/syscall.h"
+#include "vm/vm_fault.h"
+#include "vm/vm_map.h"
+#include "vm/vm_mmap.h"
+
+#define PROT_KNOWN	0x7ul
+#define MAP_SHARED_VALIDATE 0x03
+#define MAP_TYPE	0x0f
+#define MAP_GROWSDOWN	0x0100
+#define MAP_LOCKED	0x2000
+#define MAP_NORESERVE	0x4000
+#define MAP_POPULATE	0x8000
+/* Known and without effect: 32BIT, DENYWRITE, EXECUTABLE, NORESERVE, NONBLOCK, STACK, SYNC, UNINITIALIZED. */
+#define MAP_HARMLESS	(0x40 | 0x0800 | 0x1000 | MAP_NORESERVE | 0x10000 | 0x20000 | 0x80000 | 0x4000000)
+#define MAP_VALIDATED	(MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | MAP_LOCKED | \
+	MAP_POPULATE | MAP_HARMLESS)
+
+#define O_ACCMODE	3
+#define O_WRONLY	1
+#define O_RDWR		2
+
+/* ---- the heap ---- */
+
+int64_t
+sys_brk(const uint64_t *a)
+{
+	struct proc *p = curproc;
+	vm_offset_t want = a[0], old = p->brk, at = round_page(old);
+	uint64_t limit = p->limits[RLIMIT_DATA].cur;
+
+	if (want < p->brk_start || want >= VM_USER_MAX || want - p->brk_start > limit)
+		return ((int64_t)old);
+	if (round_page(want) > at) {
+		if (vm_mmap(p->vmspace, &at, round_page(want) - at, VM_PROT_READ | VM_PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, NULL, 0) != 0)
+			return ((int64_t)old);
+	} else if (round_page(want) < at) {
+		vm_munmap(p->vmspace, round_page(want), at - round_page(want));
+	}
+	p->brk = want;
+	return ((int64_t)want);
+}
+
+/* ---- mmap ---- */
+
+/* The file to be mapped, and whether it may ever be written through the mapping. */
+static int
+map_file(int fd, int *flags, vm_prot_t prot, struct vnode **vpp)
+{
+	struct vnode *vp;
+	int mode, error;
+
+	error = fd_vnode(fd, &vp, &mode);
+	if (error != 0)
+		return (error);
+	if ((mode & O_ACCMODE) == O_WRONLY)
+		error = EACCES;
+	else if ((*flags & MAP_SHARED) && (mode & O_ACCMODE) != O_RDWR) {
+		*flags |= MAP_FILE_RDONLY;
+		error = prot & VM_PROT_WRITE ? EACCES : 0;
+	}
+	if (error != 0)
+		vrele(vp);
+	else
+		*vpp = vp;
+	return (error);
+}
+
+/* Map where there is room: at the hint if it is free, else as high as possible. */
+static int
+map_anywhere(struct proc *p, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, int flags, struct vnode *vp, off_t off)
+{
+	vm_offset_t hint = trunc_page(*addr);
+	int error = ENOMEM, kr;
+
+	if (hint >= VM_USER_MIN && len <= VM_USER_MAX - hint) {
+		*addr = hint;
+		error = vm_mmap(p->vmspace, addr, len, prot, flags | MAP_FIXED_NOREPLACE, vp, off);
+		if (error != EEXIST)
+			return (error);
+	}
+	do {
+		*addr = p->mmap_top;
+		vm_map_rlock(&p->vmspace->map);
+		kr = vm_map_findspace_below(&p->vmspace->map, addr, round_page(len));
+		vm_map_runlock(&p->vmspace->map);
+		if (kr != KERN_SUCCESS) {	/* below is full: above, then */
+			*addr = p->mmap_top;
+			return (vm_mmap(p->vmspace, addr, len, prot, flags, vp, off));
+		}
+		/* re-check: another thread may have taken the place since. */
+		error = vm_mmap(p->vmspace, addr, len, prot, flags | MAP_FIXED_NOREPLACE, vp, off);
+	} while (error == EEXIST);
+	return (error);
+}
+
+/* Make the range resident, as far as that goes. */
+static void
+populate(struct proc *p, vm_offset_t addr, vm_size_t len, vm_prot_t prot)
+{
+	vm_prot_t type = prot & VM_PROT_WRITE ? VM_PROT_WRITE : VM_PROT_READ;
+
+	for (vm_offset_t at = addr; prot != VM_PROT_NONE && at < addr + len; at += PAGE_SIZE)
+		if (vm_fault(&p->vmspace->map, at, type, 0, NULL) != KERN_SUCCESS || signal_deliverable())
+			return;
+}
+
+static bool
+over_limit(struct proc *p, vm_size_t more)
+{
+	uint64_t limit = p->limits[RLIMIT_AS].cur;
+
+	return (limit != RLIM_INFINITY && (more > limit || p->vmspace->map.size > limit - more));
+}
+
+/* Linux's flags to vm_mmap()'s.  errno. */
+static int
+map_flags(uint64_t wanted, int *flags)
+{
+	int type = wanted & MAP_TYPE;
+
+	if (type == MAP_SHARED_VALIDATE) {
+		if ((wanted & ~(uint64_t)MAP_VALIDATED) != 0)
+			return (EOPNOTSUPP);
+		type = MAP_SHARED;
+	}
+	if (type != MAP_SHARED && type != MAP_PRIVATE)
+		return (EINVAL);
+	*flags = type | (int)(wanted & (MAP_FIXED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE));
+	return (0);
+}
+
+int64_t
+sys_mmap(const uint64_t *a)
+{
+	struct proc *p = curproc;
+	vm_offset_t addr = a[0];
+	vm_size_t len = a[1];
+	vm_prot_t prot = a[2] & PROT_KNOWN;
+	struct vnode *vp = NULL;
+	int flags, error;
+
+	if ((a[5] & PAGE_MASK) != 0)
+		return (-EINVAL);
+	error = map_flags(a[3], &flags);
+	if (error == 0 && !(flags & MAP_ANONYMOUS))
+		error = map_file((int)a[4], &flags, prot, &vp);
+	if (error != 0)
+		return (-error);
+	if (len == 0)
+		error = EINVAL;
+	else if (len > VM_USER_MAX || over_limit(p, round_page(len)))
+		error = ENOMEM;
+	else if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
+		error = addr < VM_USER_MIN && (addr & PAGE_MASK) == 0 ? EPERM :
+		    vm_mmap(p->vmspace, &addr, len, prot, flags, vp, vp != NULL ? (off_t)a[5] : 0);
+	else
+		error = map_anywhere(p, &addr, len, prot, flags, vp, vp != NULL ? (off_t)a[5] : 0);
+	if (vp != NULL)
+		vrele(vp);
+	if (error != 0)
+		return (-error);
+	if (a[3] & (MAP_POPULATE | MAP_LOCKED))
+		populate(p, addr, round_page(len), prot);
+	return ((int64_t)addr);
+}
+
+int64_t
+sys_munmap(const uint64_t *a)
+{
+	if ((a[0] & PAGE_MASK) != 0 || a[1] == 0 || a[0] >= VM_USER_MAX || a[1] > VM_USER_MAX - a[0])
+		return (-EINVAL);
+	return (-vm_munmap(curproc->vmspace, MAX(a[0], VM_USER_MIN), a[1]));
+}
+
+int64_t
+sys_mprotect(const uint64_t *a)
+{
+	vm_offset_t end = a[0] + round_page(a[1]);
+
+	if ((a[0] & PAGE_MASK) != 0 || (a[2] & ~PROT_KNOWN) != 0)
+		return (-EINVAL);
+	if (a[1] == 0)
+		return (0);
+	if (end < a[0] || end > VM_USER_MAX || a[0] < VM_USER_MIN)
+		return (-ENOMEM);
+	return (-vm_errno(vm_map_protect(&curproc->vmspace->map, a[0], end, (vm_prot_t)a[2])));
+}
+
+int64_t
+sys_msync(const uint64_t *a)
+{
+	return (-vm_msync(curproc->vmspace, a[0], a[1], (int)a[2]));
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Time for programs: clocks, sleeping, the alarm, and how much of it was used.
+ *
+ * Sleeps end at a tick of the timer (HZ), never early.  CPU time is counted by whom a tick interrupts.
+ */
+#include "kernel/amd64/cpu.h"
+#include "kernel/clock.h"
+#include "kernel/lib/string.h"
+#include "kernel/user/proc_impl.h"
+#include "kernel/user/syscall.h"
+
+#define NS		1000000000ul
+#define TICK_NS		(NS / HZ)
+#define TIMER_ABSTIME	1
+
+enum { CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME, CLOCK_THREAD_CPUTIME, CLOCK_MONOTONIC_RAW,
+    CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME };
+enum { ITIMER_REAL };
+#define RUSAGE_SELF	0
+#define RUSAGE_CHILDREN	(-1)
+#define RUSAGE_THREAD	1
+
+struct timeval {
+	int64_t		tv_sec, tv_usec;
+};
+
+int
+timespec_in(vm_offset_t from, struct timespec *ts)
+{
+	if (copyin(from, ts, sizeof(*ts)) != 0)
+		return (EFAULT);
+	return (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= (int64_t)NS ? EINVAL : 0);
+}
+
+uint64_t
+timespec_ns(const struct timespec *ts)
+{
+	if ((uint64_t)ts->tv_sec >= INT64_MAX / NS)
+		return (INT64_MAX);
+	return ((uint64_t)ts->tv_sec * NS + (uint64_t)ts->tv_nsec);
+}
+
+uint64_t
+ns_to_ticks(uint64_t ns)
+{
+	return (howmany(ns, TICK_NS) + 1);
+}
+
+static struct timespec
+to_timespec(uint64_t ns)
+{
+	return ((struct timespec){ (int64_t)(ns / NS), (int64_t)(ns % NS) });
+}
+
+static struct timeval
+to_timeval(uint64_t ns)
+{
+	return ((struct timeval){ (int64_t)(ns / NS), (int64_t)(ns % NS / 1000) });
+}
+
+static bool
+clock_read(int clock, uint64_t *ns)
+{
+	struct proc *p = curproc;
+
+	switch (clock) {
+	case CLOCK_REALTIME:
+	case CLOCK_REALTIME_COARSE:
+		*ns = clock_wall_ns();
+		return (true);
+	case CLOCK_MONOTONIC:
+	case CLOCK_MONOTONIC_RAW:
+	case CLOCK_MONOTONIC_COARSE:
+	case CLOCK_BOOTTIME:
+		*ns = clock_ns();
+		return (true);
+	case CLOCK_PROCESS_CPUTIME:
+	case CLOCK_THREAD_CPUTIME:
+		*ns = (p->user_ticks + p->sys_ticks) * TICK_NS;
+		return (true);
+	default:
+		return (false);
+	}
+}
+
+int64_t
+sys_clock_gettime(const uint64_t *a)
+{
+	struct timespec ts;
+	uint64_t ns;
+
+	if (!clock_read((int)a[0], &ns))
+		return (-EINVAL);
+	ts = to_timespec(ns);
+	return (-copyout(&ts, a[1], sizeof(ts)));
+}
+
+int64_t
+sys_clock_getres(const uint64_t *a)
+{
+	struct timespec ts = { 0, 1 };
+	uint64_t ns;
+
+	if (!clock_read((int)a[0], &ns))
+		return (-EINVAL);
+	if ((int)a[0] == CLOCK_REALTIME_COARSE || (int)a[0] == CLOCK_MONOTONIC_COARSE)
+		ts.tv_nsec = TICK_NS;
+	return (a[1] != 0 ? -copyout(&ts, a[1], sizeof(ts)) : 0);
+}
+
+int64_t
+sys_gettimeofday(const uint64_t *a)
+{
+	struct timeval tv = to_timeval(clock_wall_ns());
+	static const int32_t zone[2];		/* UTC */
+
+	if (a[0] != 0 && copyout(&tv, a[0], sizeof(tv)) != 0)
+		return (-EFAULT);
+	return (a[1] != 0 ? -copyout(zone, a[1], sizeof(zone)) : 0);
+}
+
+int64_t
+sys_time(const uint64_t *a)
+{
+	int64_t now = (int64_t)clock_wall_seconds();
+
+	if (a[0] != 0 && copyout(&now, a[0], sizeof(now)) != 0)
+		return (-EFAULT);
+	return (now);
+}
+
+/* ---- sleeping ---- */
+
+/* Until clock_ns() is `deadline`.  0 or ERESTARTSYS: a signal is to be acted on (stops are not: they just last). */
+static int
+sleep_until(uint64_t deadline)
+{
+	static const char chan;
+	uint64_t now;
+
+	while ((now = clock_ns()) < deadline) {
+		if (signal_deliverable())
+			return (ERESTARTSYS);
+		(void)tsleep_sig(&chan, NULL, "nanoslp", ns_to_ticks(MIN(deadline - now, 3600 * NS)));
+	}
+	return (0);
+}
+
+/* What is left of a relative sleep goes to the program. */
+static int64_t
+sleep_relative(uint64_t ns, vm_offset_t left_to)
+{
+	uint64_t now = clock_ns(), deadline = ns < UINT64_MAX - now ? now + ns : UINT64_MAX;
+	struct timespec left;
+
+	if (sleep_until(deadline) == 0)
+		return (0);
+	now = clock_ns();
+	left = to_timespec(deadline > now ? deadline - now : 0);
+	if (left_to != 0 && copyout(&left, left_to, sizeof(left)) != 0)
+		return (-EFAULT);
+	return (-EINTR);
+}
+
+int64_t
+sys_nanosleep(const uint64_t *a)
+{
+	struct timespec ts;
+	int error = timespec_in(a[0], &ts);
+
+	return (error != 0 ? -error : sleep_relative(timespec_ns(&ts), a[1]));
+}
+
+int64_t
+sys_clock_nanosleep(const uint64_t *a)
+{
+	bool realtime = (int)a[0] == CLOCK_REALTIME;
+	struct timespec ts;
+	uint64_t ns;
+	int error;
+
+	if (!realtime && (int)a[0] != CLOCK_MONOTONIC && (int)a[0] != CLOCK_BOOTTIME)
+		return (-EINVAL);
+	error = timespec_in(a[2], &ts);
+	if (error != 0)
+		return (-error);
+	ns = timespec_ns(&ts);
+	if (!(a[1] & TIMER_ABSTIME))
+		return (sleep_relative(ns, a[3]));
+	if (realtime)
+		ns -= MIN(ns, clock_wall_ns() - clock_ns());
+	return (sleep_until(ns) == 0 ? 0 : -ERESTARTNOHAND);
+}
+
+void
+proc_tick(struct thread *td)
+{
+	struct proc *p = td->user->proc;
+	bool user = td->frame != NULL && (td->frame->cs & 3) != 0;
+
+	__atomic_fetch_add(user ? &p->user_ticks : &p->sys_ticks, 1, __ATOMIC_RELAXED);
+}
+
+/* ---- the alarm ---- */
+
+static volatile uint64_t next_alarm = UINT64_MAX;	/* no alarm is due before this tick; a hint */
+
+/* => proc_lock */
+static void
+alarm_set(struct proc *p, uint64_t value, uint64_t interval)
+{
+	p->itimer_tick = value != 0 ? ticks + value : 0;
+	p->itimer_interval = interval;
+	if (value != 0)
+		next_alarm = MIN(next_alarm, p->itimer_tick);
+}
+
+void
+itimer_tick(void)
+{
+	struct proc *p;
+	uint64_t next = UINT64_MAX;
+
+	if (ticks < next_alarm)
+		return;
+	spin_lock(&proc_lock);
+	TAILQ_FOREACH(p, &all_procs, all_link) {
+		if (p->itimer_tick != 0 && p->itimer_tick <= ticks) {
+			signal_proc_locked(p, SIGALRM, NULL);
+			p->itimer_tick = p->itimer_interval != 0 ? ticks + p->itimer_interval : 0;
+		}
+		if (p->itimer_tick != 0)
+			next = MIN(next, p->itimer_tick);
+	}
+	next_alarm = next;
+	spin_unlock(&proc_lock);
+}
+
+static struct timeval
+ticks_left(uint64_t at)
+{
+	return (to_timeval(at > ticks ? (at - ticks) * TICK_NS : 0));
+}
+
+static int
+timeval_ticks(const struct timeval *tv, uint64_t *n)
+{
+	if (tv->tv_sec < 0 || tv->tv_usec < 0 || tv->tv_usec >= 1000000)
+		return (EINVAL);
+	*n = howmany(MIN((uint64_t)tv->tv_sec, UINT32_MAX) * NS + (uint64_t)tv->tv_usec * 1000, TICK_NS);
+	return (0);
+}
+
+int64_t
+sys_getitimer(const uint64_t *a)
+{
+	struct timeval tv[2];
+	struct proc *p = curproc;
+
+	if ((int)a[0] != ITIMER_REAL)
+		return (-EINVAL);
+	spin_lock(&proc_lock);
+	tv[0] = to_timeval(p->itimer_interval * TICK_NS);
+	tv[1] = ticks_left(p->itimer_tick);
+	spin_unlock(&proc_lock);
+	return (-copyout(tv, a[1], sizeof(tv)));
+}
+
+int64_t
+sys_setitimer(const uint64_t *a)
+{
+	struct timeval tv[2] = { { 0, 0 }, { 0, 0 } }, old[2];
+	uint64_t interval, value;
+	struct proc *p = curproc;
+
+	if ((int)a[0] != ITIMER_REAL)
+		return (-EINVAL);
+	if (a[1] != 0 && copyin(a[1], tv, sizeof(tv)) != 0)
+		return (-EFAULT);
+	if (timeval_ticks(&tv[0], &interval) != 0 || timeval_ticks(&tv[1], &value) != 0)
+		return (-EINVAL);
+	spin_lock(&proc_lock);
+	old[0] = to_timeval(p->itimer_interval * TICK_NS);
+	old[1] = ticks_left(p->itimer_tick);
+	alarm_set(p, value, interval);
+	spin_unlock(&proc_lock);
+	return (a[2] != 0 ? -copyout(old, a[2], sizeof(old)) : 0);
+}
+
+int64_t
+sys_alarm(const uint64_t *a)
+{
+	struct proc *p = curproc;
+	uint64_t left;
+
+	spin_lock(&proc_lock);
+	left = p->itimer_tick > ticks ? howmany(p->itimer_tick - ticks, HZ) : 0;
+	alarm_set(p, (uint64_t)(uint32_t)a[0] * HZ, 0);
+	spin_unlock(&proc_lock);
+	return ((int64_t)left);
+}
+
+/* ---- time used ---- */
+
+int
+rusage_copyout(vm_offset_t to, uint64_t user_ticks, uint64_t sys_ticks, uint64_t faults)
+{
+	struct {
+		struct timeval	utime, stime;
+		int64_t		maxrss, shared, data, stack, minflt, rest[9];
+	} ru = { .utime = to_timeval(user_ticks * TICK_NS), .stime = to_timeval(sys_ticks * TICK_NS),
+	    .minflt = (int64_t)faults };
+
+	_Static_assert(sizeof(ru) == 144, "Linux's struct rusage");
+	return (copyout(&ru, to, sizeof(ru)));
+}
+
+/* Page faults of the process so far. */
+static uint64_t
+faults_of(struct proc *p)
+{
+	struct uthread *ut;
+	uint64_t n;
+
+	spin_lock(&proc_lock);
+	n = p->faults;
+	TAILQ_FOREACH(ut, &p->threads, link)
+		n += ut->td->faults;
+	spin_unlock(&proc_lock);
+	return (n);
+}
+
+int64_t
+sys_getrusage(const uint64_t *a)
+{
+	struct proc *p = curproc;
+
+	switch ((int)a[0]) {
+	case RUSAGE_SELF:
+	case RUSAGE_THREAD:
+		return (-rusage_copyout(a[1], p->user_ticks, p->sys_ticks, faults_of(p)));
+	case RUSAGE_CHILDREN:
+		return (-rusage_copyout(a[1], p->child_ticks[0], p->child_ticks[1], 0));
+	default:
+		return (-EINVAL);
+	}
+}
+
+int64_t
+sys_times(const uint64_t *a)
+{
+	struct proc *p = curproc;
+	int64_t t[4] = { (int64_t)p->user_ticks, (int64_t)p->sys_ticks, (int64_t)p->child_ticks[0],
+	    (int64_t)p->child_ticks[1] };
+
+	if (a[0] != 0 && copyout(t, a[0], sizeof(t)) != 0)
+		return (-EFAULT);
+	return ((int64_t)ticks);
+}
