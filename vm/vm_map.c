@@ -160,8 +160,8 @@ vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_
 	map->size += entry->end - entry->start;
 }
 
-static void
-entry_unlink(struct vm_map *map, struct vm_map_entry *entry)
+void
+vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry)
 {
 	struct vm_map_entry *prev = entry_prev(entry);
 
@@ -225,7 +225,7 @@ may_join(const struct vm_map_entry *a, const struct vm_map_entry *b)
 	return (a->end == b->start && b->grow_min == 0 && a->object == b->object &&
 	    (a->object == NULL || a->offset + (vm_ooffset_t)(a->end - a->start) == b->offset) &&
 	    a->protection == b->protection && a->max_protection == b->max_protection &&
-	    a->inheritance == b->inheritance && a->advice == b->advice && a->needs_copy == b->needs_copy &&
+	    a->inheritance == b->inheritance && a->advice == b->advice && a->dont_fork == b->dont_fork && a->needs_copy == b->needs_copy &&
 	    a->wired_count == 0 && b->wired_count == 0);
 }
 
@@ -241,7 +241,7 @@ join_with_previous(struct vm_map *map, struct vm_map_entry *entry)
 
 	if (prev == &map->sentinel || !may_join(prev, entry))
 		return (entry);
-	entry_unlink(map, entry);
+	vm_map_entry_unlink(map, entry);
 	/* Not the last reference: prev has one on the same object. */
 	if (entry->object != NULL)
 		__atomic_sub_fetch(&entry->object->ref_count, 1, __ATOMIC_RELEASE);
@@ -392,9 +392,8 @@ free_private_pages(const struct vm_map_entry *e)
 	vm_object_unlock(object);
 }
 
-/* Take all entries of [start, end) out; returns them as a list for free_entries().  => map exclusively locked. */
-static struct vm_map_entry *
-unlink_range(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+struct vm_map_entry *
+vm_map_unlink_range(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 {
 	struct vm_map_entry *e, *next, *doomed = NULL;
 
@@ -404,16 +403,15 @@ unlink_range(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 		if (e->wired_count > 0)
 			vm_map_entry_unwire(map, e);
 		pmap_remove(map->pmap, e->start, e->end);
-		entry_unlink(map, e);
+		vm_map_entry_unlink(map, e);
 		e->node.child[0] = doomed != NULL ? &doomed->node : NULL;
 		doomed = e;
 	}
 	return (doomed);
 }
 
-/* => map unlocked: sleeps for vnodes. */
-static void
-free_entries(struct vm_map_entry *doomed)
+void
+vm_map_free_entries(struct vm_map_entry *doomed)
 {
 	struct vm_map_entry *next;
 
@@ -433,9 +431,9 @@ vm_map_remove(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
 	vm_map_lock(map);
-	doomed = unlink_range(map, start, end);
+	doomed = vm_map_unlink_range(map, start, end);
 	vm_map_unlock(map);
-	free_entries(doomed);
+	vm_map_free_entries(doomed);
 	return (KERN_SUCCESS);
 }
 
@@ -449,10 +447,10 @@ vm_map_replace(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ADDRESS);
 	vm_map_lock(map);
-	doomed = unlink_range(map, start, end);
+	doomed = vm_map_unlink_range(map, start, end);
 	kr = vm_map_insert(map, object, offset, start, end, prot, max, cow, inherit);
 	vm_map_unlock(map);
-	free_entries(doomed);
+	vm_map_free_entries(doomed);
 	return (kr);
 }
 

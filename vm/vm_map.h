@@ -44,6 +44,8 @@ struct vm_map_entry {
 	vm_prot_t	 max_protection; /* (m) */
 	uint8_t		 inheritance;	/* (m) enum vm_inherit */
 	uint8_t		 advice;	/* (m) enum vm_advice */
+	bool		 wire_again;	/* (m) fork unwired it for the moment */
+	bool		 dont_fork;	/* (m) a forked child does not get it */
 	bool		 needs_copy;	/* (m) the object is not ours to write: shadow it first */
 	uint32_t	 wired_count;	/* (m) */
 	/* (m) a stack's lowest entry: so far down it may grow; 0: it doesn't */

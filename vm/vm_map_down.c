@@ -10,7 +10,7 @@
  * neither has an object.  A stack never grows to within STACK_GUARD_GAP of the mapping below it, so that a
  * runaway stack faults instead of writing into somebody else's memory.
  */
-#include "vm/vm_map.h"
+#include "vm/vm_map_impl.h"
 
 #define STACK_GUARD_GAP	(256 * PAGE_SIZE)	/* as Linux */
 #define STACK_FIRST	(128 * KiB)		/* mapped from the start */
@@ -20,27 +20,6 @@ static inline struct vm_map_entry *
 node_entry(struct rb_node *node)
 {
 	return (container_of(node, struct vm_map_entry, node));
-}
-
-/* The last entry that starts at or below addr (the sentinel if no other), and the first one above; NULL: none. */
-static struct vm_map_entry *
-neighbours(struct vm_map *map, vm_offset_t addr, struct vm_map_entry **above)
-{
-	struct rb_node *node = map->entries.root;
-	struct vm_map_entry *below = &map->sentinel, *e;
-
-	*above = NULL;
-	while (node != NULL) {
-		e = node_entry(node);
-		if (e->start <= addr) {
-			below = e;
-			node = node->child[1];
-		} else {
-			*above = e;
-			node = node->child[0];
-		}
-	}
-	return (below);
 }
 
 /* The last entry before `entry`, in order, with a gap of at least len behind it; NULL: none. */
@@ -79,12 +58,12 @@ int
 vm_map_findspace_below(struct vm_map *map, vm_offset_t *addr, vm_size_t len)
 {
 	vm_offset_t top = MIN(*addr, map->max);
-	struct vm_map_entry *e, *above;
+	struct vm_map_entry *e;
 
 	if (len == 0 || len > map->max - map->min || top < map->min + len)
 		return (KERN_NO_SPACE);
 	/* The gap that `top` lies in, or under, is usable up to `top` only; all before it wholly. */
-	e = neighbours(map, top - 1, &above);
+	e = vm_map_entry_before(map, top - 1);
 	if (MIN(e->end + e->gap, top) >= e->end + len) {
 		*addr = MIN(e->end + e->gap, top) - len;
 		return (KERN_SUCCESS);
@@ -117,9 +96,10 @@ grow_locked(struct vm_map *map, vm_offset_t addr)
 	struct vm_map_entry *below, *e;
 	vm_offset_t floor, start, limit;
 
-	below = neighbours(map, addr, &e);
+	below = vm_map_entry_before(map, addr);
 	if (below != &map->sentinel && addr < below->end)
 		return (true);			/* somebody else was faster */
+	e = vm_map_next(below);
 	if (e == NULL || e->grow_min == 0)
 		return (false);
 	limit = e->grow_min;

@@ -14,6 +14,11 @@ bool vm_map_range_valid(const struct vm_map *map, vm_offset_t start, vm_offset_t
 struct vm_map_entry *vm_map_entry_create(void);		/* zeroed; => sleeps for memory */
 /* Put an entry into the tree, right behind `after`. */
 void vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_entry *entry);
+void vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry);
+/* Unmap [start, end) and take its entries out; vm_map_free_entries() frees the list. */
+struct vm_map_entry *vm_map_unlink_range(struct vm_map *map, vm_offset_t start, vm_offset_t end);
+/* Let go of what a list of entries mapped.  => map UNLOCKED: sleeps for vnodes. */
+void vm_map_free_entries(struct vm_map_entry *doomed);
 /* The last entry that starts at or below addr; the sentinel if no other does. */
 struct vm_map_entry *vm_map_entry_before(struct vm_map *map, vm_offset_t addr);
 /*

@@ -109,13 +109,14 @@ fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 {
 	struct vm_map_entry *copy;
 
-	if (e->inheritance == VM_INHERIT_NONE)
+	if (e->inheritance == VM_INHERIT_NONE || e->dont_fork)
 		return;
 	if (e->inheritance == VM_INHERIT_SHARE && (e->object == NULL || e->needs_copy))
 		make_object(e);		/* so that both sides share one */
 	copy = vm_map_entry_create();
 	*copy = *e;
 	copy->wired_count = 0;
+	copy->wire_again = false;
 	if (copy->object != NULL) {
 		vm_object_reference(copy->object);
 		vm_object_lock(copy->object);
@@ -134,13 +135,46 @@ fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 	vm_map_entry_link(child, vm_map_entry_before(child, copy->start), copy);
 }
 
+/*
+ * Wire what fork unwired: pages that are locked must be the parent's own, and were shared with the child by the copy.
+ * Copying them is what the faults of wiring do.  => map unlocked; without memory for that, the lock is lost.
+ */
+static void
+wire_again(struct vm_map *map)
+{
+	struct vm_map_entry *e;
+	vm_offset_t start, end;
+
+	do {
+		vm_map_lock(map);
+		for (e = vm_map_first(map); e != NULL && !e->wire_again; e = vm_map_next(e))
+			;
+		if (e != NULL) {
+			e->wire_again = false;
+			start = e->start;
+			end = e->end;
+		}
+		vm_map_unlock(map);
+		if (e != NULL)
+			(void)vm_map_wire(map, start, end);
+	} while (e != NULL);
+}
+
 void
 vm_map_copy_entries(struct vm_map *parent, struct vm_map *child)
 {
+	bool again = false;
+
 	vm_map_lock(parent);
 	for (struct vm_map_entry *e = vm_map_first(parent); e != NULL; e = vm_map_next(e)) {
-		KASSERT(e->wired_count == 0 || e->inheritance != VM_INHERIT_COPY, "forking a wired private entry");
+		if (e->wired_count > 0 && e->inheritance == VM_INHERIT_COPY) {
+			vm_map_entry_unwire(parent, e);
+			e->wire_again = true;
+			again = true;
+		}
 		fork_entry(parent, e, child);
 	}
 	vm_map_unlock(parent);
+	if (again)
+		wire_again(parent);
 }

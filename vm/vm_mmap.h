@@ -34,6 +34,30 @@ int  vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t pro
 int  vm_munmap(struct vmspace *vm, vm_offset_t addr, vm_size_t len);	/* 0 or EINVAL */
 
 
+/*
+ * What an entry's pages are once its private copies are gone: the object and the place in it that `start` shows,
+ * or NULL for zeros.  => map locked.
+ */
+struct vm_map_entry;
+struct vm_object *vm_map_entry_bottom(struct vm_map_entry *e, vm_ooffset_t *offset);
+
+#define MREMAP_MAYMOVE	1
+#define MREMAP_FIXED	2
+/*
+ * Linux's mremap.  A new place is searched for below `top`.
+ * => sleeps.  0 and *addr; EINVAL; EFAULT: the old range is not mapped by one kind of memory; ENOMEM: no room.
+ */
+int  vm_mremap(struct vmspace *vm, vm_offset_t *addr, vm_size_t old_len, vm_size_t new_len, int flags, vm_offset_t to,
+	    vm_offset_t top);
+
+/* Linux's advice.  => sleeps.  EINVAL: unknown, unaligned, or DONTNEED of locked memory; ENOMEM: a hole (the rest is done). */
+int  vm_madvise(struct vmspace *vm, vm_offset_t addr, vm_size_t len, int advice);
+/* Is the page at addr in memory?  0: *resident says; ENOMEM: nothing is mapped there. */
+int  vm_mincore(struct vmspace *vm, vm_offset_t addr, bool *resident);
+/* Lock or unlock a range; each page counts once.  ENOMEM: a hole; EAGAIN: a page cannot be had. */
+int  vm_mlock(struct vmspace *vm, vm_offset_t addr, vm_size_t len);
+int  vm_munlock(struct vmspace *vm, vm_offset_t addr, vm_size_t len);
+
 #define MS_ASYNC	1
 #define MS_INVALIDATE	2
 #define MS_SYNC		4

@@ -5,6 +5,7 @@
  * Where mmap() puts what has no address: at the highest free place below mmap_top, as Linux does.
  */
 #include "kernel/amd64/cpu.h"
+#include "kernel/cred.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/user/proc_impl.h"
 #include "kernel/user/syscall.h"
@@ -200,4 +201,94 @@ int64_t
 sys_msync(const uint64_t *a)
 {
 	return (-vm_msync(curproc->vmspace, a[0], a[1], (int)a[2]));
+}
+
+int64_t
+sys_mremap(const uint64_t *a)
+{
+	struct proc *p = curproc;
+	vm_offset_t addr = a[0];
+	int error;
+
+	if (a[2] > a[1] && over_limit(p, round_page(a[2] - a[1])))
+		return (-ENOMEM);
+	error = vm_mremap(p->vmspace, &addr, a[1], a[2], a[3] > INT32_MAX ? INT32_MAX : (int)a[3], a[4], p->mmap_top);
+	return (error != 0 ? -error : (int64_t)addr);
+}
+
+int64_t
+sys_madvise(const uint64_t *a)
+{
+	return (-vm_madvise(curproc->vmspace, a[0], a[1], (int)a[2]));
+}
+
+int64_t
+sys_mincore(const uint64_t *a)
+{
+	vm_offset_t end = a[0] + round_page(a[1]), to = a[2];
+	uint8_t vec[256];
+	unsigned n = 0;
+	bool resident;
+	int error;
+
+	if ((a[0] & PAGE_MASK) != 0)
+		return (-EINVAL);
+	if (end < a[0] || end > VM_USER_MAX)
+		return (-ENOMEM);
+	for (vm_offset_t at = a[0]; at < end; at += PAGE_SIZE) {
+		error = vm_mincore(curproc->vmspace, at, &resident);
+		if (error != 0)
+			return (-error);
+		vec[n++] = resident;
+		if (n == sizeof(vec) || at + PAGE_SIZE == end) {
+			if (copyout(vec, to, n) != 0)
+				return (-EFAULT);
+			to += n;
+			n = 0;
+		}
+	}
+	return (0);
+}
+
+/* ---- locking ---- */
+
+/* Root may lock what it wants, others up to RLIMIT_MEMLOCK. */
+static int
+may_lock(struct proc *p, vm_size_t len)
+{
+	uint64_t limit = p->limits[RLIMIT_MEMLOCK].cur, have = p->vmspace->pmap.wired_count * PAGE_SIZE;
+
+	if (curthread->cred->uid == 0 || limit == RLIM_INFINITY)
+		return (0);
+	if (limit == 0)
+		return (EPERM);
+	return (len > limit || have > limit - len ? ENOMEM : 0);
+}
+
+int64_t
+sys_mlock(const uint64_t *a)
+{
+	int error = may_lock(curproc, round_page(a[1] + (a[0] & PAGE_MASK)));
+
+	return (error != 0 ? -error : -vm_mlock(curproc->vmspace, a[0], a[1]));
+}
+
+int64_t
+sys_munlock(const uint64_t *a)
+{
+	return (-vm_munlock(curproc->vmspace, a[0], a[1]));
+}
+
+int64_t
+sys_mlock2(const uint64_t *a)
+{
+	if ((a[2] & ~1ul) != 0)			/* MLOCK_ONFAULT: locked at once here */
+		return (-EINVAL);
+	return (sys_mlock(a));
+}
+
+int64_t
+sys_munlockall(const uint64_t *a)
+{
+	return (-vm_errno(vm_map_unwire(&curproc->vmspace->map, VM_USER_MIN, VM_USER_MAX)));
 }
