@@ -7,7 +7,7 @@
  *
  * Each mark counts how often it was passed.  All of them lie in one section of the image, so the
  * list of what ought to be exercised is made of the marks themselves: the self-tests, given the
- * word `paths`, fail for each that was never reached.
+ * word `paths`, print the counts, and `make test` fails for each mark that none of its runs reached.
  */
 #ifndef VM_VM_PATH_H
 #define VM_VM_PATH_H

@@ -43,17 +43,48 @@ vm_torture_init(void)
 	vm_torture = cmdline_has("torture");
 }
 
+/* Was it faulted in by one of the last KEEP faults?  => torture_lock. */
+static bool
+kept(const struct vm_page *m)
+{
+	uint32_t number = (uint32_t)(m - vm_page_array) + 1;
+
+	for (int i = 0; i < KEEP; i++)
+		if (ring[i] == number)
+			return (true);
+	return (false);
+}
+
+/*
+ * The oldest inactive page that no recent fault is about; NULL: none among the first few.  Without
+ * that condition the instruction that has just faulted would find its page gone, for ever, when
+ * hardly anything else is inactive.
+ */
+static struct vm_page *
+oldest_neighbour(void)
+{
+	struct vm_page *m;
+	int seen = 0;
+
+	spin_lock(&torture_lock);
+	vm_pageq_lock();
+	m = vm_pageq_first(PQ_INACTIVE);
+	while (m != NULL && kept(m))
+		m = ++seen <= KEEP ? vm_pageq_next(m) : NULL;
+	vm_pageq_unlock();
+	spin_unlock(&torture_lock);
+	return (m);
+}
+
 static void
 evict_neighbours(void)
 {
 	for (int i = 0; i < NEIGHBOURS; i++) {
-		struct vm_page *m;
+		struct vm_page *m = oldest_neighbour();
 
-		vm_pageq_lock();
-		m = vm_pageq_first(PQ_INACTIVE);
-		vm_pageq_unlock();
-		if (m != NULL)
-			vm_pageout_evict(m);
+		if (m == NULL)
+			return;
+		vm_pageout_evict(m);
 	}
 }
 
@@ -70,9 +101,8 @@ vm_torture_after_fault(struct vm_map *map, vm_offset_t addr)
 	old = ring[ring_at];
 	ring[ring_at] = (uint32_t)(m - vm_page_array) + 1;
 	ring_at = (ring_at + 1) % KEEP;
-	for (int i = 0; i < KEEP; i++)
-		if (ring[i] == old)
-			old = 0;		/* faulted in again since */
+	if (old != 0 && kept(&vm_page_array[old - 1]))
+		old = 0;		/* faulted in again since */
 	spin_unlock(&torture_lock);
 	if (old != 0)
 		vm_pageout_evict(&vm_page_array[old - 1]);

@@ -48,18 +48,23 @@ class Machine(typing.NamedTuple):
     mem: str = "256M"
     cpu: str = "max"
     bs: int = 4096          # block size of the test volume
+    torture: int = 0        # 1: every page is evicted as soon as it can be
 
     def options(self):
         """boot/qemu's words for it."""
         return ["--boot", self.boot, "--machine", self.machine, "--mem", self.mem, "--cpu", self.cpu]
 
+    def __str__(self):
+        return " ".join(map(str, self[:-1])) + (" torture" if self.torture else "")
+
 
 # Every value of every field occurs in MATRIX; `make soak` runs the product of DIMENSIONS.
 MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", bs=2048),
           Machine(machine="q35", mem="16M", bs=8192), Machine(mem="8M", bs=65536),
-          Machine(boot="uefi", mem="128M"), Machine(boot="efi", machine="q35", mem="128M")]
+          Machine(boot="uefi", mem="128M"), Machine(boot="efi", machine="q35", mem="128M"),
+          Machine(mem="16M", torture=1)]
 DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "mem": ("256M", "16M", "8M"),
-              "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES}
+              "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "torture": (0, 1)}
 UBSAN_RUN = Machine(bs=1024)
 LITTLE = ("8M", "16M")  # less than UEFI firmware can work with
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
@@ -168,10 +173,12 @@ def suite_job(machine, test, seed, kernel=None):
     for option in ("smp", "accel"):
         if os.environ.get(option.upper()):
             options += ["--" + option, os.environ[option.upper()]]
-    words = [f"selftest={test}" if test else "selftest", f"seed={seed}"]
+    words = [f"selftest={test}" if test else "selftest", f"seed={seed}", "paths"]
+    if machine.torture:
+        words.append("torture")
     if machine == READ_ONLY_RUN:
         words.append("ro")
-    return Job(("ubsan " if kernel else "") + " ".join(map(str, machine)), options, words, image=volume(machine.bs),
+    return Job(("ubsan " if kernel else "") + str(machine), options, words, image=volume(machine.bs),
                matrix=machine, companions=True, kernel=kernel)
 
 
@@ -223,7 +230,10 @@ def plan_jobs(test, seed, soak):
         bs = fields.get("bs", "4096")
         if not bs.isdigit() or int(bs) not in mkimage.BLOCK_SIZES:
             raise mkimage.Failure(f"BS={bs}: must be one of {', '.join(map(str, mkimage.BLOCK_SIZES))}")
-        return [suite_job(Machine(**{**fields, "bs": int(bs)}), test, seed)], False
+        torture = fields.get("torture", "0")
+        if torture not in ("0", "1"):
+            raise mkimage.Failure(f"TORTURE={torture}: must be 0 or 1")
+        return [suite_job(Machine(**{**fields, "bs": int(bs), "torture": int(torture)}), test, seed)], False
     matrix = MATRIX
     if soak:
         matrix = [Machine(*values) for values in itertools.product(*(DIMENSIONS[f] for f in Machine._fields))]
@@ -272,8 +282,20 @@ def report_failures(job):
     print(f"    logs: {os.path.relpath(job.dir, TOP)}/", flush=True)
 
 
+PATH_LINE = re.compile(r"^# path (\S+) (\S+) (\d+)$", re.MULTILINE)
+
+
+def paths_never_passed(jobs):
+    """Marked code paths of the VM (vm/vm_path.h) that no run reached -> ["NAME (FILE:LINE)"], sorted."""
+    passed = {}
+    for job in jobs:
+        for name, place, count in PATH_LINE.findall(job.serial):
+            passed[f"{name} ({place})"] = passed.get(f"{name} ({place})", 0) + int(count)
+    return sorted(path for path, count in passed.items() if count == 0)
+
+
 def totals(jobs, full):
-    """Sum up -> (passed, failed, skipped); a test that every job skipped was never exercised."""
+    """Sum up -> (passed, failed, skipped); a test or a path that every job left out was never exercised."""
     passed = sum(len(j.verdict.passed) for j in jobs)
     failed = sum(len(j.verdict.failed) + len(j.verdict.problems) for j in jobs)
     ran = {n for j in jobs for n in j.verdict.passed} | {n for j in jobs for n, _ in j.verdict.failed}
@@ -283,7 +305,10 @@ def totals(jobs, full):
             never = [n for n in never if not n.startswith("san.")]      # what wants a sanitizer that is in no kernel here
         for name in never:
             print(f"not ok - {name}: never exercised, for every run skipped it")
-        return passed, failed + len(never), 0
+        paths = paths_never_passed(jobs)
+        for path in paths:
+            print(f"not ok - not exercised: the path {path} was passed in no run")
+        return passed, failed + len(never) + len(paths), 0
     return passed, failed, len(never)
 
 

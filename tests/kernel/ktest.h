@@ -24,15 +24,21 @@ struct ktest {
 	const char	*suite;
 	const char	*name;
 	void		(*fn)(void);
-	void		*pad;		/* keeps the section an array of 32-byte entries */
+	uint64_t	flags;		/* KTEST_CALM; with it the section is an array of 32-byte entries */
 };
 
-#define KTEST(suite_, name_)								\
+#define KTEST_CALM	1	/* not in the torture mode */
+
+#define KTEST_FLAGS(suite_, name_, flags_)						\
 	static void ktest_##suite_##_##name_(void);					\
 	static const struct ktest ktest_entry_##suite_##_##name_			\
 	    __attribute__((section(".ktest." #suite_ "." #name_), used, aligned(32))) = {	\
-		.suite = #suite_, .name = #name_, .fn = ktest_##suite_##_##name_ };	\
+		.suite = #suite_, .name = #name_, .fn = ktest_##suite_##_##name_, .flags = (flags_) };	\
 	static void ktest_##suite_##_##name_(void)
+
+#define KTEST(suite_, name_)		KTEST_FLAGS(suite_, name_, 0)
+/* A test that counts resident pages or requests, which the torture mode changes on purpose. */
+#define KTEST_COUNTING(suite_, name_)	KTEST_FLAGS(suite_, name_, KTEST_CALM)
 
 /* Record a failure of the running test.  Callable from any thread that works for it. */
 void ktest_fail(const char *file, int line, const char *fmt, ...) __printflike(3, 4);

@@ -71,7 +71,7 @@ KTEST(fakepager, fault_asks_for_the_page_and_maps_it)
 	fakepager_drop(fp);
 }
 
-KTEST(fakepager, neighbours_arrive_inactive_and_clean)
+KTEST_COUNTING(fakepager, neighbours_arrive_inactive_and_clean)
 {
 	struct fakepager *fp = fakepager_create(64);
 	vm_offset_t va;
@@ -103,7 +103,7 @@ KTEST(fakepager, neighbours_arrive_inactive_and_clean)
 	fakepager_drop(fp);
 }
 
-KTEST(fakepager, clusters_end_where_the_object_ends)
+KTEST_COUNTING(fakepager, clusters_end_where_the_object_ends)
 {
 	struct fakepager *fp = fakepager_create(10);
 	vm_offset_t va;
@@ -122,7 +122,7 @@ KTEST(fakepager, clusters_end_where_the_object_ends)
 	fakepager_drop(fp);
 }
 
-KTEST(fakepager, clusters_end_where_the_mapping_ends)
+KTEST_COUNTING(fakepager, clusters_end_where_the_mapping_ends)
 {
 	struct fakepager *fp = fakepager_create(32);
 	vm_offset_t va;
@@ -175,7 +175,7 @@ KTEST(fakepager, clusters_are_no_larger_than_the_pager_offers)
 	fakepager_drop(fp);
 }
 
-KTEST(fakepager, sequential_reading_fills_the_window)
+KTEST_COUNTING(fakepager, sequential_reading_fills_the_window)
 {
 	struct fakepager *fp = fakepager_create(128);
 	vm_offset_t va;
@@ -230,7 +230,7 @@ KTEST(fakepager, data_before_the_request_is_not_asked_for)
 
 /* ---- what is answered ---- */
 
-KTEST(fakepager, short_answer_leaves_the_rest_absent)
+KTEST_COUNTING(fakepager, short_answer_leaves_the_rest_absent)
 {
 	struct fakepager *fp = fakepager_create(64);
 	vm_offset_t va;
@@ -370,7 +370,7 @@ KTEST(fakepager, again_for_ever_ends_as_out_of_memory)
 
 /* ---- below another object ---- */
 
-KTEST(fakepager, fail_is_looked_for_in_the_backing_object)
+KTEST_COUNTING(fakepager, fail_is_looked_for_in_the_backing_object)
 {
 	struct fakepager *top = fakepager_create(8), *below = fakepager_create(16);
 	struct vm_page *m;
@@ -445,7 +445,7 @@ KTEST(fakepager, errors_below_are_not_zero_filled)
 	fakepager_drop(below);
 }
 
-KTEST(fakepager, private_write_copies_what_was_paged_in)
+KTEST_COUNTING(fakepager, private_write_copies_what_was_paged_in)
 {
 	struct fakepager *fp = fakepager_create(8);
 	struct vmspace *vm = vt_begin();

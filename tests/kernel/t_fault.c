@@ -452,7 +452,7 @@ KTEST(fault, resident_page_is_mapped_without_the_disk)
  *	pages   0 ... 3 | 4 ... 15 | 16 17 18 19 20 21 22 23 24 25 | 26 ... 31
  *	        outside   block 0       18 busy, 22 absent              outside
  */
-KTEST(fault, resident_neighbours_are_mapped_along)
+KTEST_COUNTING(fault, resident_neighbours_are_mapped_along)
 {
 	struct vmspace *vm = vmspace_alloc();
 	struct vm_object *object;

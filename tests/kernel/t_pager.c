@@ -167,7 +167,7 @@ through_memfs(const uint8_t *want, size_t size)
 	memfs_unmount(mp);
 }
 
-KTEST(pager, the_same_bytes_through_all_four_paths)
+KTEST_COUNTING(pager, the_same_bytes_through_all_four_paths)
 {
 	struct vnode *vp;
 	uint64_t size;
@@ -225,7 +225,7 @@ stacked_close(struct stacked *s)
 	stackfs_unmount(s->mp);
 }
 
-KTEST(pager, old_path_has_its_own_pages)
+KTEST_COUNTING(pager, old_path_has_its_own_pages)
 {
 	struct vm_object *lower;
 	struct vnode *vp;
@@ -295,7 +295,7 @@ KTEST(pager, old_path_tries_again_when_memory_was_short)
 
 /* ---- VOP_GETPAGES: memfs ---- */
 
-KTEST(pager, override_is_offered_the_neighbours)
+KTEST_COUNTING(pager, override_is_offered_the_neighbours)
 {
 	struct mount *mp = memfs_mount();
 	struct vm_object *object;
@@ -329,7 +329,7 @@ KTEST(pager, override_is_offered_the_neighbours)
 	memfs_unmount(mp);
 }
 
-KTEST(pager, override_may_fail)
+KTEST_COUNTING(pager, override_may_fail)
 {
 	struct mount *mp = memfs_mount();
 	struct vnode *vp;

@@ -149,7 +149,7 @@ check_sequential(struct gated *g)
 
 /* ---- requests ---- */
 
-KTEST(vnpager, contiguous_file_is_read_in_full_windows)
+KTEST_COUNTING(vnpager, contiguous_file_is_read_in_full_windows)
 {
 	struct model *mo;
 	struct gated g;
@@ -162,7 +162,7 @@ KTEST(vnpager, contiguous_file_is_read_in_full_windows)
 	gated_close(&g);
 }
 
-KTEST(vnpager, fragmented_file_costs_one_request_a_run)
+KTEST_COUNTING(vnpager, fragmented_file_costs_one_request_a_run)
 {
 	struct model *mo;
 	struct gated g;
@@ -177,7 +177,7 @@ KTEST(vnpager, fragmented_file_costs_one_request_a_run)
 	gated_close(&g);
 }
 
-KTEST(vnpager, odd_end_is_read_to_its_last_sector)
+KTEST_COUNTING(vnpager, odd_end_is_read_to_its_last_sector)
 {
 	struct model *mo;
 	struct gated g;
@@ -232,7 +232,7 @@ check_residents(struct gated *g, vm_pindex_t start, vm_pindex_t end)
 			    vt_resident(g->object, i) ? "" : " not", start, end);
 }
 
-KTEST(vnpager, neighbours_arrive_inactive_and_clean)
+KTEST_COUNTING(vnpager, neighbours_arrive_inactive_and_clean)
 {
 	struct gated g;
 	vm_pindex_t w = open_window(&g);
@@ -285,7 +285,7 @@ KTEST(vnpager, clusters_end_at_resident_pages)
 	gated_close(&g);
 }
 
-KTEST(vnpager, clusters_end_where_the_mapping_ends)
+KTEST_COUNTING(vnpager, clusters_end_where_the_mapping_ends)
 {
 	struct gated g;
 	vm_pindex_t w = open_window(&g);
@@ -299,7 +299,7 @@ KTEST(vnpager, clusters_end_where_the_mapping_ends)
 	gated_close(&g);
 }
 
-KTEST(vnpager, clusters_end_at_eof)
+KTEST_COUNTING(vnpager, clusters_end_at_eof)
 {
 	struct gated g;
 	vm_pindex_t first;

@@ -413,7 +413,7 @@ KTEST(vnpager, reading_and_mapping_agree)
 	kfree(b, &M_TVNPAGER);
 }
 
-KTEST(vnpager, what_was_read_is_mapped_without_io)
+KTEST_COUNTING(vnpager, what_was_read_is_mapped_without_io)
 {
 	struct vmmeter before;
 	struct mapped f;

@@ -92,7 +92,7 @@ KTEST(fault, wired_pages_survive_reclaim)
 	vrele(vp);
 }
 
-KTEST(fault, wiring_across_entries_and_backings)
+KTEST_COUNTING(fault, wiring_across_entries_and_backings)
 {
 	struct vmspace *vm = vmspace_alloc();
 	vm_offset_t addr = AT(2);
