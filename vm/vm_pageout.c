@@ -181,15 +181,15 @@ vm_pageout_evict(struct vm_page *m)
  * The objects whose pages come up are locked by somebody whom we have preempted, perhaps by the
  * very allocation that woke us.  Nobody holds an object's lock for long, but with a better priority
  * than everybody else we would go round the queue without ever letting him finish.
+ *
+ * A tick of sleep, and not a turn at a lower priority: who computes without end at the holder's
+ * priority would keep us from coming back.
  */
 static void
 let_holders_run(void)
 {
-	enum thread_prio own = curthread->prio;
-
-	thread_set_prio(curthread, PRI_USER);
-	thread_yield();
-	thread_set_prio(curthread, own);
+	VM_PATH("reclaim_lets_holders_run");
+	(void)tsleep(&vm_ladder, NULL, "pgheld", 1);
 }
 
 /* Look at the oldest inactive pages, each at most once. */

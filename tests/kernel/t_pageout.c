@@ -459,6 +459,44 @@ KTEST(pageout, file_is_read_right_when_nothing_stays)
 	vrele(vp);
 }
 
+/* ---- reclaim among busy threads ---- */
+
+static volatile bool scan_done;
+
+static void
+scan_once(void *arg)
+{
+	(void)vm_pageout_scan((size_t)(uintptr_t)arg);
+	scan_done = true;
+}
+
+/*
+ * Reclaim finds nothing but pages of a locked object, whose holder computes, at a better priority
+ * than a program's, and never sleeps.  It must come back by itself all the same.
+ */
+KTEST(pageout, scan_comes_back_beside_a_thread_that_never_sleeps)
+{
+	struct vnode *vp = open_or_skip("/t/seq");
+	struct vm_object *object;
+	struct thread *td;
+	uint64_t start;
+
+	if (vp == NULL)
+		return;
+	(void)testfile_read_verify(vp, "/t/seq", 0, 64 * PAGE_SIZE);
+	CHECK_OR_RETURN((object = vnode_pager_object(vp)) != NULL);	/* not a cached one, to be killed */
+	scan_done = false;
+	vm_object_lock(object);
+	td = thread_create("t-scan", PRI_PAGEOUT, scan_once, (void *)EVERYTHING);
+	for (start = ticks; !scan_done && ticks - start < 2000;)
+		cpu_pause();
+	CHECK(scan_done);
+	vm_object_unlock(object);
+	thread_join(td);
+	vm_object_deallocate(object);
+	vrele(vp);
+}
+
 /* ---- reclaim without end ---- */
 
 static volatile bool torturing;
