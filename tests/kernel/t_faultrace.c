@@ -7,7 +7,10 @@
  * stamp), start again, and end as the new state says.  The pager here is a gate that the test
  * opens.
  */
+#include "kernel/clock.h"
+#include "kernel/fs/vnode.h"
 #include "tests/kernel/t_vm.h"
+#include "tests/kernel/testfiles.h"
 #include "vm/vm_check.h"
 #include "vm/vm_pager.h"
 
@@ -300,4 +303,60 @@ KTEST(fault, chain_is_not_collapsed_while_a_fault_is_in_it)
 	CHECK_EQ(get(a.vm, AT(GATED)), 0x11);
 	CHECK_EQ(get(a.vm, AT(7)), 0x87);
 	access_end(&a, NULL);
+}
+
+/* ---- a vnode, and then the map, in somebody else's hands ---- */
+
+static volatile bool map_wanted;
+
+static void
+hold_map(void *arg)
+{
+	struct vmspace *vm = arg;
+
+	vm_map_lock(&vm->map);
+	while (map_wanted)
+		(void)tsleep((const void *)&map_wanted, NULL, "t-map", 1);
+	vm_map_unlock(&vm->map);
+}
+
+/*
+ * The vnode is locked when the fault needs it: the fault lets go of everything, waits, and starts again
+ * with the vnode held.  The map is locked by then: against the order it is only tried, so the vnode
+ * goes before the fault waits for the map.
+ */
+KTEST(fault, holds_neither_page_nor_vnode_while_it_waits_for_either_lock)
+{
+	struct access a = { .vm = vmspace_alloc() };
+	vm_offset_t addr = AT(0);
+	struct thread *holder;
+	struct vnode *vp;
+
+	if (!testfiles_load() || (vp = testfile_open("/t/seq")) == NULL) {
+		ktest_skip("the root volume has no /t/manifest");
+		vmspace_free(a.vm);
+		return;
+	}
+	(void)vm_object_cache_shrink(SIZE_MAX, true);
+	CHECK_EQ(vm_mmap(a.vm, &addr, 8 * PAGE_SIZE, RO, MAP_SHARED | MAP_FIXED, vp, 0), 0);
+	VOP_LOCK(vp, LK_EXCLUSIVE);
+	a.td = thread_create("t-access", PRI_KERNEL, access_thread, &a);
+	CHECK(wait_asleep(a.td, vp->v_lock.lk.name));
+	CHECK_EQ(vp->v_object->resident_page_count, 0);
+	CHECK_EQ(vp->v_object->paging_in_progress, 0);
+	map_wanted = true;
+	holder = thread_create("t-holder", PRI_KERNEL, hold_map, a.vm);
+	CHECK(wait_asleep(holder, "t-map"));
+	VOP_UNLOCK(vp);
+	CHECK(wait_asleep(a.td, a.vm->map.lock.lk.name));
+	CHECK(VOP_TRYLOCK(vp, LK_EXCLUSIVE));
+	VOP_UNLOCK(vp);
+	map_wanted = false;
+	thread_join(holder);
+	thread_join(a.td);
+	CHECK(a.result >= 0);
+	(void)testfile_verify("/t/seq", IDX_TO_OFF(GATED), &(uint8_t){ (uint8_t)a.result }, 1);
+	vm_check();
+	vmspace_free(a.vm);
+	vrele(vp);
 }
