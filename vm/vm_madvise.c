@@ -17,7 +17,7 @@
 /* Linux's values */
 enum { MADV_NORMAL = 0, MADV_RANDOM = 1, MADV_SEQUENTIAL = 2, MADV_WILLNEED = 3, MADV_DONTNEED = 4, MADV_FREE = 8,
     MADV_DONTFORK = 10, MADV_DOFORK = 11, MADV_HUGEPAGE = 14, MADV_NOHUGEPAGE = 15, MADV_DONTDUMP = 16,
-    MADV_DODUMP = 17, MADV_COLD = 20, MADV_PAGEOUT = 21 };
+    MADV_DODUMP = 17, MADV_WIPEONFORK = 18, MADV_KEEPONFORK = 19, MADV_COLD = 20, MADV_PAGEOUT = 21 };
 
 /* Free the pages of [start, end) of an entry, if nobody else can see them.  => map exclusively locked. */
 static bool
@@ -97,17 +97,25 @@ dont_need(struct vm_map *map, vm_offset_t start, vm_offset_t end, bool anonymous
 	return (error);
 }
 
+/* EINVAL: only private memory without a file can be wiped. */
 static int
-set_inheritance(struct vm_map *map, vm_offset_t start, vm_offset_t end, bool fork)
+set_on_fork(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_on_fork what)
 {
+	struct vm_map_entry *e;
+	vm_ooffset_t offset;
+	int error = 0;
+
 	vm_map_lock(map);
-	for (struct vm_map_entry *e = vm_map_clip_start(map, start); e != NULL && e->start < end; e = vm_map_next(e)) {
+	for (e = vm_map_clip_start(map, start); e != NULL && e->start < end && error == 0; e = vm_map_next(e)) {
 		vm_map_clip_end(map, e, end);
-		e->dont_fork = !fork;
+		if (what == VM_FORK_WIPE && (e->inheritance == VM_INHERIT_SHARE || vm_map_entry_bottom(e, &offset) != NULL))
+			error = EINVAL;
+		else
+			e->on_fork = what;
 	}
 	vm_map_join_range(map, start, end);
 	vm_map_unlock(map);
-	return (0);
+	return (error);
 }
 
 /* ENOMEM when something in between is not mapped. */
@@ -133,6 +141,7 @@ vm_madvise(struct vmspace *vm, vm_offset_t addr, vm_size_t len, int advice)
 {
 	vm_offset_t end = addr + round_page(len);
 	struct vm_map *map = &vm->map;
+	int error = 0;
 
 	if ((addr & PAGE_MASK) != 0 || end < addr || round_page(len) < len)
 		return (EINVAL);
@@ -150,9 +159,13 @@ vm_madvise(struct vmspace *vm, vm_offset_t addr, vm_size_t len, int advice)
 	case MADV_FREE:
 		return (addr == end ? 0 : dont_need(map, addr, end, advice == MADV_FREE));
 	case MADV_DONTFORK:
+	case MADV_WIPEONFORK:
+		error = addr == end ? 0 : set_on_fork(map, addr, end,
+		    advice == MADV_DONTFORK ? VM_FORK_OMIT : VM_FORK_WIPE);
+		break;
 	case MADV_DOFORK:
-		if (addr != end)
-			set_inheritance(map, addr, end, advice == MADV_DOFORK);
+	case MADV_KEEPONFORK:
+		error = addr == end ? 0 : set_on_fork(map, addr, end, VM_FORK_INHERIT);
 		break;
 	case MADV_WILLNEED:
 	case MADV_HUGEPAGE:
@@ -165,7 +178,7 @@ vm_madvise(struct vmspace *vm, vm_offset_t addr, vm_size_t len, int advice)
 	default:
 		return (EINVAL);
 	}
-	return (addr == end ? 0 : hole_in(map, addr, end));
+	return (error != 0 || addr == end ? error : hole_in(map, addr, end));
 }
 
 /* Has one of the objects from here down the page, valid, in memory?  => map locked */

@@ -225,7 +225,7 @@ may_join(const struct vm_map_entry *a, const struct vm_map_entry *b)
 	return (a->end == b->start && b->grow_min == 0 && a->object == b->object &&
 	    (a->object == NULL || a->offset + (vm_ooffset_t)(a->end - a->start) == b->offset) &&
 	    a->protection == b->protection && a->max_protection == b->max_protection &&
-	    a->inheritance == b->inheritance && a->advice == b->advice && a->dont_fork == b->dont_fork && a->needs_copy == b->needs_copy &&
+	    a->inheritance == b->inheritance && a->advice == b->advice && a->on_fork == b->on_fork && a->needs_copy == b->needs_copy &&
 	    a->wired_count == 0 && b->wired_count == 0);
 }
 
@@ -452,6 +452,23 @@ vm_map_replace(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset
 	vm_map_unlock(map);
 	vm_map_free_entries(doomed);
 	return (kr);
+}
+
+bool
+vm_map_next_range(struct vm_map *map, vm_offset_t *start, vm_offset_t *end)
+{
+	struct vm_map_entry *e;
+
+	vm_map_rlock(map);
+	e = vm_map_entry_before(map, *start);
+	if (e == &map->sentinel || e->end <= *start)
+		e = vm_map_next(e);
+	if (e != NULL) {
+		*start = MAX(*start, e->start);
+		*end = e->end;
+	}
+	vm_map_runlock(map);
+	return (e != NULL);
 }
 
 /* ---- changes ---- */

@@ -30,6 +30,8 @@
 struct vm_object;
 
 enum vm_inherit { VM_INHERIT_NONE, VM_INHERIT_SHARE, VM_INHERIT_COPY };
+/* What a forked child finds: what `inheritance` says, nothing, or fresh zeros. */
+enum vm_on_fork { VM_FORK_INHERIT, VM_FORK_OMIT, VM_FORK_WIPE };
 enum vm_advice { VM_ADV_NORMAL, VM_ADV_RANDOM, VM_ADV_SEQUENTIAL };
 
 struct vm_map_entry {
@@ -45,7 +47,7 @@ struct vm_map_entry {
 	uint8_t		 inheritance;	/* (m) enum vm_inherit */
 	uint8_t		 advice;	/* (m) enum vm_advice */
 	bool		 wire_again;	/* (m) fork unwired it for the moment */
-	bool		 dont_fork;	/* (m) a forked child does not get it */
+	uint8_t		 on_fork;	/* (m) enum vm_on_fork */
 	bool		 needs_copy;	/* (m) the object is not ours to write: shadow it first */
 	uint32_t	 wired_count;	/* (m) */
 	/* (m) a stack's lowest entry: so far down it may grow; 0: it doesn't */
@@ -151,6 +153,9 @@ struct vm_map_entry *vm_map_lookup_entry(struct vm_map *map, vm_offset_t addr);
 /* First entry in order, and the next one; NULL ends.  => map locked. */
 struct vm_map_entry *vm_map_first(struct vm_map *map);
 struct vm_map_entry *vm_map_next(struct vm_map_entry *entry);
+
+/* The first mapped range at or above *start, one entry's; false: there is none.  => map unlocked. */
+bool vm_map_next_range(struct vm_map *map, vm_offset_t *start, vm_offset_t *end);
 
 /* What a fault needs to know about an address. */
 struct vm_map_place {

@@ -109,7 +109,7 @@ fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 {
 	struct vm_map_entry *copy;
 
-	if (e->inheritance == VM_INHERIT_NONE || e->dont_fork)
+	if (e->inheritance == VM_INHERIT_NONE || e->on_fork == VM_FORK_OMIT)
 		return;
 	if (e->inheritance == VM_INHERIT_SHARE && (e->object == NULL || e->needs_copy))
 		make_object(e);		/* so that both sides share one */
@@ -117,6 +117,11 @@ fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 	*copy = *e;
 	copy->wired_count = 0;
 	copy->wire_again = false;
+	if (e->on_fork == VM_FORK_WIPE) {
+		copy->object = NULL;
+		copy->offset = 0;
+		copy->needs_copy = false;
+	}
 	if (copy->object != NULL) {
 		vm_object_reference(copy->object);
 		vm_object_lock(copy->object);

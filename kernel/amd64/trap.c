@@ -352,11 +352,9 @@ user_return(struct trapframe *f)
 	struct thread *td = curthread;
 
 	intr_disable();
-	for (;;) {
-		if (unlikely(f->rip >= VM_USER_MAX && td->user != NULL))
-			signal_fault(SIGSEGV, SI_KERNEL, 0);	/* IRETQ would fault, in the kernel */
+	while (td->ast || unlikely(f->rip >= VM_USER_MAX && td->user != NULL)) {
 		if (!td->ast)
-			break;
+			signal_fault(SIGSEGV, SI_KERNEL, 0);	/* IRETQ would fault, in the kernel */
 		intr_enable();
 		user_ast(f);
 		intr_disable();

@@ -276,6 +276,7 @@ become(struct proc *p, struct exec_image *img, struct vmspace *old, const char *
 	text_ref(img->vp);
 	p->text = img->vp;
 	p->brk_start = p->brk = img->end;
+	p->lock_future = false;
 	p->mmap_top = img->mmap_top;
 	p->stack_top = img->stack_top;
 	p->arg_start = img->arg_start;

@@ -69,6 +69,7 @@ struct proc {
 	bool		*vfork_done;		/* (P) our parent sleeps until it is set, by exec or exit; NULL: not */
 
 	vm_offset_t	 brk_start, brk;	/* (m) the map's lock: the heap is [start, brk), exact bytes */
+	bool		 lock_future;		/* (m) mlockall(MCL_FUTURE): new memory is locked */
 	vm_offset_t	 mmap_top;		/* (1) mmap without address searches downwards from here */
 	vm_offset_t	 stack_top;		/* (1) the first thread's stack ends here */
 	vm_offset_t	 arg_start, arg_end, env_end; /* (1) where the strings lie, for /proc */

@@ -44,6 +44,8 @@ sys_brk(const uint64_t *a)
 		if (vm_mmap(p->vmspace, &at, round_page(want) - at, VM_PROT_READ | VM_PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, NULL, 0) != 0)
 			return ((int64_t)old);
+		if (p->lock_future)
+			(void)vm_mlock(p->vmspace, at, round_page(want) - at);
 	} else if (round_page(want) < at) {
 		vm_munmap(p->vmspace, round_page(want), at - round_page(want));
 	}
@@ -83,7 +85,7 @@ map_anywhere(struct proc *p, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, i
 	vm_offset_t hint = trunc_page(*addr);
 	int error = ENOMEM, kr;
 
-	if (hint >= VM_USER_MIN && len <= VM_USER_MAX - hint) {
+	if (hint >= VM_USER_MIN && hint < VM_USER_MAX && len <= VM_USER_MAX - hint) {
 		*addr = hint;
 		error = vm_mmap(p->vmspace, addr, len, prot, flags | MAP_FIXED_NOREPLACE, vp, off);
 		if (error != EEXIST)
@@ -170,7 +172,9 @@ sys_mmap(const uint64_t *a)
 		vrele(vp);
 	if (error != 0)
 		return (-error);
-	if (a[3] & (MAP_POPULATE | MAP_LOCKED))
+	if (p->lock_future || (a[3] & MAP_LOCKED))
+		(void)vm_mlock(p->vmspace, addr, len);	/* as Linux: failing is no error of mmap */
+	else if (a[3] & MAP_POPULATE)
 		populate(p, addr, round_page(len), prot);
 	return ((int64_t)addr);
 }
@@ -288,7 +292,28 @@ sys_mlock2(const uint64_t *a)
 }
 
 int64_t
+sys_mlockall(const uint64_t *a)
+{
+	enum { MCL_CURRENT = 1, MCL_FUTURE = 2, MCL_ONFAULT = 4 };
+	struct proc *p = curproc;
+	vm_offset_t at = VM_USER_MIN, end;
+	int error;
+
+	if ((a[0] & ~7ul) != 0 || (a[0] & (MCL_CURRENT | MCL_FUTURE)) == 0)
+		return (-EINVAL);
+	error = may_lock(p, a[0] & MCL_CURRENT ? p->vmspace->map.size : 0);
+	if (error != 0)
+		return (-error);
+	p->lock_future = (a[0] & MCL_FUTURE) != 0;
+	/* What cannot be locked, such as a page without access, is left out. */
+	for (; (a[0] & MCL_CURRENT) && vm_map_next_range(&p->vmspace->map, &at, &end); at = end)
+		(void)vm_mlock(p->vmspace, at, end - at);
+	return (0);
+}
+
+int64_t
 sys_munlockall(const uint64_t *a)
 {
+	curproc->lock_future = false;
 	return (-vm_errno(vm_map_unwire(&curproc->vmspace->map, VM_USER_MIN, VM_USER_MAX)));
 }

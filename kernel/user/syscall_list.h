@@ -64,6 +64,7 @@ SYSCALL(27, mincore, 3)
 SYSCALL(28, madvise, 3)
 SYSCALL(149, mlock, 2)
 SYSCALL(150, munlock, 2)
+SYSCALL(151, mlockall, 1)
 SYSCALL(152, munlockall, 0)
 SYSCALL(325, mlock2, 3)
 
