@@ -355,6 +355,8 @@ KTEST(ext2w, a_directory_grows_and_its_room_is_used_again)
 KTEST(ext2w, names_in_a_big_directory_are_found_without_a_walk)
 {
 	struct bio_stats before, after;
+	struct vattr full, again;
+	struct vnode *dvp;
 	char path[160];
 
 	if (vm_page_count < 64 * MiB / PAGE_SIZE || scratch_bsize() > 8192) {
@@ -368,13 +370,17 @@ KTEST(ext2w, names_in_a_big_directory_are_found_without_a_walk)
 		snprintf(path, sizeof(path), "/w/crowd/%0120d", n);
 		touch(path);
 	}
+	dvp = scratch_open("/w/crowd");
+	scratch_getattr(dvp, &full);
 	for (int n = 0; n < CROWD && !ktest_failed(); n++) {
 		snprintf(path, sizeof(path), "/w/crowd/%0120d", n * 7 % CROWD);
 		CHECK_EQ(vn_remove(path), 0);
-		/* a name that comes to a directory full of small holes */
-		snprintf(path, sizeof(path), "/w/crowd/+%0120d", n);
+		snprintf(path, sizeof(path), "/w/crowd/+%0119d", n);
 		touch(path);
 	}
+	scratch_getattr(dvp, &again);
+	CHECK(again.va_size <= full.va_size + 2 * scratch_bsize());	/* each takes another's room */
+	vrele(dvp);
 	CHECK_EQ(count_entries("/w/crowd"), CROWD);
 	bio_get_stats(&after);
 	CHECK(after.hits + after.misses - before.hits - before.misses < 3 * CROWD * BLOCKS_PER_NAME);
