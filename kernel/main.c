@@ -136,6 +136,7 @@ main_thread(void *arg)
 		random_fix(cmdline_u64("aslr", 0));
 	status = run();
 	vfs_shutdown();
+	trace_serial_flush();
 	machine_exit(status);
 }
 

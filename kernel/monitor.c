@@ -16,11 +16,13 @@
 #include "kernel/amd64/cpu.h"
 #include "kernel/cmdline.h"
 #include "kernel/console.h"
+#include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 #include "kernel/main.h"
 #include "kernel/tour.h"
+#include "kernel/trace.h"
 #include "vm/vm.h"
 
 #define LINE_MAX	512
@@ -116,11 +118,14 @@ cmd_poweroff(int argc, char **argv)
 
 	if (argc > 1 && !monitor_number(argv[0], argv[1], &status))
 		return;
-	if (status > STATUS_MAX)
+	if (status > STATUS_MAX) {
 		printf("%s: a status is a number from 0 to %d, not %lu\n", argv[0], STATUS_MAX,
 		    status);
-	else
-		machine_exit((int)status);
+		return;
+	}
+	vfs_shutdown();
+	trace_serial_flush();
+	machine_exit((int)status);
 }
 
 /* ---- the table ---- */
@@ -178,8 +183,8 @@ static const struct command {
 	    "write everything that waits in memory" },
 	{ "kmem", "", 0, 0, cmd_kmem,
 	    "kernel memory by type" },
-	{ "trace", "on|off|show [N]", 1, 2, cmd_trace,
-	    "record events; print the last N (default 40)" },
+	{ "trace", "on [GLOB]|off|show [N]", 1, 2, cmd_trace,
+	    "record events (disk-*,fault*); print the last N (default 40)" },
 	{ "drop", "", 0, 0, cmd_drop,
 	    "empty the caches: objects, vnodes, metadata" },
 	{ "check", "", 0, 0, cmd_check,

@@ -231,34 +231,46 @@ cmd_kmem(int argc, char **argv)
 
 /* ---- trace, caches, laws ---- */
 
-/* The last `n` events that the ring still has. */
+/* The last `n` events that the rings still have: counted first, then printed. */
 static void
 show_trace(uint64_t n)
 {
 	struct trace_event events[TRACE_BATCH];
-	uint64_t end = trace_cursor(), cursor = end > n ? end - n : 0;
+	struct trace_place from = { 0 }, end;
+	uint64_t total = 0, at = 0;
 	size_t got;
 
-	while (cursor < end &&
-	    (got = trace_read(&cursor, events, MIN((uint64_t)TRACE_BATCH, end - cursor))) > 0)
+	trace_now(&end);
+	while ((got = trace_read(&from, &end, events, TRACE_BATCH)) > 0)
+		total += got;
+	from = (struct trace_place){ 0 };
+	while ((got = trace_read(&from, &end, events, TRACE_BATCH)) > 0)
 		for (size_t i = 0; i < got; i++)
-			trace_print(&events[i]);
-	if (end == 0)
+			if (at++ + n >= total)
+				trace_print(&events[i]);
+	if (total == 0)
 		printf("Nothing has been recorded; trace on begins to.\n");
 }
 
 void
 cmd_trace(int argc, char **argv)
 {
-	uint64_t n = TRACE_LINES;
+	uint64_t n = TRACE_LINES, types = TRACE_ALL;
 
 	if (streq(argv[1], "show")) {
 		if (argc < 3 || monitor_number(argv[0], argv[2], &n))
 			show_trace(n);
-	} else if (argc == 2 && (streq(argv[1], "on") || streq(argv[1], "off"))) {
-		trace_on = streq(argv[1], "on");
+	} else if (streq(argv[1], "on")) {
+		if (argc == 3)
+			types = trace_types_named(argv[2]);
+		if (types == 0)
+			printf("trace: no type of event is called `%s`\n", argv[2]);
+		else
+			(void)trace_set(types);
+	} else if (argc == 2 && streq(argv[1], "off")) {
+		(void)trace_set(0);
 	} else {
-		printf("usage: trace on|off|show [N]\n");
+		printf("usage: trace on [GLOB]|off|show [N]\n");
 	}
 }
 

@@ -20,10 +20,10 @@
 
 #include "kernel/lib/types.h"
 #include "kernel/thread.h"
+#include "kernel/trace.h"
 #include "vm/vm.h"
 #include "vm/vm_meter.h"
 
-struct trace_event;
 struct vm_object;
 struct vmspace;
 struct vnode;
@@ -57,8 +57,8 @@ struct tale {
 	/* A wide tale: of all threads what concerns these objects.  NULL: of one thread alone. */
 	struct vm_object *about[2];
 	uint32_t	 pager_tid;	/* the thread that has their pager write now, or 0 */
-	uint64_t	 cursor;	/* as far as the trace has been read */
-	bool		 was_on;	/* the trace, before */
+	struct trace_place place;	/* as far as the trace has been read */
+	uint64_t	 traced;	/* what was traced before */
 };
 
 /* ---- tour_print.c ---- */

@@ -103,22 +103,21 @@ tour_watch_more(struct tour *t)
 {
 	struct tale *tale = &t->tale;
 	struct trace_event batch[BATCH];
-	uint64_t end = trace_cursor();
+	struct trace_place end;
+	size_t n;
 
-	while (tale->cursor < end) {
-		uint64_t before = tale->cursor;
-		size_t n = trace_read(&tale->cursor, batch, MIN(nitems(batch), end - tale->cursor));
-
-		tale->lost += tale->cursor - before - n;
+	trace_now(&end);
+	while ((n = trace_read(&tale->place, &end, batch, nitems(batch))) > 0) {
 		for (size_t i = 0; i < n; i++) {
 			if (tale->about[0] != NULL && !wide_keeps(tale, &batch[i]))
 				continue;
 			if (tale->nevents < TALE_EVENTS)
 				tale->events[tale->nevents++] = batch[i];
 			else
-				tale->lost++;
+				tale->place.lost++;
 		}
 	}
+	tale->lost = tale->place.lost;
 }
 
 void
@@ -132,15 +131,14 @@ tour_watch_begin(struct tour *t, struct vm_object *about, struct vm_object *and_
 	tale->nevents = tale->lost = 0;
 	tale->access = tale->refused = false;
 	counts_take(t, &tale->before);
-	tale->cursor = trace_cursor();
-	tale->was_on = trace_on;
-	trace_on = true;
+	trace_now(&tale->place);
+	tale->traced = trace_set(TRACE_ALL);
 }
 
 void
 tour_watch_end(struct tour *t)
 {
-	trace_on = t->tale.was_on;
+	(void)trace_set(t->tale.traced);
 	tour_watch_more(t);
 	counts_take(t, &t->tale.after);
 }

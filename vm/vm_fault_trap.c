@@ -57,7 +57,8 @@ vm_fault_trap(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, struct fa
 	uint64_t start = trace_on ? clock_ns() : 0;
 	int kr;
 
-	STAGE(FAULT_ENTER, addr, type, &vm->map, pf_error);
+	STAGE_MARK(FAULT_ENTER, addr, type);
+	TRACE(TR_FAULT_ENTER, addr, curthread->frame != NULL ? curthread->frame->rip : 0, &vm->map, pf_error);
 	kr = vm_fault(&vm->map, addr, type, 0, NULL);
 	if (kr == KERN_INVALID_ADDRESS && vm_map_grow(&vm->map, addr))
 		kr = vm_fault(&vm->map, addr, type, 0, NULL);

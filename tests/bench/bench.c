@@ -33,6 +33,7 @@ static const struct bench_scenario scenarios[] = {
 	{ "swap", "1,024 anonymous pages to the swap disk and back", bench_swap },
 	{ "write64", "64 MiB into a new file, through a mapping and through write()", bench_write64 },
 	{ "chain", "a read fault whose page lies at the bottom of a chain", bench_chain },
+	{ "trace", "an event of the trace, off and on", bench_trace },
 	{ "qenter", "a pager's window of 32 pages", bench_qenter },
 	{ "mmap", "mmap and munmap, without the system call", bench_mmap },
 	{ "mprotect", "mprotect to read-only and back, without the system call", bench_mprotect },

@@ -11,7 +11,7 @@
 #define INSN	UNIT_INSN
 #define COUNT	UNIT_COUNT
 #define MBPS	UNIT_MBPS
-#define RATIO	UNIT_RATIO
+#define RATIO	UNIT_RATIO	/* also instructions that are less than whole */
 
 const struct bench_row bench_rows[] = {
 	{ "zero-fill.page", "anonymous write fault, per page", INSN, 3176, 703, 1400 },
@@ -83,6 +83,12 @@ const struct bench_row bench_rows[] = {
 	{ "chain.100", "  under 100", INSN, 0, 0, 0 },
 	{ "chain.object", "  for each object on the way", INSN, 0, 0, 0 },
 	{ "chain.copy", "  under 100, written: a copy on top", INSN, 0, 0, 0 },
+
+	{ "trace.off", "an event while the trace is off", RATIO, 0, 0, 4000 },
+	{ "trace.on", "  and while it is on", RATIO, 0, 0, 100000 },
+	{ "trace.fault-off", "soft fault, trace off", INSN, 0, 0, 0 },
+	{ "trace.fault-on", "  and on", INSN, 0, 0, 0 },
+	{ "trace.fault-events", "  events that it records", COUNT, 0, 0, 0 },
 
 	{ "qenter.32", "pmap_qenter + pmap_qremove of 32 pages", INSN, 0, 0, 0 },
 	{ "mmap.pair", "mmap+munmap of one page", INSN, 11150, 0, 2500 },

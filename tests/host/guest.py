@@ -6,7 +6,9 @@ raises Wrong (or fails to finish) is `not ok`, with the sentence as its diagnosi
 names another kernel to test with.
 """
 
+import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -94,6 +96,57 @@ class Session(Run):
     def expect_end(self, status=0):
         equal(f"the launcher's exit status ({self.err.strip()})", self.status, status)
         return self
+
+
+class Live:
+    """A boot whose monitor is talked to line by line, while QEMU can be asked about it as well (QMP)."""
+
+    def __init__(self, *options, words=(), timeout=60):
+        self.qmp_path = scratch("qmp.sock")
+        if os.path.exists(self.qmp_path):
+            os.unlink(self.qmp_path)
+        command = [os.path.join(TOP, "boot", "qemu"), "--kernel", KERNEL, "--log", scratch("qemu.log"), "--timeout",
+                   str(timeout), "--qemu", f"-qmp unix:{self.qmp_path},server=on,wait=off", *options, "--", "monitor", *words]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.answer()
+        self.qmp = socket.socket(socket.AF_UNIX)
+        self.qmp.settimeout(timeout)
+        self.qmp.connect(self.qmp_path)
+        self.qmp_lines = self.qmp.makefile("r", encoding="utf-8")
+        self.qmp_lines.readline()
+        self.query("qmp_capabilities")
+
+    def answer(self):
+        """What the monitor says up to its next prompt."""
+        text = b""
+        while not text.endswith(PROMPT.encode()):
+            byte = self.process.stdout.read(1)
+            check(byte, f"the machine ended: {text[-300:]!r}")
+            text += byte
+        return text.decode(errors="replace").replace("\r", "")[:-len(PROMPT)]
+
+    def ask(self, line):
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def query(self, command):
+        self.qmp.sendall(json.dumps({"execute": command}).encode() + b"\n")
+        while True:
+            reply = json.loads(self.qmp_lines.readline())
+            if "return" in reply:
+                return reply["return"]
+            check("error" not in reply, f"QMP {command}: {reply}")
+
+    def end(self):
+        """Power off -> the launcher's exit status, and QEMU's own log."""
+        self.process.stdin.write(b"poweroff\n")
+        self.process.stdin.close()
+        self.process.stdout.read()
+        self.qmp.close()
+        status = self.process.wait()
+        with open(scratch("qemu.log"), encoding="utf-8", errors="replace") as f:
+            return status, f.read()
 
 
 def ask(lines, *options, words=()):

@@ -206,6 +206,13 @@ def a_chain_costs_its_length(runs):
     check(v["chain.object"] <= 0.5 * v["chain.1"], f"an object costs {v['chain.object']:.0f} instructions")
 
 
+@test
+def the_trace_costs_little(runs):
+    v = runs["first"].values
+    check(v["trace.off"] <= 8, f"an event costs {v['trace.off']} instructions while the trace is off")
+    check(v["trace.on"] <= 200, f"an event costs {v['trace.on']} instructions while it is on")
+
+
 def main():
     image = run.fresh(os.path.join(run.IMAGES, "bench.img"), mkimage.build_bench, "mkimage.py", "volume.py")
     with tempfile.TemporaryDirectory(prefix="faultline-bench-") as scratch:

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Does the trace tell the truth, and does the tool that shows it?
+
+Two witnesses who know nothing of the kernel's own counting: QEMU's log has every exception that the processor took,
+with its error code, its program counter and CR2; QEMU's block statistics have every request that a disk got.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+import guest  # noqa: E402
+import traceview  # noqa: E402
+from guest import Live, check, contains, equal, scratch, test  # noqa: E402
+
+STORY = "/tour/story.txt"
+PATIENCE_SECONDS = 60       # until the last events are in the file: only how long a failure takes
+USER_END = 1 << 47
+VIEWER = os.path.join(guest.TOP, "tests", "host", "traceview.py")
+
+
+def rebuilt_disk():
+    """A disk of our own that may be written."""
+    path = scratch("witness.img")
+    subprocess.run(["cp", "--sparse=always", guest.default_disk(), path], check=True)
+    return path
+
+
+def whole_trace(path):
+    trace = traceview.read(path)
+    equal("events lost", trace.lost, 0)
+    equal("lines that are no event", trace.strange, [])
+    check(trace.events, "no event was recorded")
+    return trace
+
+
+def faults_of(trace):
+    return [(int(e.args["error"], 16), int(e.args["pc"], 16), int(e.args["va"], 16))
+            for e in trace.events if e.kind == "fault"]
+
+
+def faults_seen(log):
+    """QEMU's own word: the page faults on user addresses, in order."""
+    found = re.findall(r"v=0e e=([0-9a-f]+) .*? pc=([0-9a-f]+) .*?CR2=([0-9a-f]+)", log)
+    return [f for f in ((int(e, 16), int(pc, 16), int(cr2, 16)) for e, pc, cr2 in found) if f[2] < USER_END]
+
+
+@test
+def faults_are_those_that_the_processor_took():
+    path = scratch("faults.trace")
+    live = Live("--disk", rebuilt_disk(), "--trace", path, "--qemu", "-d int", words=["trace=fault*"])
+    for line in (f"mapsum {STORY}", f"fault {STORY} 100000", f"fault {STORY} 70000 write", "fault /tour/sparse 5000",
+                 f"fault {STORY} 999999999", "tour write", f"mapsum {STORY}"):
+        live.ask(line)
+    status, log = live.end()
+    equal("the exit status", status, 0)
+    told, seen = faults_of(whole_trace(path)), faults_seen(log)
+    check(len(seen) > 15, f"only {len(seen)} page faults were taken")
+    check({e & 7 for e, _, _ in seen} >= {0, 2, 3}, f"the kinds of fault are only {sorted({e for e, _, _ in seen})}")
+    equal("the faults (error, pc, address)", told, seen)
+
+
+def disk_counts(trace):
+    """By disk: requests and bytes read and written, and flushes."""
+    counts = {}
+    for e in trace.events:
+        if e.kind in traceview.REQUESTS:
+            c = counts.setdefault(e.args["disk"], [0] * 5)
+            at = {"disk-read": 0, "disk-write": 2, "disk-flush": 4}[e.kind]
+            c[at] += 1
+            if at < 4:
+                c[at + 1] += int(e.args["bytes"])
+    return sorted(counts.values())
+
+
+def disk_statistics(live):
+    """The same from QEMU, and that nothing failed."""
+    found = []
+    for device in live.query("query-blockstats"):
+        st = device["stats"]
+        equal("requests that failed", (st["failed_rd_operations"], st["failed_wr_operations"]), (0, 0))
+        c = [st["rd_operations"], st["rd_bytes"], st["wr_operations"], st["wr_bytes"], st["flush_operations"]]
+        if any(c):
+            found.append(c)
+    return sorted(found)
+
+
+@test
+def requests_are_those_that_the_disks_got():
+    path, swap = scratch("disk.trace"), scratch("swap.img")
+    with open(swap, "wb") as f:
+        f.truncate(8 << 20)
+    live = Live("--disk", rebuilt_disk(), "--disk", swap, "--trace", path, timeout=120, words=["trace=disk-*", "swap=vdb"])
+    for line in (f"sum {STORY}", "tour write", "drop", f"mapsum {STORY}", "tour memory"):
+        live.ask(line)
+    end = time.monotonic() + PATIENCE_SECONDS
+    while (told := disk_counts(traceview.read(path))) != (seen := disk_statistics(live)) and time.monotonic() < end:
+        time.sleep(0.1)
+    equal("[reads, bytes, writes, bytes, flushes] by disk", told, seen)
+    check(len(seen) == 2 and all(c[0] and c[2] for c in seen), f"too little happened: {seen}")
+    counted = live.ask("disks")
+    equal("the exit status", live.end()[0], 0)
+    whole_trace(path)
+    for reads, _, writes, _, _ in seen:
+        check(re.search(rf"\b{reads}\b.*\b{writes}\b", counted, re.S), f"`disks` does not count {reads} and {writes}: {counted}")
+
+
+@test
+def switched_on_at_run_time():
+    path = scratch("late.trace")
+    live = Live("--disk", rebuilt_disk(), "--trace", path, words=["trace=nothing-like-that"])
+    live.ask(f"sum {STORY}")
+    contains("the monitor", live.ask("trace on nosuch"), "no type of event is called `nosuch`")
+    live.ask("trace on disk-read,bmap")
+    live.ask("drop")
+    live.ask(f"mapsum {STORY}")
+    live.ask("trace off")
+    live.ask("drop")
+    live.ask(f"mapsum {STORY}")
+    equal("the exit status", live.end()[0], 0)
+    trace = whole_trace(path)
+    equal("the types recorded", {e.kind for e in trace.events}, {"disk-read", "bmap"})
+    reads = [e for e in trace.events if e.kind == "disk-read" and int(e.args["bytes"]) > 4096]
+    check(sum(int(e.args["bytes"]) for e in reads) <= 300 << 10, "the second reading was recorded, too")
+
+
+# ---- the tool -------------------------------------------------------------------------------------
+
+def balanced(events):
+    """B and E of each thread match like brackets; b and e, s and f come in pairs."""
+    open_spans, pairs = {}, {}
+    for e in events:
+        key = (e["pid"], e["tid"])
+        if e["ph"] == "B":
+            open_spans.setdefault(key, []).append(e["name"])
+        elif e["ph"] == "E":
+            check(open_spans.get(key), f"an end without a beginning: {e}")
+            equal("the span that ends", e["name"], open_spans[key].pop())
+        elif e["ph"] in "besf":
+            pairs.setdefault((e["ph"] in "be", e["id"]), []).append(e["ph"])
+    equal("spans left open", [k for k, v in open_spans.items() if v], [])
+    equal("pairs that are none", [p for k, p in pairs.items() if p != (["b", "e"] if k[0] else ["s", "f"])], [])
+
+
+@test
+def the_tool_shows_all_of_it():
+    path, out = scratch("view.trace"), scratch("view.json")
+    guest.Run("--trace", path, words=["tour"])
+    trace = whole_trace(path)
+    text = subprocess.run([VIEWER, path], stdout=subprocess.PIPE, text=True, check=True).stdout
+    equal("the lines of the time line", len(text.splitlines()), len(trace.events))
+    for pattern in (r"tour +fault va=0x", r"tour +\| pager-get ", r"tour +\| \| disk-read ", r"fault-return .* \([0-9.]+ us\)$",
+                    r"disk-done .* \([0-9.]+ us\)$", r"main +switch tid=\d+ name=tour"):
+        check(re.search(pattern, text, re.M), f"no line {pattern!r} in the time line")
+    subprocess.run([VIEWER, path, "--json", out], stdout=subprocess.DEVNULL, check=True)
+    with open(out, encoding="utf-8") as f:
+        events = json.load(f)["traceEvents"]
+    balanced(events)
+    for e in events:
+        check({"ph", "pid", "tid", "name"} <= set(e) and (e["ph"] == "M" or e["ts"] >= 0), f"a field is missing: {e}")
+        check(e["ph"] != "X" or e["dur"] >= 0, f"it ends before it begins: {e}")
+    faults = [e for e in events if e["ph"] == "B" and e["name"] == "fault"]
+    equal("faults in the JSON", len(faults), sum(e.kind == "fault" for e in trace.events))
+    names = {e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    check({"tour", "main", "cpu0"} <= names, f"the tracks are {sorted(names)}")
+
+
+@test
+def the_tool_survives_a_broken_file():
+    path = scratch("broken.trace")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("# thread 2 main\n# 7 events lost\n    1.000000000 cpu0 tid2   fault-return  va=0x1 result=0 ns=5\n"
+                "    1.000000100 cpu0 tid2   disk-done     disk=0x1 sector=8 error=0 buf=0x9\n"
+                "    1.000000200 cpu0 tid2   fault         va=0x1 pc=0x2 map=0x3 error=0x0\nnonsense\n    1.0000")
+    trace = traceview.read(path)
+    equal("events, events lost and strange lines", (len(trace.events), trace.lost, len(trace.strange)), (3, 7, 2))
+    contains("the time line", "\n".join(traceview.timeline(trace)), "7 events were lost")
+    balanced(traceview.to_json(trace)["traceEvents"])
+
+
+if __name__ == "__main__":
+    sys.exit(guest.main("trace"))

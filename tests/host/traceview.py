@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Show a trace that `boot/qemu --trace FILE` wrote: as a time line, or as JSON for a viewer.
+
+    tests/host/traceview.py build/trace.txt                     a time line, faults and requests as brackets
+    tests/host/traceview.py build/trace.txt --json out.json     for ui.perfetto.dev or chrome://tracing
+    tests/host/traceview.py build/trace.txt --thread tour       one thread's events only
+
+The time line has a line for each event: seconds, CPU, thread, and what happened, indented by what is under way in
+that thread (a page fault, a pager's call).  The JSON is the Trace Event Format, which both viewers load: a track for
+each CPU with who ran on it, a track for each thread with its faults, pager calls, sleeps and instants, a track for
+each disk with its requests, and arrows from who woke to who was woken.
+"""
+
+import argparse
+import json
+import re
+import sys
+
+LINE = re.compile(r"^ *(\d+)\.(\d{9}) cpu(\d+) tid(\d+) +(\S+) *(.*)$")
+FIELD = re.compile(r"(\w[\w-]*)=(.*?)(?= \w[\w-]*=|$)")
+# What begins and what ends it, in one thread: a bracket in the time line, a slice in the viewer.
+SPANS = {"fault": "fault-return", "pager-get": "pager-done", "pager-put": "put-done"}
+ENDS = {end: begin for begin, end in SPANS.items()}
+REQUESTS = ("disk-read", "disk-write", "disk-flush")
+PID_CPUS, PID_THREADS, PID_DISKS = 1, 2, 3
+
+
+class Event:
+    """ns since boot, CPU, thread's number, type, and the words as text and by name."""
+
+    def __init__(self, seconds, nanos, cpu, tid, kind, words):
+        self.ns, self.cpu, self.tid, self.kind, self.words = int(seconds) * 10**9 + int(nanos), int(cpu), int(tid), kind, words
+        self.args = dict(FIELD.findall(words))
+
+
+class Trace:
+    """The events of a file in order, the threads' names, how many events were lost, and lines that made no sense."""
+
+    def __init__(self, lines):
+        self.events, self.names, self.lost, self.strange = [], {}, 0, []
+        for text in lines:
+            text = text.rstrip("\r\n")
+            found = LINE.match(text)
+            thread = re.match(r"^# thread (\d+) (.*)$", text)
+            lost = re.match(r"^# (\d+) events lost$", text)
+            if found:
+                event = Event(*found.groups())
+                self.events.append(event)
+                if event.kind == "switch" and "name" in event.args:
+                    self.names[int(event.args["tid"])] = event.args["name"]
+            elif thread:
+                self.names[int(thread.group(1))] = thread.group(2)
+            elif lost:
+                self.lost += int(lost.group(1))
+            elif text:
+                self.strange.append(text)
+
+    def name(self, tid):
+        return self.names.get(tid, f"thread {tid}")
+
+
+def read(path):
+    with open(path, encoding="utf-8", errors="replace") as f:
+        return Trace(f)
+
+
+# ---- the time line --------------------------------------------------------------------------------
+
+def timeline(trace, only=None):
+    """Lines of text."""
+    depth, began = {}, {}
+    for e in trace.events:
+        open_spans = depth.setdefault(e.tid, [])
+        after = ""
+        if e.kind in ENDS and ENDS[e.kind] in open_spans:
+            while open_spans.pop() != ENDS[e.kind]:
+                pass
+            after = f"  ({(e.ns - began.pop((e.tid, ENDS[e.kind]), e.ns)) / 1000:.1f} us)"
+        elif e.kind == "disk-done" and e.args.get("buf") in began:
+            after = f"  ({(e.ns - began.pop(e.args['buf'])) / 1000:.1f} us)"
+        bar = "| " * len(open_spans)
+        if e.kind in SPANS:
+            open_spans.append(e.kind)
+            began[(e.tid, e.kind)] = e.ns
+        elif e.kind in REQUESTS:
+            began[e.args.get("buf")] = e.ns
+        if only is None or trace.name(e.tid) == only:
+            yield f"{e.ns / 1e9:12.6f}  cpu{e.cpu}  {trace.name(e.tid):<12.12} {bar}{e.kind} {e.words}{after}"
+    if trace.lost:
+        yield f"({trace.lost} events were lost: the rings were overwritten before they were read)"
+
+
+# ---- JSON -----------------------------------------------------------------------------------------
+
+def meta(pid, tid, what, name):
+    return {"ph": "M", "pid": pid, "tid": tid, "name": what, "args": {"name": name}}
+
+
+class Json:
+    """Builds the list of trace events."""
+
+    def __init__(self, trace):
+        self.trace, self.out, self.open, self.running = trace, [], {}, {}
+        self.asleep, self.requests, self.disks, self.arrows = {}, {}, {}, 0
+        for pid, name in ((PID_CPUS, "CPUs"), (PID_THREADS, "threads"), (PID_DISKS, "disks")):
+            self.out.append(meta(pid, 0, "process_name", name))
+        for e in trace.events:
+            self.event(e)
+        self.finish()
+        for tid in sorted({e.tid for e in trace.events}):
+            self.out.append(meta(PID_THREADS, tid, "thread_name", trace.name(tid)))
+        for cpu in sorted({e.cpu for e in trace.events}):
+            self.out.append(meta(PID_CPUS, cpu, "thread_name", f"cpu{cpu}"))
+        for n, disk in enumerate(self.disks):
+            self.out.append(meta(PID_DISKS, n, "thread_name", f"disk {disk}"))
+
+    def put(self, ph, pid, tid, ns, name, **more):
+        self.out.append({"ph": ph, "pid": pid, "tid": tid, "ts": ns / 1000, "name": name, **more})
+
+    def event(self, e):
+        spans = self.open.setdefault(e.tid, [])
+        if e.kind in SPANS:
+            spans.append(e.kind)
+            self.put("B", PID_THREADS, e.tid, e.ns, e.kind, args=e.args)
+        elif e.kind in ENDS:
+            if ENDS[e.kind] in spans:
+                while True:
+                    name = spans.pop()
+                    self.put("E", PID_THREADS, e.tid, e.ns, name, args=e.args if name == ENDS[e.kind] else {})
+                    if name == ENDS[e.kind]:
+                        break
+        elif e.kind == "switch":
+            self.switch(e)
+        elif e.kind == "sleep":
+            self.asleep[e.tid] = (e.ns, e.args.get("wmesg", "?"))
+        elif e.kind in REQUESTS:
+            self.requests[e.args.get("buf")] = e
+        elif e.kind == "disk-done":
+            self.done(e)
+        else:
+            self.put("i", PID_THREADS, e.tid, e.ns, e.kind, s="t", args=e.args)
+
+    def switch(self, e):
+        """Who leaves ran on that CPU since it came; who comes has slept until now."""
+        since = self.running.pop(e.cpu, None)
+        if since is not None:
+            self.put("X", PID_CPUS, e.cpu, since[0], self.trace.name(since[1]), dur=(e.ns - since[0]) / 1000)
+        comes = int(e.args["tid"])
+        self.running[e.cpu] = (e.ns, comes)
+        slept = self.asleep.pop(comes, None)
+        if slept is not None:
+            self.put("X", PID_THREADS, comes, slept[0], f"asleep in {slept[1]}", dur=(e.ns - slept[0]) / 1000)
+
+    def done(self, e):
+        start = self.requests.pop(e.args.get("buf"), None)
+        if start is None:
+            return
+        track = self.disks.setdefault(e.args["disk"], len(self.disks))
+        self.arrows += 1
+        ident = {"id": self.arrows, "cat": "disk"}
+        self.put("b", PID_DISKS, track, start.ns, start.kind, args=start.args, **ident)
+        self.put("e", PID_DISKS, track, e.ns, start.kind, args={"error": e.args.get("error")}, **ident)
+        self.put("s", PID_THREADS, start.tid, start.ns, "request", **ident)
+        self.put("f", PID_THREADS, e.tid, e.ns, "request", bp="e", **ident)
+
+    def finish(self):
+        """What is still under way when the trace ends, ends with it."""
+        if not self.trace.events:
+            return
+        last = self.trace.events[-1].ns
+        for tid, spans in self.open.items():
+            for name in reversed(spans):
+                self.put("E", PID_THREADS, tid, last, name)
+        for cpu, (ns, tid) in self.running.items():
+            self.put("X", PID_CPUS, cpu, ns, self.trace.name(tid), dur=(last - ns) / 1000)
+
+
+def to_json(trace):
+    return {"displayTimeUnit": "ns", "traceEvents": Json(trace).out}
+
+
+def main(argv):
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("file", help="what boot/qemu --trace wrote")
+    p.add_argument("--json", metavar="OUT", help="write JSON for Perfetto or Chrome to OUT instead of a time line")
+    p.add_argument("--thread", metavar="NAME", help="only the events that this thread recorded")
+    opts = p.parse_args(argv)
+    try:
+        trace = read(opts.file)
+        if opts.json is None:
+            for line in timeline(trace, opts.thread):
+                print(line)
+            return 0
+        with open(opts.json, "w", encoding="utf-8") as f:
+            json.dump(to_json(trace), f)
+        print(f"{opts.json}: {len(trace.events)} events, {trace.lost} lost; open it in https://ui.perfetto.dev")
+    except BrokenPipeError:
+        return 0
+    except OSError as e:
+        print(f"traceview: {e}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
