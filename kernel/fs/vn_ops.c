@@ -43,6 +43,23 @@ nameless_finish(struct vnode *vp)
 }
 
 int
+vn_read_uio(struct vnode *vp, struct uio *uio)
+{
+	int error;
+
+	for (;;) {
+		VOP_LOCK(vp, LK_SHARED);
+		error = VOP_READ(vp, uio, 0, &cred_kernel);
+		VOP_UNLOCK(vp);
+		if (error != EAGAIN)
+			break;
+		vm_wait();	/* memory is short; nobody waits for it with a vnode locked */
+	}
+	nameless_finish(vp);
+	return (error);
+}
+
+int
 vn_read(struct vnode *vp, void *buf, size_t len, off_t off, size_t *done)
 {
 	struct iovec iov;
@@ -50,15 +67,7 @@ vn_read(struct vnode *vp, void *buf, size_t len, off_t off, size_t *done)
 	int error;
 
 	uio_init_kernel(&uio, &iov, buf, len, off, UIO_READ);
-	for (;;) {
-		VOP_LOCK(vp, LK_SHARED);
-		error = VOP_READ(vp, &uio, 0, &cred_kernel);
-		VOP_UNLOCK(vp);
-		if (error != EAGAIN)
-			break;
-		vm_wait();	/* memory is short; nobody waits for it with a vnode locked */
-	}
-	nameless_finish(vp);
+	error = vn_read_uio(vp, &uio);
 	*done = len - uio.uio_resid;
 	return (error);
 }
@@ -105,16 +114,13 @@ write_piece(struct vnode *vp, struct uio *uio)
 }
 
 int
-vn_write(struct vnode *vp, const void *buf, size_t len, off_t off, size_t *done)
+vn_write_uio(struct vnode *vp, struct uio *uio)
 {
 	bool settled = false;
-	struct iovec iov;
-	struct uio uio;
 	int error = 0;
 
-	uio_init_kernel(&uio, &iov, (void *)(uintptr_t)buf, len, off, UIO_WRITE);
-	while (uio.uio_resid > 0) {
-		error = write_piece(vp, &uio);
+	while (uio->uio_resid > 0) {
+		error = write_piece(vp, uio);
 		if (error == EAGAIN) {
 			vm_wait();
 		} else if (error == ENOSPC && !settled) {
@@ -125,8 +131,20 @@ vn_write(struct vnode *vp, const void *buf, size_t len, off_t off, size_t *done)
 		}
 	}
 	nameless_finish(vp);
+	return (uio->uio_resid == 0 ? 0 : error);
+}
+
+int
+vn_write(struct vnode *vp, const void *buf, size_t len, off_t off, size_t *done)
+{
+	struct iovec iov;
+	struct uio uio;
+	int error;
+
+	uio_init_kernel(&uio, &iov, (void *)(uintptr_t)buf, len, off, UIO_WRITE);
+	error = vn_write_uio(vp, &uio);
 	*done = len - uio.uio_resid;
-	return (uio.uio_resid == 0 ? 0 : error);
+	return (error);
 }
 
 int
