@@ -91,19 +91,28 @@ check_pages(void)
 static void
 check_object_pages(struct vm_object *object)
 {
-	uint32_t n = 0;
+	uint32_t n = 0, listed = 0;
 	vm_pindex_t last = 0;
 
 	for (struct vm_page *m = vm_page_find_least(object, 0); m != NULL; m = vm_page_next(m)) {
 		if (m->object != object || (n > 0 && m->pindex <= last))
 			vm_check_violation("object %p: page %u at index %lu is out of order (P3)", object, m->pfn, m->pindex);
-		if (m->pindex >= object->size && !vm_page_busied(m) && m->wire_count == 0)
+		/* One that was wired when the end moved stays, without contents, until reclaim takes it. */
+		if (m->pindex >= object->size && !vm_page_busied(m) && m->wire_count == 0 && m->valid != 0)
 			vm_check_violation("object %p of %lu pages holds index %lu (O3)", object, object->size, m->pindex);
 		if (vm_page_xbusied(m) && object->paging_in_progress == 0)
 			vm_check_violation("object %p: page %lu is busy, nothing in progress (O2)", object, m->pindex);
+		if (m->flags & PG_DIRTYLIST)
+			listed++;
+		if (object->type == OBJT_VNODE && !vm_page_busied(m) && (m->dirty != 0) != ((m->flags & PG_DIRTYLIST) != 0))
+			vm_check_violation("object %p: page %lu with dirty sectors %x is %s the list of dirty ones (P5)", object,
+			    m->pindex, m->dirty, m->flags & PG_DIRTYLIST ? "on" : "not on");
 		last = m->pindex;
 		n++;
 	}
+	if (listed != object->dirty_count)
+		vm_check_violation("object %p: %u pages say that they are on its list of %u dirty ones (P5)", object, listed,
+		    object->dirty_count);
 	if (n != object->resident_page_count || rb_check(&object->memq) != (long)n)
 		vm_check_violation("object %p: %u pages, noted %u (P3)", object, n, object->resident_page_count);
 }

@@ -479,25 +479,21 @@ void
 vm_fault_unwire_page(struct vm_object *object, vm_pindex_t pindex)
 {
 	struct vm_object *next;
+	struct vm_page *m;
 
-	if (object != NULL)
-		vm_object_rlock(object);
-	for (; object != NULL; object = next) {
-		struct vm_page *m = vm_page_lookup(object, pindex);
-
-		if (m != NULL && m->wire_count > 0) {
-			vm_page_unwire(m, PQ_ACTIVE);
-			break;
-		}
+	vm_object_rlock(object);
+	while ((m = vm_page_lookup(object, pindex)) == NULL || m->wire_count == 0) {
 		/*
 		 * Hand over hand: a collapse changes the chain only under the lock of the object
 		 * above.
 		 */
-		pindex += OFF_TO_IDX(object->backing_object_offset);
 		next = object->backing_object;
-		if (next != NULL)
-			vm_object_rlock(next);
+		KASSERT(next != NULL, "no wired page at index %lu of object %p or below (M4)", pindex, object);
+		pindex += OFF_TO_IDX(object->backing_object_offset);
+		vm_object_rlock(next);
 		vm_object_unlock(object);
+		object = next;
 	}
+	vm_page_unwire(m, PQ_ACTIVE);
 	vm_object_unlock(object);
 }

@@ -135,9 +135,11 @@ launder_cluster(struct vnode *vp, vm_pindex_t pindex)
 	object = vnode_pager_object(vp);
 	if (object != NULL) {
 		(void)vm_object_page_clean(object, start, start + VM_PAGER_CLUSTER_MAX, 0);
-		vm_object_deallocate(object);
+		vm_object_deallocate_locked(object);
 	}
-	vput(vp);
+	VOP_UNLOCK(vp);
+	vnode_pager_settle(vp);
+	vrele(vp);
 	return (true);
 }
 

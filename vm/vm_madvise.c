@@ -72,7 +72,7 @@ dont_need(struct vm_map *map, vm_offset_t start, vm_offset_t end, bool anonymous
 	vm_ooffset_t offset;
 	int error = 0;
 
-	vm_map_lock(map);
+	vm_map_lock_range(map, start, end);
 	while (at < end) {
 		e = vm_map_entry_before(map, at);
 		if (e == &map->sentinel || e->end <= at) {
@@ -105,7 +105,7 @@ set_on_fork(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_on_f
 	vm_ooffset_t offset;
 	int error = 0;
 
-	vm_map_lock(map);
+	vm_map_lock_range(map, start, end);
 	for (e = vm_map_clip_start(map, start); e != NULL && e->start < end && error == 0; e = vm_map_next(e)) {
 		vm_map_clip_end(map, e, end);
 		if (what == VM_FORK_WIPE && (e->inheritance == VM_INHERIT_SHARE || vm_map_entry_bottom(e, &offset) != NULL))
@@ -216,43 +216,24 @@ vm_mincore(struct vmspace *vm, vm_offset_t addr, bool *resident)
 
 /* ---- locking ---- */
 
-/* The first run of [start, end) that is not locked yet; false: all is.  => takes the map lock */
-static bool
-next_unlocked(struct vm_map *map, vm_offset_t *start, vm_offset_t *end)
-{
-	struct vm_map_entry *e;
-	bool found = false;
-
-	vm_map_rlock(map);
-	for (e = vm_map_lookup_entry(map, *start); e != NULL && e->start < *end; e = vm_map_next(e))
-		if (e->wired_count == 0) {
-			*start = MAX(*start, e->start);
-			*end = MIN(*end, e->end);
-			found = true;
-			break;
-		}
-	vm_map_runlock(map);
-	return (found);
-}
-
 int
 vm_mlock(struct vmspace *vm, vm_offset_t addr, vm_size_t len)
 {
-	vm_offset_t limit = round_page(addr + len), start = trunc_page(addr), end;
+	vm_offset_t start = trunc_page(addr), end = round_page(addr + len);
 	int error, kr;
 
-	if (limit < start || limit > VM_USER_MAX)
+	if (end < start || end > VM_USER_MAX)
 		return (ENOMEM);
-	if (start == limit)
+	if (start == end)
 		return (0);
-	error = start < VM_USER_MIN ? ENOMEM : hole_in(&vm->map, start, limit);
-	for (end = limit; error == 0 && next_unlocked(&vm->map, &start, &end); start = end, end = limit) {
-		kr = vm_map_wire(&vm->map, start, end);
-		if (kr == KERN_PROTECTION_FAILURE || kr == KERN_INVALID_ADDRESS)
-			error = ENOMEM;		/* no access: Linux says the same, and locks it none the less */
-		else if (kr != KERN_SUCCESS && kr != KERN_INVALID_ARGUMENT)
-			error = EAGAIN;
-	}
+	error = start < VM_USER_MIN ? ENOMEM : hole_in(&vm->map, start, end);
+	if (error != 0)
+		return (error);
+	kr = vm_map_wire(&vm->map, start, end);
+	if (kr == KERN_PROTECTION_FAILURE || kr == KERN_INVALID_ADDRESS)
+		error = ENOMEM;		/* no access: Linux says the same, and locks it none the less */
+	else if (kr != KERN_SUCCESS)
+		error = EAGAIN;
 	return (error);
 }
 

@@ -430,7 +430,7 @@ vm_map_remove(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
-	vm_map_lock(map);
+	vm_map_lock_range(map, start, end);
 	doomed = vm_map_unlink_range(map, start, end);
 	vm_map_unlock(map);
 	vm_map_free_entries(doomed);
@@ -446,7 +446,7 @@ vm_map_replace(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset
 
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ADDRESS);
-	vm_map_lock(map);
+	vm_map_lock_range(map, start, end);
 	doomed = vm_map_unlink_range(map, start, end);
 	kr = vm_map_insert(map, object, offset, start, end, prot, max, cow, inherit);
 	vm_map_unlock(map);
@@ -508,7 +508,7 @@ vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t
 		return (KERN_SUCCESS);
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
-	vm_map_lock(map);
+	vm_map_lock_range(map, start, end);
 	kr = protect_locked(map, start, end, prot);
 	vm_map_join_range(map, start, end);
 	vm_map_unlock(map);
@@ -520,7 +520,7 @@ vm_map_advise(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_ad
 {
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
-	vm_map_lock(map);
+	vm_map_lock_range(map, start, end);
 	for (struct vm_map_entry *e = vm_map_clip_start(map, start); e != NULL && e->start < end; e = vm_map_next(e)) {
 		vm_map_clip_end(map, e, end);
 		e->advice = advice;

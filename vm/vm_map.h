@@ -46,10 +46,10 @@ struct vm_map_entry {
 	vm_prot_t	 max_protection; /* (m) */
 	uint8_t		 inheritance;	/* (m) enum vm_inherit */
 	uint8_t		 advice;	/* (m) enum vm_advice */
-	bool		 wire_again;	/* (m) fork unwired it for the moment */
 	uint8_t		 on_fork;	/* (m) enum vm_on_fork */
 	bool		 needs_copy;	/* (m) the object is not ours to write: shadow it first */
-	uint32_t	 wired_count;	/* (m) */
+	uint8_t		 wired_count;	/* (m) 1: all pages stay resident, or will once `wiring` is NULL */
+	struct thread	*wiring;	/* (m) who is making it resident; nobody else may change the entry */
 	/* (m) a stack's lowest entry: so far down it may grow; 0: it doesn't */
 	vm_offset_t	 grow_min;
 	volatile uint8_t read_misses;	/* (a) reads in a row that were not sequential */
@@ -67,6 +67,7 @@ struct vm_map {
 	uint32_t	 nentries;	/* (m) without the sentinel */
 	vm_size_t	 size;		/* (m) bytes mapped */
 	uint32_t	 timestamp;	/* (m) goes up with every exclusive lock */
+	bool		 transition_wanted; /* (m) somebody sleeps until an entry is no longer being wired */
 	struct pmap	*pmap;		/* constant */
 };
 
@@ -80,8 +81,11 @@ struct vmspace {
 
 void vm_map_init(void);
 void vm_map_setup(struct vm_map *map, struct pmap *pmap);	/* an empty map of the user half */
-/* Fill an empty map as fork does.  => parent unlocked; nobody else knows the child. */
-void vm_map_copy_entries(struct vm_map *parent, struct vm_map *child);
+/*
+ * Fill an empty map as fork does.  => parent unlocked; nobody else knows the child.
+ * KERN_RESOURCE_SHORTAGE: no memory for copies of wired pages; the child has part of the entries.
+ */
+int  vm_map_copy_entries(struct vm_map *parent, struct vm_map *child);
 
 struct vmspace *vmspace_alloc(void);		/* one reference; NULL: no memory; => sleeps */
 void vmspace_ref(struct vmspace *vm);
@@ -89,7 +93,7 @@ void vmspace_ref(struct vmspace *vm);
 void vmspace_free(struct vmspace *vm);
 /*
  * Another address space with the same contents: shared entries are shared, copied ones become
- * copy-on-write on both sides.
+ * copy-on-write on both sides, but for wired ones, which are copied at once.
  * => NULL: no memory.
  */
 struct vmspace *vmspace_fork(struct vmspace *vm);
@@ -101,6 +105,11 @@ void vmspace_foreach(void (*fn)(struct vmspace *vm, void *arg), void *arg);
 #define MAP_COPY_ON_WRITE	0x1	/* a write makes a private copy */
 
 void vm_map_lock(struct vm_map *map);		/* exclusive, timestamp goes up */
+/*
+ * The same in order to change or copy entries of [start, end): first waits until nobody wires one of
+ * them.  => sleeps in "mapwire", too
+ */
+void vm_map_lock_range(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 void vm_map_unlock(struct vm_map *map);
 void vm_map_rlock(struct vm_map *map);
 bool vm_map_tryrlock(struct vm_map *map);
@@ -144,7 +153,11 @@ int  vm_map_replace(struct vm_map *map, struct vm_object *object, vm_ooffset_t o
  */
 int  vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot);
 int  vm_map_advise(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_advice advice);
-/* Make the range resident and keep it; all or nothing.  Returns what a fault there would. */
+/*
+ * Make the range resident and keep it; all or nothing.  What is wired already is left alone.
+ * => map unlocked; sleeps, also until others have finished wiring parts of the range.
+ * => KERN_INVALID_ADDRESS over a hole; else what a fault there would return.
+ */
 int  vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 int  vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The entries of a map, for the files that change them: vm_map.c, vm_map_wire.c, vm_map_object.c.
- * => everywhere: the map exclusively locked.
+ * The entries of a map, for the files that change them (vm_map*.c, vm_mremap.c, vm_madvise.c).
+ * => everywhere: the map exclusively locked; by vm_map_lock_range() where entries change that were
+ *    there before.
  */
 #ifndef VM_VM_MAP_IMPL_H
 #define VM_VM_MAP_IMPL_H

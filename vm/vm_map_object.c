@@ -10,12 +10,14 @@
  *	entry -> (none)   entry -> [A]       parent -> [A] *     parent -> [S] -> [A]
  *	                                     child  -> [A] *     child  ---------> [A] *      * needs_copy
  *
- * So a fork copies entries and no pages.
+ * So a fork copies entries and no pages, but for those that are wired: they must stay as they are for
+ * the parent, and are copied at once.
  */
-#include "kernel/kassert.h"
 #include "vm/pmap.h"
 #include "vm/vm_map_impl.h"
 #include "vm/vm_object.h"
+#include "vm/vm_page.h"
+#include "vm/vm_pageout.h"
 
 /* What the entry's range needs before it can be written or, if it has no object, touched at all. */
 static bool
@@ -103,83 +105,119 @@ vm_map_lookup(struct vm_map *map, vm_offset_t addr, vm_prot_t type, bool try, st
 
 /* ---- fork ---- */
 
-/* One entry of the child.  => the parent exclusively locked; nobody else knows the child. */
+/*
+ * Copy what the parent has at one index of its own top object into the child's.
+ * => both unlocked; the parent's page is wired, so it stays.  false: no memory, after a while.
+ */
+static bool
+copy_wired_page(struct vm_object *from, vm_pindex_t from_index, struct vm_object *to, vm_pindex_t to_index)
+{
+	struct vm_page *source, *m;
+
+	vm_object_rlock(from);
+	source = vm_page_lookup(from, from_index);
+	vm_object_unlock(from);
+	if (source == NULL || !vm_page_all_valid(source))
+		return (true);		/* it lies below, or was cut off: the child looks there, too */
+	vm_object_lock(to);
+	while ((m = vm_page_alloc(to, to_index, VM_ALLOC_NORMAL)) == NULL) {
+		vm_object_unlock(to);
+		if (vm_pageout_hopeless())
+			return (false);
+		vm_wait();
+		vm_object_lock(to);
+	}
+	pmap_copy_page(source, m);
+	vm_page_flag_clear(m, PG_ZERO);
+	m->valid = m->dirty = VM_PAGE_BITS_ALL;
+	vm_page_activate(m);
+	vm_page_xunbusy(m);
+	vm_object_unlock(to);
+	return (true);
+}
+
+/*
+ * Wired private memory must stay writable where it is, so it cannot be shared copy-on-write: the
+ * child gets copies now, in an object of its own above whatever the parent's shadows.
+ * => the parent exclusively locked, no transitions.  false: no memory; the copy's object is right,
+ *    but empty in parts.
+ */
+static bool
+copy_wired_entry(const struct vm_map_entry *e, struct vm_map_entry *copy)
+{
+	struct vm_object *top = e->object, *below;
+	vm_pindex_t first = OFF_TO_IDX(e->offset), npages = OFF_TO_IDX(e->end - e->start);
+
+	vm_object_rlock(top);
+	below = top->backing_object;
+	copy->object = below;
+	copy->offset = e->offset + top->backing_object_offset;
+	if (below != NULL)
+		vm_object_reference(below);
+	vm_object_unlock(top);
+	vm_object_shadow(&copy->object, &copy->offset, e->end - e->start);
+	copy->object->flags |= OBJ_ONEMAPPING;		/* nobody else knows it yet */
+	for (vm_pindex_t i = 0; i < npages; i++)
+		if (!copy_wired_page(top, first + i, copy->object, i))
+			return (false);
+	return (true);
+}
+
+/* Share the entry's object: as it is, or copy-on-write for both sides.  => the parent exclusively locked. */
 static void
+share_object(struct vm_map *parent, struct vm_map_entry *e, struct vm_map_entry *copy)
+{
+	vm_object_reference(e->object);
+	vm_object_lock(e->object);
+	e->object->flags &= ~OBJ_ONEMAPPING;
+	vm_object_unlock(e->object);
+	if (e->inheritance != VM_INHERIT_COPY || (!vm_object_is_anonymous(e->object) && !e->needs_copy))
+		return;
+	/* What the parent can write must become read-only first (M3). */
+	if (!e->needs_copy)
+		pmap_protect(parent->pmap, e->start, e->end, e->protection & ~VM_PROT_WRITE);
+	e->needs_copy = copy->needs_copy = true;
+}
+
+/*
+ * One entry of the child.
+ * => the parent exclusively locked, no transitions; nobody else knows the child.  false: no memory.
+ */
+static bool
 fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 {
 	struct vm_map_entry *copy;
+	bool copied = true;
 
 	if (e->inheritance == VM_INHERIT_NONE || e->on_fork == VM_FORK_OMIT)
-		return;
+		return (true);
 	if (e->inheritance == VM_INHERIT_SHARE && (e->object == NULL || e->needs_copy))
 		make_object(e);		/* so that both sides share one */
 	copy = vm_map_entry_create();
 	*copy = *e;
 	copy->wired_count = 0;
-	copy->wire_again = false;
 	if (e->on_fork == VM_FORK_WIPE) {
 		copy->object = NULL;
 		copy->offset = 0;
 		copy->needs_copy = false;
-	}
-	if (copy->object != NULL) {
-		vm_object_reference(copy->object);
-		vm_object_lock(copy->object);
-		copy->object->flags &= ~OBJ_ONEMAPPING;
-		vm_object_unlock(copy->object);
-		if (e->inheritance == VM_INHERIT_COPY && (vm_object_is_anonymous(e->object) || e->needs_copy)) {
-			/*
-			 * Both sides copy on write from now on; what the parent can write must
-			 * become read-only first (M3).
-			 */
-			if (!e->needs_copy)
-				pmap_protect(parent->pmap, e->start, e->end, e->protection & ~VM_PROT_WRITE);
-			e->needs_copy = copy->needs_copy = true;
-		}
+	} else if (e->object != NULL && e->inheritance == VM_INHERIT_COPY && e->wired_count > 0 && !e->needs_copy &&
+	    vm_object_is_anonymous(e->object)) {
+		copied = copy_wired_entry(e, copy);
+	} else if (e->object != NULL) {
+		share_object(parent, e, copy);
 	}
 	vm_map_entry_link(child, vm_map_entry_before(child, copy->start), copy);
+	return (copied);
 }
 
-/*
- * Wire what fork unwired: pages that are locked must be the parent's own, and were shared with the child by the copy.
- * Copying them is what the faults of wiring do.  => map unlocked; without memory for that, the lock is lost.
- */
-static void
-wire_again(struct vm_map *map)
-{
-	struct vm_map_entry *e;
-	vm_offset_t start, end;
-
-	do {
-		vm_map_lock(map);
-		for (e = vm_map_first(map); e != NULL && !e->wire_again; e = vm_map_next(e))
-			;
-		if (e != NULL) {
-			e->wire_again = false;
-			start = e->start;
-			end = e->end;
-		}
-		vm_map_unlock(map);
-		if (e != NULL)
-			(void)vm_map_wire(map, start, end);
-	} while (e != NULL);
-}
-
-void
+int
 vm_map_copy_entries(struct vm_map *parent, struct vm_map *child)
 {
-	bool again = false;
+	bool copied = true;
 
-	vm_map_lock(parent);
-	for (struct vm_map_entry *e = vm_map_first(parent); e != NULL; e = vm_map_next(e)) {
-		if (e->wired_count > 0 && e->inheritance == VM_INHERIT_COPY) {
-			vm_map_entry_unwire(parent, e);
-			e->wire_again = true;
-			again = true;
-		}
-		fork_entry(parent, e, child);
-	}
+	vm_map_lock_range(parent, parent->min, parent->max);
+	for (struct vm_map_entry *e = vm_map_first(parent); e != NULL && copied; e = vm_map_next(e))
+		copied = fork_entry(parent, e, child);
 	vm_map_unlock(parent);
-	if (again)
-		wire_again(parent);
+	return (copied ? KERN_SUCCESS : KERN_RESOURCE_SHORTAGE);
 }

@@ -185,7 +185,7 @@ vm_mremap(struct vmspace *vm, vm_offset_t *addr, vm_size_t old_len, vm_size_t ne
 			vm_map_remove(&vm->map, *addr + new_len, *addr + old_len);
 		old_len = new_len;
 	}
-	vm_map_lock(&vm->map);
+	vm_map_lock_range(&vm->map, vm->map.min, vm->map.max);
 	if (old_len == new_len && !(flags & MREMAP_FIXED)) {
 		error = vm_map_lookup_entry(&vm->map, *addr) != NULL ? 0 : EFAULT;
 	} else {

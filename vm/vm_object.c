@@ -308,18 +308,19 @@ vnode_object_kill(struct vm_object *object, bool wait)
 }
 
 /*
- * A file that may persist never needs its vnode's lock here, so a reader may let go of the object
- * with the vnode locked.  Trimming the cache does need vnode locks: the reclaim thread does it.
+ * Into the cache, or the end.  An end takes the vnode's lock, so who has that lock, or may not wait
+ * for it, puts the object into the cache whether it may persist or not.  Trimming the cache needs
+ * vnode locks, too: the reclaim thread does it.
  */
 static void
-vnode_object_release(struct vm_object *object)
+vnode_object_release(struct vm_object *object, bool to_cache)
 {
 	bool persist;
 
 	if (drop_unless_last(object))
 		return;
 	vm_object_lock(object);
-	persist = (object->flags & OBJ_CANPERSIST) && (object->flags & OBJ_VNODE_GONE) == 0;
+	persist = to_cache || ((object->flags & OBJ_CANPERSIST) && (object->flags & OBJ_VNODE_GONE) == 0);
 	if (persist && cache_enter_object(object) && cached_count > cached_max)
 		vm_pageout_wakeup();
 	vm_object_unlock(object);
@@ -333,11 +334,19 @@ vm_object_deallocate(struct vm_object *object)
 	assert_can_sleep("vm_object_deallocate");
 	while (object != NULL) {
 		if (object->type == OBJT_VNODE) {
-			vnode_object_release(object);
+			vnode_object_release(object, false);
 			return;
 		}
 		object = anonymous_release(object);
 	}
+}
+
+void
+vm_object_deallocate_locked(struct vm_object *object)
+{
+	KASSERT(object->type == OBJT_VNODE && rw_held(&((struct vnode *)object->handle)->v_lock),
+	    "object %p is let go as a file's that is locked", object);
+	vnode_object_release(object, true);
 }
 
 void
@@ -403,7 +412,7 @@ vm_object_cache_shrink(size_t pages_wanted, bool wait)
 			freed += MAX(pages, 1u);
 		else
 			/* its vnode is in use: back to the young end */
-			vnode_object_release(object);
+			vnode_object_release(object, true);
 	}
 	return (freed);
 }
@@ -444,6 +453,7 @@ vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t e
 			/* Whoever wired it will look for it here: it stays, without contents. */
 			pmap_remove_all(m);
 			vm_page_set_invalid(m, 0, PAGE_SIZE);
+			vm_object_page_cleaned(m);
 			vm_page_xunbusy(m);
 		} else {
 			vm_page_free(m);

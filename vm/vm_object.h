@@ -115,8 +115,7 @@ void vm_object_reference(struct vm_object *object);
 /*
  * Give up a reference.  With the last one the object goes to the cache (OBJ_CANPERSIST) or is
  * terminated, and so is what it shadows: in a loop, not by recursion.
- * => sleeps; no object locked, no page busy.  The vnode of a file that may persist may be locked;
- *    no other.
+ * => sleeps; no object and no vnode locked, no page busy.
  */
 void vm_object_deallocate(struct vm_object *object);
 /*
@@ -125,6 +124,11 @@ void vm_object_deallocate(struct vm_object *object);
  *    caller owns that reference.
  */
 struct vm_object *vm_object_terminate(struct vm_object *object);
+/*
+ * The same for a file's object by who has its vnode locked: with the last reference it goes to the
+ * cache, also when it may not persist.  Who unlocks the vnode then calls vnode_pager_settle().
+ */
+void vm_object_deallocate_locked(struct vm_object *object);
 /* Set or clear OBJ_CANPERSIST and give up a reference.  => as vm_object_deallocate. */
 void pager_cache(struct vm_object *object, bool should_cache);
 

@@ -247,16 +247,22 @@ vm_page_zero_idle(void)
 
 /* ---- pages in use ---- */
 
+/* => pageq_lock held */
+static void
+enqueue_locked(struct vm_page *m, enum page_queue to)
+{
+	if (to == PQ_ACTIVE && m->act_count < ACT_INIT)
+		m->act_count = ACT_INIT;
+	if (m->queue != to)
+		page_set_queue(m, to);
+}
+
 static void
 page_enqueue(struct vm_page *m, enum page_queue to)
 {
 	spin_lock(&pageq_lock);
-	if (m->wire_count == 0 && m->object != NULL) {
-		if (to == PQ_ACTIVE && m->act_count < ACT_INIT)
-			m->act_count = ACT_INIT;
-		if (m->queue != to)
-			page_set_queue(m, to);
-	}
+	if (m->wire_count == 0 && m->object != NULL)
+		enqueue_locked(m, to);
 	spin_unlock(&pageq_lock);
 	TRACE(TR_PAGE_QUEUE, m->pfn, m->object, m->pindex, to);
 }
@@ -354,15 +360,27 @@ vm_page_wire(struct vm_page *m)
 void
 vm_page_unwire(struct vm_page *m, enum page_queue queue)
 {
-	uint32_t old = __atomic_fetch_sub(&m->wire_count, 1, __ATOMIC_ACQ_REL);
+	uint32_t old = __atomic_load_n(&m->wire_count, __ATOMIC_RELAXED);
+	bool orphan;
 
 	KASSERT(old > 0, "unwiring page %u that is not wired (P4)", m->pfn);
-	if (old > 1)
-		return;
-	if (m->object == NULL)
-		vm_page_free(m);	/* vm_page_disown() took it out of its object */
-	else if (queue != PQ_NONE)
-		page_enqueue(m, queue);
+	while (old > 1)
+		if (__atomic_compare_exchange_n(&m->wire_count, &old, old - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			return;
+	spin_lock(&pageq_lock);
+	orphan = m->object == NULL;	/* vm_page_disown() took it out of its object */
+	/*
+	 * The queue first: once the count is 0 the page is its object's, which may free it.  One that
+	 * was cut off while it was wired has no contents: reclaim will find it first.
+	 */
+	if (!orphan && queue != PQ_NONE)
+		enqueue_locked(m, m->valid != 0 ? queue : PQ_INACTIVE);
+	old = __atomic_fetch_sub(&m->wire_count, 1, __ATOMIC_ACQ_REL);
+	if (old > 1 && m->queue != PQ_NONE)
+		page_set_queue(m, PQ_NONE);	/* wired again meanwhile */
+	spin_unlock(&pageq_lock);
+	if (orphan && old == 1)
+		vm_page_free(m);
 }
 
 void

@@ -68,7 +68,9 @@ vmspace_fork(struct vmspace *vm)
 {
 	struct vmspace *new = vmspace_alloc();
 
-	if (new != NULL)
-		vm_map_copy_entries(&vm->map, &new->map);
+	if (new != NULL && vm_map_copy_entries(&vm->map, &new->map) != KERN_SUCCESS) {
+		vmspace_free(new);
+		new = NULL;
+	}
 	return (new);
 }

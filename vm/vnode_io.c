@@ -165,7 +165,7 @@ vnode_object_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *
 		error = uiomove((char *)VM_PAGE_TO_DMAP(m) + off, n, uio);
 		page_written(object, m, off, before - uio->uio_resid);
 	}
-	vm_object_deallocate(object);
+	vm_object_deallocate_locked(object);
 	return (error);
 }
 
@@ -187,7 +187,7 @@ vnode_object_zero(struct vnode *vp, off_t from, off_t to, struct ucred *cred)
 		page_written(object, m, off, n);
 		from += n;
 	}
-	vm_object_deallocate(object);
+	vm_object_deallocate_locked(object);
 	return (error);
 }
 
@@ -258,6 +258,6 @@ vnode_object_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *c
 		error = uiomove((char *)VM_PAGE_TO_DMAP(m) + off, n, uio);
 		vm_page_sunbusy(m);
 	}
-	vm_object_deallocate(object);
+	vm_object_deallocate_locked(object);
 	return (error);
 }

@@ -98,7 +98,8 @@ vnode_pager_alloc(void *handle, vm_ooffset_t size, vm_prot_t prot, vm_ooffset_t 
 		vm_object_cache_leave(object);
 	} else {
 		object = vm_object_allocate(OBJT_VNODE, OFF_TO_IDX(round_page(size)));
-		object->flags = vp->v_type == VREG ? OBJ_CANPERSIST : 0;
+		/* A file that loses its name from now on is uncached once VOLOCK is free. */
+		object->flags = vp->v_type == VREG && (vp->v_flag & VNONAME) == 0 ? OBJ_CANPERSIST : 0;
 		object->handle = vp;
 		object->un_pager.vnp.vnp_size = size;
 		object->un_pager.vnp.vnp_cred = crhold(cred);
@@ -191,6 +192,16 @@ vnode_pager_uncache(struct vnode *vp)
 	VOP_UNLOCK(vp);
 	pager_cache(object, false);
 	VOP_LOCK(vp, LK_EXCLUSIVE);
+}
+
+void
+vnode_pager_settle(struct vnode *vp)
+{
+	if ((vp->v_flag & VNONAME) == 0)
+		return;
+	VOP_LOCK(vp, LK_EXCLUSIVE);
+	vnode_pager_uncache(vp);
+	VOP_UNLOCK(vp);
 }
 
 /* A vnode of this mount whose object is cached, referenced; NULL: none left. */

@@ -43,6 +43,12 @@ void vnode_pager_gone(struct vnode *vp);
  * => vp referenced; sleeps
  */
 int vnode_pager_allow_stores(struct vnode *vp, bool allow);
+/*
+ * A file without a name shall go with its last user, so its object must not stay behind in the cache.
+ * Called by whoever has used the object with the vnode locked, once it is not.
+ * => vp referenced, unlocked
+ */
+void vnode_pager_settle(struct vnode *vp);
 /* Empty the object cache of everything on this mount.  => sleeps; no vnode locked. */
 void vnode_pager_umount(struct mount *mp);
 /*

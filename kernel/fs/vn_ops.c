@@ -26,22 +26,6 @@ static MALLOC_DEFINE(M_VNPATH, "directory paths");
 
 /* ---- contents ---- */
 
-/*
- * A file without a name shall go with its last user, so its object must not stay behind in the
- * object cache when we have used it.
- *
- * => nothing locked
- */
-static void
-nameless_finish(struct vnode *vp)
-{
-	if ((vp->v_flag & VNONAME) == 0)
-		return;
-	VOP_LOCK(vp, LK_EXCLUSIVE);
-	vnode_pager_uncache(vp);
-	VOP_UNLOCK(vp);
-}
-
 int
 vn_read_uio(struct vnode *vp, struct uio *uio)
 {
@@ -55,7 +39,7 @@ vn_read_uio(struct vnode *vp, struct uio *uio)
 			break;
 		vm_wait();	/* memory is short; nobody waits for it with a vnode locked */
 	}
-	nameless_finish(vp);
+	vnode_pager_settle(vp);
 	return (error);
 }
 
@@ -130,7 +114,7 @@ vn_write_uio(struct vnode *vp, struct uio *uio)
 			break;
 		}
 	}
-	nameless_finish(vp);
+	vnode_pager_settle(vp);
 	return (uio->uio_resid == 0 ? 0 : error);
 }
 
@@ -163,7 +147,7 @@ vn_truncate(struct vnode *vp, off_t size)
 			break;
 		vm_wait();
 	}
-	nameless_finish(vp);
+	vnode_pager_settle(vp);
 	return (error);
 }
 

@@ -145,7 +145,7 @@ pattern_byte(const char *pattern, uint64_t off)
 
 /* ---- the other parties ---- */
 
-enum deed { LOAD, STORE, TRUNCATE, FSYNC, WRITE, SHRINK_CACHE };
+enum deed { LOAD, STORE, TRUNCATE, FSYNC, READ, WRITE, SHRINK_CACHE, UNMAP };
 
 struct party {
 	enum deed	 deed;
@@ -173,6 +173,10 @@ act(struct party *p)
 	case WRITE:
 		testfile_pattern(NEW, p->off, race.buf, p->len);
 		return (vn_write(race.vp, race.buf, p->len, (off_t)p->off, &done));
+	case READ:
+		return (vn_read(race.vp, race.buf, p->len, (off_t)p->off, &done));
+	case UNMAP:
+		return (vm_munmap(race.vm, BASE, PAGES * PAGE_SIZE));
 	case SHRINK_CACHE:
 		vm_object_cache_shrink(SIZE_MAX, true);
 		return (0);
@@ -572,6 +576,106 @@ KTEST(races, last_unmap_against_a_new_map)
 	race_end();
 }
 
+/* Nothing keeps a file without a name in memory but its users: once they are done, its object is gone. */
+static void
+nameless_race_begin(void)
+{
+	CHECK_EQ(vn_remove(PATH), 0);
+	CHECK(race.vp->v_object != NULL);
+}
+
+static void
+nameless_race_end(void)
+{
+	struct vattr va = { .va_type = VREG, .va_mode = 0644 };
+	struct vnode *vp = NULL;
+
+	CHECK(race.vp->v_object == NULL);
+	/* race_end() removes what is called so. */
+	CHECK_EQ(vn_create(PATH, &va, &vp), 0);
+	vrele(vp);
+	race_end();
+}
+
+/*
+ * A reader has the vnode locked when the file is unmapped, so that the object's last reference is
+ * the reader's: letting go of it must not want the vnode's lock.
+ */
+KTEST(races, reader_is_the_last_to_use_a_file_without_a_name)
+{
+	struct party a, b;
+
+	if (!race_begin(PAGES * PAGE_SIZE))
+		return;
+	nameless_race_begin();
+	stall_hold(STALL_READ, 0, ALL);
+	party_start(&a, READ, 5 * PAGE_SIZE, 100);
+	CHECK(stall_wait(1));
+	party_start(&b, UNMAP, 0, 0);
+	party_join(&b);
+	CHECK_EQ(race.vp->v_object->ref_count, 1);
+	open_tap();
+	party_join(&a);
+	CHECK_EQ(a.result, 0);
+	CHECK_EQ(race.buf[99], pattern_byte(PATH, 5 * PAGE_SIZE + 99));
+	nameless_race_end();
+}
+
+/* The same with the laundry, which writes with the vnode locked. */
+KTEST(races, laundry_is_the_last_to_use_a_file_without_a_name)
+{
+	struct party b;
+
+	if (!race_begin(PAGES * PAGE_SIZE))
+		return;
+	nameless_race_begin();
+	dirty_pages(3, 1);
+	stall_hold(STALL_WRITE, 0, ALL);
+	for (uint64_t end = ticks + VT_PATIENCE; stall_held() == 0 && ticks < end; vt_pause()) {
+		vm_pageout_scan(vm_page_count);
+		vm_laundry_wakeup();
+	}
+	CHECK(stall_wait(1));
+	party_start(&b, UNMAP, 0, 0);
+	party_join(&b);
+	CHECK_EQ(race.vp->v_object->ref_count, 1);
+	open_tap();
+	VT_WAIT(race.vp->v_object == NULL);
+	VT_WAIT(!vm_laundry_writing());
+	nameless_race_end();
+}
+
+/*
+ * The file has no name and its object is on its way out, its pages being written, when it is mapped
+ * again: the same bytes, and one object.
+ */
+KTEST(races, last_unmap_of_a_file_without_a_name_against_a_new_map)
+{
+	vm_offset_t addr = BASE;
+	struct party a, b;
+
+	if (!race_begin(PAGES * PAGE_SIZE))
+		return;
+	nameless_race_begin();
+	dirty_pages(3, 1);
+	stall_hold(STALL_WRITE, 0, ALL);
+	party_start(&a, UNMAP, 0, 0);
+	CHECK(stall_wait(1));
+	CHECK(party_waits(&a));
+	stall_hold(0, 0, 0);
+	party_start(&b, LOAD, 0, 0);		/* nothing is mapped now */
+	party_join(&b);
+	CHECK_EQ(b.result, -EFAULT);
+	CHECK(stall_release(0));
+	CHECK_EQ(vm_mmap(race.vm, &addr, PAGES * PAGE_SIZE, RW, MAP_SHARED | MAP_FIXED, race.vp, 0), 0);
+	CHECK_EQ(get(race.vm, BASE + 3 * PAGE_SIZE), pattern_byte(NEW, 3 * PAGE_SIZE));
+	party_join(&a);
+	CHECK(race.vp->v_object == object_at(race.vm, BASE));
+	CHECK_EQ(get(race.vm, BASE + 4 * PAGE_SIZE + 7), pattern_byte(PATH, 4 * PAGE_SIZE + 7));
+	CHECK_EQ(vm_munmap(race.vm, BASE, PAGES * PAGE_SIZE), 0);
+	nameless_race_end();
+}
+
 /*
  * The laundry cannot have the one vnode, for a thread that allocates has it locked: it goes on with
  * the other.
@@ -580,7 +684,7 @@ KTEST(races, laundry_goes_round_a_locked_vnode)
 {
 	struct vnode *other = NULL;
 	struct vm_object *object;
-	uint64_t end = ticks + 3 * HZ;
+	uint64_t end = ticks + VT_PATIENCE;
 	vm_offset_t addr = BASE + MiB;
 
 	if (!race_begin(PAGES * PAGE_SIZE))
@@ -601,7 +705,7 @@ KTEST(races, laundry_goes_round_a_locked_vnode)
 	CHECK_EQ(object->dirty_count, 0);
 	CHECK_EQ(race.vp->v_object->dirty_count, 4);
 	VOP_UNLOCK(race.vp);
-	for (end = ticks + 3 * HZ; race.vp->v_object->dirty_count > 0 && ticks < end; ) {
+	for (end = ticks + VT_PATIENCE; race.vp->v_object->dirty_count > 0 && ticks < end; ) {
 		vm_pageout_scan(vm_page_count);
 		vm_laundry_wakeup();
 		(void)tsleep(&end, NULL, "ktest", 2);
