@@ -20,11 +20,13 @@ MIB, KIB, PAGE = 1 << 20, 1 << 10, 4096
 BLOCK_SIZES = (1024, 2048, 4096, 65536) if SOAK else (1024, 4096)
 BAD_PAGE = 5
 DATA = 32 * PAGE
+SWAP_BYTES = 4 * MIB
 KINDS = ("read-data", "read-indirect", "read-inode", "read-directory", "read-bitmap", "read-inode-bitmap",
          "write-data", "write-mapped", "write-once", "write-indirect", "write-inode", "write-bitmap",
-         "write-inode-bitmap", "write-directory", "write-bitmap-once", "write-inode-bitmap-once", "write-directory-once")
+         "write-inode-bitmap", "write-directory", "write-bitmap-once", "write-inode-bitmap-once", "write-directory-once",
+         "read-swap", "write-swap")
 # After these the volume holds nothing but what was meant to be on it.
-UNHARMED = ("read-data", "read-inode", "read-directory", "write-data", "write-mapped", "write-once",
+UNHARMED = ("read-swap", "write-swap", "read-data", "read-inode", "read-directory", "write-data", "write-mapped", "write-once",
             "write-bitmap-once", "write-inode-bitmap-once", "write-directory-once")
 
 rig = Rig("diskerr")
@@ -48,6 +50,8 @@ def build(bs, image):
 def broken_blocks(image, bs, kind):
     """The sectors that fail."""
     what = kind.partition("-")[2].removesuffix("-once")
+    if what == "swap":
+        return list(range(BAD_PAGE * PAGE // 512, (BAD_PAGE + 1) * PAGE // 512))
     if what in ("data", "mapped", "once"):
         blocks = dict(file_map(image, "/e/data")[0])
         return [blocks[at // bs] * (bs // 512) + at % bs // 512 for at in range(BAD_PAGE * PAGE, (BAD_PAGE + 1) * PAGE, 512)]
@@ -82,7 +86,15 @@ def run(bs, kind):
     image, rules = rig.path(f"{kind}-{bs}.img"), rig.path("rules")
     build(bs, image)
     write_rules(rules, kind, broken_blocks(image, bs, kind))
-    status, serial = boot(rig, f"{image},blkdebug={rules}", "selftest=diskerr.*", f"seed={SEED}", f"diskerr={kind}")
+    if kind.endswith("-swap"):
+        broken, options = rig.path("swap.img"), ("--disk", image)
+        with open(broken, "wb") as f:
+            f.write(b"FAULTLINE SCRATCH")
+            f.truncate(SWAP_BYTES)
+    else:
+        broken, options = image, ()
+    status, serial = boot(rig, f"{broken},blkdebug={rules}", "selftest=diskerr.*", f"seed={SEED}", f"diskerr={kind}",
+                          options=options)
     try:
         must_pass(status, serial)
     except AssertionError as e:

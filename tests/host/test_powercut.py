@@ -23,10 +23,11 @@ from rig import SEED, SOAK, Rig, boot, check, make_volume, must_pass, read_files
 MIB = 1 << 20
 BLOCK_SIZES = (1024, 2048, 4096, 65536) if SOAK else (1024, 4096)
 CUTS = int(os.environ.get("CUTS") or (200 if SOAK else 100))
-BOOT_EVERY = 12
+DISKS_MAX = 12              # mended volumes that one boot mounts and reads
 TAIL = 64 * 1024            # behind the volume: the marker's place
 PATHS = [f"/pc/{folder}/f{n}" for folder in "ab" for n in range(16)]
 LEFT = re.compile(r"^# pc file (\S+) (\d+) ([0-9a-f]{8})$", re.M)
+DISK = re.compile(r"^# pc disk vd\w+$", re.M)
 
 rig = Rig("powercut")
 COUNTS = {"workload": 0, "boots": 0}
@@ -148,48 +149,58 @@ class Run:
         assert self.marks, "no promise's number is in the record"
         first = next(i for i, e in enumerate(self.log.entries) if e.count)
         replay, model = Replay(self.log, self.base), Model(self.seed, self.bs)
-        sentences, bad = [], 0
+        sentences, bad, mended = [], 0, []
         for n, position in enumerate(powercut.choose_cuts(self.log, first, count, self.seed)):
             powercut.advance(model, self.events, self.marks, position)
             disk = replay.cut(position, self.seed * 1000 + n)
-            wrong = self.look(disk, model, boot_too=n % BOOT_EVERY == BOOT_EVERY // 2)
+            image = rig.path(f"cut-{len(mended)}.img")
+            found, wrong = self.look(disk, model, image)
+            if not wrong:
+                mended.append((n, image, found))
+            if len(mended) == DISKS_MAX:
+                wrong = self.kernel_reads(mended)
+                mended = []
             if wrong:
                 bad += 1
                 where = rig.evidence(f"cut-{self.bs}-{self.seed}-{n}.img", disk) if bad == 1 else ""
                 sentences += [f"blocks of {self.bs}, seed {self.seed}, cut {n} after {position} of {len(self.log.entries)} "
                               f"requests {where}"] + ["  " + s for s in wrong[:12]]
                 if bad == enough:
-                    break
-        return sentences
+                    return sentences
+        return sentences + (self.kernel_reads(mended) if mended else [])
 
-    def look(self, disk, model, boot_too):
-        image = rig.path("cut.img")
+    def look(self, disk, model, image):
+        """Mend it and compare it with the model -> its files, sentences."""
         with open(image, "wb") as f:
             f.write(disk)
         wrong = repair(image)
         if wrong:
-            return wrong
+            return {}, wrong
         found = read_files(image, PATHS, rig.scratch.name)
         wrong = model.faults(found)
         if wrong:
-            return wrong + self.story(wrong[0].split(":")[0].split()[0], model)
-        return self.kernel_reads(image, found) if boot_too else []
+            wrong += self.story(wrong[0].split(":")[0].split()[0], model)
+        return found, wrong
 
     def story(self, path, model):
         """What happened to a file before the cut, the last of it perhaps after it."""
         mine = [str(e) for e in self.events[:model.taken] if path in e.args or e.verb == "sync"]
         return ["what happened to it:"] + ["  " + line for line in mine[-8:]]
 
-    def kernel_reads(self, image, found):
-        status, serial = boot(rig, image, "selftest=powercut.what_is_left_can_be_read", "powercut=read")
+    def kernel_reads(self, mended):
+        """The kernel mounts these volumes, all at one boot, and finds in them what debugfs found."""
+        *others, last = [image for _, image, _ in mended]
+        status, serial = boot(rig, last, "selftest=powercut.what_is_left_can_be_read", "powercut=read",
+                              options=[word for image in others for word in ("--disk", image)])
+        cuts = f"cuts {', '.join(str(n) for n, _, _ in mended)}"
         try:
             must_pass(status, serial)
         except AssertionError as e:
-            return ["the kernel on the mended volume:"] + str(e).splitlines()
+            return [f"the kernel on the mended volumes of {cuts}:"] + str(e).splitlines()
         COUNTS["boots"] += 1
-        told = {path: (int(size), int(crc, 16)) for path, size, crc in LEFT.findall(serial)}
-        there = {path: (len(data), zlib.crc32(data)) for path, data in found.items()}
-        return [] if told == there else [f"the kernel reads {sorted(told.items())}, debugfs {sorted(there.items())}"]
+        told = [{path: (int(size), int(crc, 16)) for path, size, crc in LEFT.findall(part)} for part in DISK.split(serial)[1:]]
+        there = [{path: (len(data), zlib.crc32(data)) for path, data in found.items()} for _, _, found in mended]
+        return [] if told == there else [f"on the mended volumes of {cuts} the kernel reads {told}, debugfs {there}"]
 
 
 def workload(bs):

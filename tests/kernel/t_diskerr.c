@@ -19,6 +19,7 @@
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "tests/kernel/ktest.h"
+#include "tests/kernel/t_swap.h"
 #include "tests/kernel/testfiles.h"
 #include "vm/vm_map.h"
 #include "vm/vm_mmap.h"
@@ -408,6 +409,54 @@ write_again(void)
 	other_file_works();
 }
 
+/* ---- swap: the second disk's page BAD_PAGE fails ---- */
+
+#define SWAPPED	24u
+
+/* Swapped out, all but what the disk would not take; read back, all but what it would not give. */
+static void
+swap_fails(bool on_reading)
+{
+	unsigned failed = 0;
+	uint64_t value;
+	struct space s;
+
+	if (!scratch_begin())
+		return;
+	CHECK_OR_RETURN(space_make(&s, SWAPPED));
+	for (unsigned i = 0; i < SWAPPED; i++)
+		CHECK_EQ(space_write(&s, i, 700 + i), 0);
+	for (unsigned n = 0; n < 3; n++)
+		(void)space_swapout(&s);
+	CHECK(on_reading ? swap_inuse() == SWAPPED : swap_inuse() < SWAPPED);
+	for (unsigned i = 0; i < SWAPPED; i++) {
+		if (space_read(&s, i, &value) == 0) {
+			CHECK_EQ(value, 700 + i);
+			continue;
+		}
+		CHECK_EQ(curthread->fault.signo, SIGBUS);
+		memset(&curthread->fault, 0, sizeof(curthread->fault));
+		failed++;
+	}
+	CHECK_EQ(failed, on_reading ? 1 : 0);
+	space_free(&s);
+	CHECK_EQ(swap_inuse(), 0);
+	scratch_end();
+	other_file_works();
+}
+
+static void
+read_swap(void)
+{
+	swap_fails(true);
+}
+
+static void
+write_swap(void)
+{
+	swap_fails(false);
+}
+
 static const struct {
 	const char	*kind;
 	void		(*fn)(void);
@@ -418,7 +467,7 @@ static const struct {
 	{ "write-indirect", write_indirect }, { "write-inode", write_inode },
 	{ "write-bitmap", write_bitmap }, { "write-inode-bitmap", write_bitmap }, { "write-directory", write_directory },
 	{ "write-bitmap-once", write_again }, { "write-inode-bitmap-once", write_again },
-	{ "write-directory-once", write_again },
+	{ "write-directory-once", write_again }, { "read-swap", read_swap }, { "write-swap", write_swap },
 };
 
 KTEST(diskerr, operations_return_the_right_error)

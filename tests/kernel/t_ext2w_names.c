@@ -166,6 +166,37 @@ KTEST(ext2w, a_file_without_a_name_lives_while_it_is_used)
 	scratch_leave();
 }
 
+/* Pretend that it has as many links as can be. */
+static void
+links_set(const char *path, uint32_t n)
+{
+	struct vnode *vp = scratch_open(path);
+
+	if (vp == NULL)
+		return;
+	VTOI(vp)->i_nlink = n;
+	vrele(vp);
+}
+
+KTEST(ext2w, links_are_limited)
+{
+	SCRATCH_OR_SKIP();
+	touch("/w/file");
+	CHECK_EQ(vn_mkdir("/w/parent", &dir_attr), 0);
+	CHECK_EQ(vn_mkdir("/w/child", &dir_attr), 0);
+	links_set("/w/file", EXT2_LINK_MAX);
+	links_set("/w/parent", EXT2_LINK_MAX);
+	CHECK_EQ(vn_link("/w/file", "/w/link"), EMLINK);
+	CHECK_EQ(vn_mkdir("/w/parent/sub", &dir_attr), EMLINK);
+	CHECK_EQ(vn_rename("/w/child", "/w/parent/child"), EMLINK);
+	CHECK(!scratch_exists("/w/link") && !scratch_exists("/w/parent/sub") && scratch_exists("/w/child"));
+	touch("/w/parent/other");		/* a file is no link to its folder */
+	links_set("/w/file", 1);
+	links_set("/w/parent", 2);
+	CHECK_EQ(vn_link("/w/file", "/w/link"), 0);
+	scratch_leave();
+}
+
 /* ---- rename ---- */
 
 enum kind { NOTHING, A_FILE, EMPTY_DIR, FULL_DIR, KINDS };

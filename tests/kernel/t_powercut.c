@@ -14,8 +14,8 @@
  * So the record of the disk's writes says which promises were given before each of them.
  * tests/host/powercut.py is the reader of all this.
  *
- * `powercut=SEED` runs the workload; `powercut=read` reads what is left of its files and prints
- * their checksums.
+ * `powercut=SEED` runs the workload; `powercut=read` mounts each disk, reads what is left of its
+ * files and prints their checksums.
  */
 #include "drivers/disk.h"
 #include "kernel/lib/crc32.h"
@@ -411,14 +411,21 @@ list_entry(void *arg, const struct dirent *de)
 	return (0);
 }
 
+/* A path of the volume whose root this is. */
+static bool
+open_at(struct vnode *root, const char *path, struct vnode **vpp)
+{
+	return (ok("open", path, namei(path + 1, root, 0, vpp)));
+}
+
 static void
-list_folder(struct listing *l, const char *folder)
+list_folder(struct vnode *root, struct listing *l, const char *folder)
 {
 	struct vnode *dvp;
 	off_t off = 0;
 
 	l->folder = folder;
-	if (!ok("open", folder, namei(folder, NULL, 0, &dvp)))
+	if (!open_at(root, folder, &dvp))
 		return;
 	VOP_LOCK(dvp, LK_SHARED);
 	ok("readdir", folder, VOP_READDIR(dvp, &off, list_entry, l));
@@ -426,29 +433,50 @@ list_folder(struct listing *l, const char *folder)
 	vrele(dvp);
 }
 
+/* Print what the files of a mounted volume hold. */
+static void
+tell_files(struct mount *mp)
+{
+	struct listing *l = kmalloc(sizeof(*l), &M_POWERCUT, M_WAITOK | M_ZERO);
+	struct vnode *root;
+
+	printf("# pc disk %s\n", mp->mnt_stat.f_mntfromname);
+	CHECK_EQ(mp->mnt_flag & MNT_RDONLY, 0);
+	if (ok("root of", mp->mnt_stat.f_mntfromname, VFS_ROOT(mp, &root))) {
+		list_folder(root, l, "/pc/a");
+		list_folder(root, l, "/pc/b");
+		for (unsigned i = 0; i < l->count && !ktest_failed(); i++) {
+			struct vnode *vp;
+			uint64_t size;
+
+			if (!open_at(root, l->path[i], &vp))
+				break;
+			ok("size", l->path[i], vn_size(vp, &size));
+			printf("# pc file %s %lu %08x\n", l->path[i], size, checksum(vp, 0, size));
+			vrele(vp);
+		}
+		vrele(root);
+	}
+	kfree(l, &M_POWERCUT);
+}
+
 KTEST(powercut, what_is_left_can_be_read)
 {
 	const char *word = cmdline_get("powercut");
-	struct listing *l;
+	struct mount *mp;
 
 	if (word == NULL || !streq(word, "read")) {
 		ktest_skip("only with powercut=read");
 		return;
 	}
 	pc.buf = kmalloc(BUF, &M_POWERCUT, M_WAITOK);
-	l = kmalloc(sizeof(*l), &M_POWERCUT, M_WAITOK | M_ZERO);
-	list_folder(l, "/pc/a");
-	list_folder(l, "/pc/b");
-	for (unsigned i = 0; i < l->count && !ktest_failed(); i++) {
-		struct vnode *vp;
-		uint64_t size;
-
-		if (!ok("open", l->path[i], namei(l->path[i], NULL, 0, &vp)))
-			break;
-		ok("size", l->path[i], vn_size(vp, &size));
-		printf("# pc file %s %lu %08x\n", l->path[i], size, checksum(vp, 0, size));
-		vrele(vp);
+	for (struct disk *dk = disk_next(NULL); dk != NULL && !ktest_failed(); dk = disk_next(dk)) {
+		if (rootfs != NULL && rootfs->mnt_devvp->v_disk == dk) {
+			tell_files(rootfs);
+		} else if (ok("mount", dk->dk_name, vfs_mount("ext2", dk, "", 0, &mp))) {
+			tell_files(mp);
+			ok("unmount", dk->dk_name, vfs_unmount(mp));
+		}
 	}
-	kfree(l, &M_POWERCUT);
 	kfree(pc.buf, &M_POWERCUT);
 }

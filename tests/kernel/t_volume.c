@@ -223,6 +223,38 @@ volume_enter(void)
 	return (true);
 }
 
+#define IN_ORDER	(20 * MiB)
+
+/* The host counts the pieces. */
+KTEST(volume, a_file_in_order)
+{
+	const char *word = cmdline_get("volume");
+	struct vattr va = { .va_type = VREG, .va_mode = 0644 };
+	struct disk *disk = word != NULL ? disk_find(word) : NULL;
+	struct vnode *covered, *vp;
+	size_t done;
+
+	if (disk == NULL) {
+		ktest_skip("only with volume=DISK");
+		return;
+	}
+	CHECK_OR_RETURN(CHECK_EQ(vfs_mount("ext2", disk, "", 0, &tv.mp), 0) && CHECK_EQ(namei("/m", NULL, 0, &covered), 0));
+	CHECK_EQ(vfs_mount_on(tv.mp, covered), 0);
+	vrele(covered);
+	tv.buf = kmalloc(PIECE, &M_TVOLUME, M_WAITOK);
+	CHECK_EQ(vn_create("/m/order", &va, &vp), 0);
+	for (size_t off = 0; off < IN_ORDER && !ktest_failed(); off += done) {
+		size_t n = MIN(10000ul, IN_ORDER - off);
+
+		testfile_pattern("/m/order", off, tv.buf, n);
+		CHECK_EQ(vn_write(vp, tv.buf, n, (off_t)off, &done), 0);
+	}
+	CHECK_EQ(vn_fsync(vp), 0);
+	vrele(vp);
+	kfree(tv.buf, &M_TVOLUME);
+	CHECK_EQ(vfs_unmount(tv.mp), 0);
+}
+
 KTEST(volume, is_filled_emptied_and_filled_again)
 {
 	struct statfs st;
