@@ -254,19 +254,33 @@ def evaluate(expression, *types):
 
 
 class Prefix(gdb.Command):
-    """Look at Faultline's virtual memory.  None of these commands changes anything.
+    """Look at Faultline's virtual memory.  None of these commands changes anything, but for `vm freeze`.
 
+    vm fault [VA]     the page fault under way, explained
     vm walk VA        page tables, level by level, and the page at the end
-    vm page P         one page: state, owner, mappings
-    vm object O       an object, its pages as a strip, the objects it shadows
     vm map [THREAD]   the mappings of an address space
+    vm object O       an object, its pages as a strip, the objects it shadows
+    vm page P         one page: state, owner, mappings, its last events
+    vm why P          why it is not free, not evictable, not clean
+    vm whatis X       what a number is
     vm queues         the page queues, counted and checked
+    vm mem [FIRST N]  physical memory, a letter for each frame
+    vm snap           remember all pages and counters ...
+    vm diff           ... and what has changed since
+    vm vnode V OFF    a byte of a file: inode, pointer blocks, sector, page
+    vm io             disks, requests under way, who waits for them
     vm threads        all threads and what they wait for
+    vm wait           who is asleep, on what, and who will wake them
     vm bt THREAD      the backtrace of a thread that is not running
+    vm check          the laws of the VM, evaluated from outside
     vm stages         the named stages of a page fault
     vm step [STAGE]   run to the next of them
     vm story          run one fault and tell it, stage by stage
-    vm attach         connect to the stopped machine, run to a named place
+    vm break WHAT X   stop when the VM comes to an address, object, page, file, sector
+    vm trace [N]      the last events recorded
+    vm freeze on|off  hold the reclaim thread; this one writes
+    vm attach SOCKET  connect to the stopped machine, run to a named place
+    vm selftest       run them all
 
 `help vm NAME` shows an example of each."""
 

@@ -192,6 +192,16 @@ P is a page number (physical address / 4096), a struct vm_page *, or its address
             (c["PG_ZERO"], "came zeroed"), (c["PG_REFERENCED"], "referenced"), (c["PG_MAPPED"], "may be mapped"),
             (c["PG_WRITEABLE"], "may be mapped writable")]))
         self.say_mappings(p)
+        self.say_life(pfn)
+
+    def say_life(self, pfn):
+        import ring     # which imports nothing of this
+        try:
+            found = ring.of_page(pfn, self.SHOWN)
+        except gdb.error as e:
+            raise gdb.GdbError(f"the trace cannot be read: {e}") from None
+        for n, e in enumerate(found):
+            say(f"  {'events' if n == 0 else '':<9} {ring.line(e).strip()}")
 
     def say_mappings(self, p):
         found = mappings(p)

@@ -42,6 +42,7 @@ LOOK = """\
 reset_walk      vm walk 0xfffffff0
 reset_threads   vm threads
 reset_page      vm page 1
+reset_selftest  vm selftest
 -               tbreak kernel_main
 -               continue
 early_walk      vm walk kernel_main
@@ -64,6 +65,15 @@ runner          vm bt main
 map             vm map
 map_sleeper     vm map pageout
 queues          vm queues
+selftest        vm selftest
+fault           vm fault
+why             vm why m[reqpage]
+whatis          vm whatis object
+whatis_va       vm whatis $va
+vnode           vm vnode object->handle m[reqpage]->pindex*4096
+print_page      print *m[reqpage]
+print_object    print *object
+print_vnode     print *(struct vnode *)object->handle
 no_page         vm page 99999999
 no_thread       vm bt 4711
 no_address      vm walk 0x8000000000000000
@@ -71,8 +81,11 @@ no_symbol       vm object nosuchthing
 direct_map      vm walk $page
 help            help vm walk
 -               delete
+snap            vm snap
 -               frame function vm_fault_trap
 finish          finish
+diff            vm diff
+fault_after     vm fault
 walk_after      vm walk $va
 qemu_after      monitor gva2gpa $HEX
 page_after      vm page $page
@@ -90,8 +103,10 @@ counter         vm queues
 -               set $second = vm_page_array[pageq[PQ_FREE].head].q_next
 -               set var vm_page_array[$second].q_next = pageq[PQ_FREE].head
 cycle           vm queues
+check_queue     vm check
 -               set var object->resident_page_count += 1
 resident        vm object object
+check_object    vm check
 -               set var object->resident_page_count -= 1
 -               set $node = object->memq.root
 -               set var $node->child[0] = $node
@@ -120,15 +135,50 @@ detach          detach
 """
 
 
+# After a panic.
+ENDS = """\
+-               tbreak machine_exit_panic
+-               continue
+panic           vm selftest
+panic_bt        bt
+panic_fault     vm fault
+-               kill
+"""
+
+# The tour's faults, traced: a page's life, a request at the device, stops at one thing.
+TOUR = """\
+-               tbreak play_acts
+-               continue
+freeze          vm freeze on
+thaw            vm freeze off
+break           vm break vnode t->vp
+bmap            continue
+-               delete
+submitted       vm step disk submitted
+asleep          vm step asleep
+io              vm io
+wait            vm wait
+-               vm step interrupt
+interrupt       vm selftest
+interrupt_bt    bt
+entered         vm step page entered
+-               python import stages; gdb.set_convenience_variable("pfn", next(stages.operand(p.operands[1]) for p in stages.places() if p.address == stages.register("rip")))
+life            vm page $pfn
+trace           vm trace 5
+mem             vm mem $pfn 4
+-               kill
+"""
+
+
 class Session:
     """One machine and one gdb -> what each labelled command said, and the machine's exit status."""
 
-    def __init__(self, image, scratch, name, script):
+    def __init__(self, image, scratch, name, script, words=(), options=()):
         socket = os.path.join(scratch, name + ".sock")
         started = time.monotonic()
         self.machine = subprocess.Popen(
             [os.path.join(TOP, "boot", "qemu"), "--kernel", KERNEL, "--gdb=" + socket, "--disk", image + ",ro",
-             "--timeout", str(SECONDS), "--log", os.path.join(scratch, name + ".log"), "--", *WORDS],
+             "--timeout", str(SECONDS), *options, "--log", os.path.join(scratch, name + ".log"), "--", *(words or WORDS)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         while not os.path.exists(socket) and time.monotonic() < started + 10 and self.machine.poll() is None:
             time.sleep(0.02)
@@ -165,6 +215,10 @@ class Evidence:
         self.inode = int(re.search(r"Inode: (\d+)", stat).group(1))
         self.size = int(re.search(r"Size: (\d+)", stat).group(1))
         self.look = Session(self.image, scratch, "look", LOOK.format(inode=self.inode))
+        self.ends = Session(self.image, scratch, "ends", ENDS, ["selftest=panic"])
+        # A slow disk: its requests are still under way when somebody looks.
+        self.tour = Session(self.image, scratch, "tour", TOUR, ["tour=/b/mib", "trace"],
+                            ["--qemu=-set drive.disk0.throttling.iops-read=10"])
         self.stages = Session(self.image, scratch, "stages", STAGES)
         self.damage = Session(self.image, scratch, "damage", DAMAGE.format(inode=self.inode))
         self.values = {}
@@ -198,7 +252,7 @@ def number(pattern, text, base=0):
 
 @test
 def no_command_breaks(e):
-    for session in (e.look, e.stages, e.damage):
+    for session in (e.look, e.stages, e.ends, e.tour, e.damage):
         for word in ("Traceback", "Python Exception", "gdb hung", "Error occurred"):
             equal(f"gdb says {word}", word in session.text, False)
 
@@ -341,6 +395,63 @@ def story_tells_a_whole_fault(e):
     equal("the sector that the disk is asked for", number(r"disk submitted +vda, sector (\d+)", text), blocks[pages[0]] * 8)
     equal("the pages read", pages, list(range(pages[0], pages[0] + 16)))
     equal("the machine's end", e.stages.status, 0)
+
+
+@test
+def every_command_works_at_every_stop(e):
+    for label, session in (("selftest", e.look), ("interrupt", e.tour), ("panic", e.ends)):
+        e.says(label, re.compile(r"^(\d+) of \1 commands are in order\.$", re.M), session=session)
+    e.says("interrupt_bt", "disk_done", "intr_dispatch", session=e.tour)
+    e.says("panic_bt", "machine_exit_panic", session=e.ends)
+    refused = re.findall(r"^ *vm (\w+) +FAILED: (.*)$", e.says("reset_selftest", "commands are in order"), re.M)
+    wrong = [r for r in refused if not re.search(r"has not come to that yet: paging is off|not \(yet\) what they should be|nothing to compare", r[1])]
+    equal("commands without a sentence before paging", wrong, [])
+
+
+@test
+def the_fault_is_explained(e):
+    page_, obj = e.values["index"], f"object {e.values['object']:#x} (vnode, inode {e.inode})"
+    e.says("fault", f"page fault at {e.values['va']:#x}, error 0x0: no page is mapped, a read, in kernel mode; by ",
+           "(touch_read)", f"should    {obj}, index {page_}: a frame is there and busy", "is        not mapped (yet)")
+    e.says("fault_after", f"resident in {obj}, index {page_}", "a soft fault", f"is        mapped, to frame {e.values['pfn']:#x}")
+    e.says("why", "evictable  no: exclusive-busy by thread", f"belongs to index {page_} of {obj}")
+    e.says("whatis", f"is {obj}: vm object")
+    e.says("whatis_va", "as a user address here: not mapped; map entry [0x", f"index {page_} of {obj}")
+    blocks = dict(volume.file_map(e.image, FILE)[0])
+    e.says("vnode", f"block {page_} of the file (of 4096 bytes)", f"sector {blocks[page_] * 8}", "pointer block")
+
+
+@test
+def structures_print_in_one_line(e):
+    for label, pattern in (("print_page", rf"= page {e.values['pfn']}: index {e.values['index']} of object"),
+                           ("print_object", r"= vnode object: \d+ pages, \d+ resident"),
+                           ("print_vnode", rf"= inode {e.inode}, used \d+ times")):
+        equal(f"the lines of {label}", len(e.says(label, re.compile(pattern)).splitlines()), 1)
+
+
+@test
+def what_changed_is_shown(e):
+    e.says("diff", f"page {e.values['pfn']:#x}: ", "queue none -> ", "v_vnodepgsin +16", "pages changed since the snapshot")
+
+
+@test
+def one_thing_can_be_waited_for(e):
+    e.says("break", "The machine will stop at a question where a block of that file lies.", session=e.tour)
+    e.says("bmap", "Breakpoint", "vnode_getpages.c", session=e.tour)
+    sector = number(r"disk submitted: vda, sector (\d+)", e.tour.said["submitted"])
+    e.says("io", f"at sector {sector}, 1 request at the device", "pages: index 0 of object", "thread tour waits for it in vnread",
+           session=e.tour)
+    e.says("wait", re.compile(r"tour +in vnread "), session=e.tour)
+    e.says("life", "events", re.compile(r"events +\d.* page-alloc "), session=e.tour)
+    e.says("trace", re.compile(r"^\(\d+ events in the rings\)$", re.M), session=e.tour)
+    e.says("mem", "4 page frames, 1 to a letter", session=e.tour)
+    e.says("freeze", "will not begin another scan", session=e.tour)
+
+
+@test
+def broken_laws_are_named(e):
+    e.says("check_queue", "BROKEN P1: queue free: ", session=e.damage)
+    e.says("check_object", re.compile(r"BROKEN O8: object .* pages, resident_page_count says"), session=e.damage)
 
 
 @test
