@@ -314,10 +314,10 @@ class Model:
         self.lose_name(path)
         self.mean(path, None)
 
-    def op_folder(self, number, path):
-        """Folders hold no promised bytes; e2fsck judges them."""
+    def op_folder(self, number, *paths):
+        """Folders and links hold no promised bytes; e2fsck judges them."""
 
-    op_mkdir = op_rmdir = op_folder
+    op_mkdir = op_rmdir = op_rendir = op_symlink = op_folder
 
     def ack_fsync(self, number, path, size, crc):
         f = self.need(path)

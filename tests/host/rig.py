@@ -10,6 +10,7 @@ import tempfile
 sys.dont_write_bytecode = True
 import tap  # noqa: E402
 from volume import Failure, command, debugfs, mke2fs, tool  # noqa: E402
+from volume import problems_of as check  # noqa: E402
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KERNEL = os.environ.get("FAULTLINE_KERNEL", os.path.join(TOP, "build", "kernel.elf"))
@@ -106,14 +107,6 @@ def repair(image):
     if done.returncode not in (0, 1):
         return [f"e2fsck -p ended with {done.returncode}:"] + done.stdout.strip().splitlines()[-6:]
     return check(image)
-
-
-def check(image):
-    done = subprocess.run([tool("e2fsck"), "-fn", image], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace", stdin=subprocess.DEVNULL)
-    if done.returncode:
-        return [f"e2fsck -fn ended with {done.returncode}:"] + done.stdout.strip().splitlines()[-12:]
-    return []
 
 
 def read_files(image, paths, scratch):

@@ -30,6 +30,7 @@ sys.dont_write_bytecode = True
 import damage  # noqa: E402
 import mkimage  # noqa: E402
 import tap  # noqa: E402
+from volume import problems_of  # noqa: E402
 
 TOP = mkimage.TOP
 IMAGES = os.path.join(TOP, "build", "images")
@@ -121,6 +122,9 @@ class Job:
         self.seconds = time.monotonic() - started
         self.serial, self.stderr = read_text(serial), read_text(stderr)
         self.verdict = tap.judge(self.serial, status, closing_line=not self.script)
+        if self.verdict.good and self.companions:
+            # The run ended in order, so its root volume must be whole.
+            self.verdict.problems += problems_of(os.path.join(self.dir, "disk.img"))
         if self.verdict.good and self.image:
             for name in ("disk.img", "scratch.img"):
                 if os.path.exists(os.path.join(self.dir, name)):

@@ -103,6 +103,15 @@ def debugfs(image, *requests, write=False):
     return done.stdout
 
 
+def problems_of(image):
+    """What e2fsck finds wrong, as sentences."""
+    done = subprocess.run([tool("e2fsck"), "-fn", image], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", stdin=subprocess.DEVNULL)
+    if done.returncode:
+        return [f"e2fsck -fn ended with {done.returncode}:"] + done.stdout.strip().splitlines()[-12:]
+    return []
+
+
 def fsck_clean(image):
     command(["e2fsck", "-fn", image])
 

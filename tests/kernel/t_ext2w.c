@@ -2,7 +2,7 @@
 /*
  * ext2 written: what a file holds after writes, appends, holes and truncations, at every alignment
  * that could matter, and what the volume's accounts say.  The names are in t_ext2w_names.c; what
- * the host's tools think of the volume afterwards, in tests/host/test_write.py.
+ * e2fsck thinks of the volume after each of them, in tests/host/test_write.py.
  */
 #include "drivers/disk.h"
 #include "kernel/clock.h"

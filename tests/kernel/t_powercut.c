@@ -4,7 +4,8 @@
  *
  *	# pc op N create PATH            printed before operation N begins
  *	# pc op N write PATH OFF LEN     (mwrite: through a mapping); the bytes are those of fill(seed, N, OFF)
- *	# pc op N truncate PATH SIZE     rename OLD NEW, link OLD NEW, unlink PATH, mkdir PATH, rmdir PATH
+ *	# pc op N truncate PATH SIZE     rename OLD NEW, link OLD NEW, unlink PATH, mkdir PATH, rmdir PATH,
+ *				  rendir OLD NEW, symlink PATH
  *	# pc op N late PATH OFF LEN      a write to the file that had this name until it was unlinked, and is still open
  *	# pc ack N fsync PATH SIZE CRC   printed after the call has returned: from now on this must be on disk
  *	# pc ack N msync PATH OFF LEN CRC
@@ -32,7 +33,7 @@ static MALLOC_DEFINE(M_POWERCUT, "power-cut workload");
 
 #define SLOTS		10		/* files at a time */
 #define NAMES_MAX	16		/* numbers in names; more than slots, so that names come again */
-#define OPERATIONS	260
+#define OPERATIONS	320
 #define NEAR_MAX	(40 * KiB)
 #define FAR_MAX		(300 * KiB)	/* reaches double indirection with blocks of 1 KiB */
 #define BUF		(24 * KiB)
@@ -307,6 +308,37 @@ op_unlink(struct slot *s, struct vnode *vp)
 	}
 }
 
+/* Folders come, go and change their names, with something in them or not; links, too. */
+static void
+op_rename_folder(void)
+{
+	char from[PATH_BYTES], to[PATH_BYTES];
+	int error;
+
+	snprintf(from, sizeof(from), "/pc/a/d%lu", chance(4));
+	snprintf(to, sizeof(to), "/pc/a/d%lu%s", chance(4), chance(3) == 0 ? "-longer-than-the-old-name" : "");
+	printf("# pc op %lu rendir %s %s\n", pc.number, from, to);
+	error = vn_rename(from, to);
+	if (error != ENOENT && error != ENOTEMPTY)
+		ok("rename folder", from, error);
+}
+
+static void
+op_folder_entry(void)
+{
+	char path[PATH_BYTES];
+	int error;
+
+	snprintf(path, sizeof(path), "/pc/a/d%lu/link%lu", chance(4), chance(3));
+	printf("# pc op %lu symlink %s\n", pc.number, path);
+	error = vn_symlink(chance(2) ? "short" : "a target that is too long for its inode, by some bytes at least, says who counts",
+	    path);
+	if (error == EEXIST)
+		error = vn_remove(path);
+	if (error != ENOENT)
+		ok("symlink", path, error);
+}
+
 static void
 op_folder(void)
 {
@@ -315,10 +347,18 @@ op_folder(void)
 	char path[PATH_BYTES];
 	int error;
 
+	if (chance(3) == 0) {
+		op_rename_folder();
+		return;
+	}
+	if (chance(2)) {
+		op_folder_entry();
+		return;
+	}
 	snprintf(path, sizeof(path), "/pc/a/d%lu", chance(4));
 	printf("# pc op %lu %s %s\n", pc.number, make ? "mkdir" : "rmdir", path);
 	error = make ? vn_mkdir(path, &va) : vn_rmdir(path);
-	if (error != (make ? EEXIST : ENOENT))
+	if (error != (make ? EEXIST : ENOENT) && error != ENOTEMPTY)
 		ok(make ? "mkdir" : "rmdir", path, error);
 }
 
@@ -354,11 +394,11 @@ operation(void)
 		op_create();
 	else if (what < 18)
 		promise_sync();
-	else if (what < 22)
+	else if (what < 30)
 		op_folder();
-	else if (what < 34)
+	else if (what < 41)
 		op_rename(s);
-	else if (what < 37)
+	else if (what < 44)
 		op_link(s);
 	else
 		file_operation(s);
