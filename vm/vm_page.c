@@ -237,11 +237,11 @@ page_remove(struct vm_page *m)
 	m->object = NULL;
 }
 
-/* Seam for the self-tests: called instead of panic() when a page is freed twice. */
+/* Seam for the self-tests: called instead of panic(). */
 void (*vm_page_violation_hook)(const char *what, struct vm_page *m);
 
-static void
-violation(const char *what, struct vm_page *m)
+void
+vm_page_violation(const char *what, struct vm_page *m)
 {
 	if (vm_page_violation_hook != NULL)
 		vm_page_violation_hook(what, m);
@@ -255,7 +255,7 @@ vm_page_free(struct vm_page *m)
 	uint32_t old;
 
 	if (m->busy == VPB_FREED) {
-		violation("freeing a page that is free", m);
+		vm_page_violation("freeing a page that is free", m);
 		return;
 	}
 	if (m->object != NULL) {

@@ -293,6 +293,9 @@ vm_pageout_progress(size_t pages)
 	__atomic_store_n(&fruitless, 0, __ATOMIC_RELAXED);
 	reported = false;
 	wakeup(&progress);
+	/* What was written can be taken now, and nobody may be there to ask for it. */
+	if (vm_free_count() < vm_ladder.min)
+		vm_pageout_wakeup();
 }
 
 void

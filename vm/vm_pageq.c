@@ -24,6 +24,7 @@
 
 #include "kernel/kasan.h"
 #include "kernel/kassert.h"
+#include "kernel/lib/printf.h"
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "vm/pmap.h"
@@ -68,6 +69,12 @@ vm_pageq_name(unsigned queue)
 	return (queue < PQ_COUNT ? queue_names[queue] : "?");
 }
 
+bool
+vm_pageq_may_move(unsigned from, unsigned to)
+{
+	return (from < PQ_COUNT && to < PQ_COUNT && (legal[from] & TO(to)) != 0);
+}
+
 static inline uint32_t
 page_number(const struct vm_page *m)
 {
@@ -110,13 +117,23 @@ is_free(const struct vm_page *m)
 	return (m->queue == PQ_FREE || m->queue == PQ_ZERO);
 }
 
+static __attribute__((noinline)) void
+illegal_move(struct vm_page *m, enum page_queue to)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "illegal move from queue %s to %s", vm_pageq_name(m->queue), vm_pageq_name(to));
+	vm_page_violation(text, m);
+}
+
 /* The one function that moves a page between queues.  => the lock of both queues held. */
 static void
 page_set_queue(struct vm_page *m, enum page_queue to)
 {
-	if (unlikely((legal[m->queue] & TO(to)) == 0))
-		panic("page %u: illegal move from queue %s to %s", m->pfn, vm_pageq_name(m->queue),
-		    vm_pageq_name(to));
+	if (unlikely(!vm_pageq_may_move(m->queue, to))) {
+		illegal_move(m, to);
+		return;
+	}
 	if (is_free(m))
 		kasan_unpoison(VM_PAGE_TO_DMAP(m), PAGE_SIZE);
 	if (m->queue != PQ_NONE)

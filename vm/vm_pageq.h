@@ -6,6 +6,9 @@
 #include "vm/vm_page.h"
 
 const char *vm_pageq_name(unsigned queue);
+/* A page was about to be freed twice, or to go where it may not: panics. */
+void vm_page_violation(const char *what, struct vm_page *m);
+bool vm_pageq_may_move(unsigned from, unsigned to);	/* does the diagram have this move? */
 /*
  * Put a page whose busy word is VPB_FREED on the free list.  => any context above the free-list
  * lock.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Helpers of the tests that write: see scratch.h. */
 #include "tests/kernel/scratch.h"
+#include "kernel/lib/errno.h"
 #include "kernel/malloc.h"
 #include "vm/vm_object.h"
 #include "vm/vnode_pager.h"
@@ -235,4 +236,22 @@ model_evict(struct model *m)
 	/* Nobody references the object now: it goes, and its pages with it. */
 	vm_object_cache_shrink(SIZE_MAX, true);
 	CHECK(m->vp->v_object == NULL);
+}
+
+uint64_t
+scratch_fill(struct vnode *vp)
+{
+	char *bytes = kmalloc(64 * KiB, &M_SCRATCH, M_WAITOK);
+	uint64_t total = 0;
+	size_t done;
+	int error = 0;
+
+	memset(bytes, 0x5a, 64 * KiB);
+	while (error == 0 && total < 1 * GiB) {
+		error = vn_write(vp, bytes, 64 * KiB, (off_t)total, &done);
+		total += done;
+	}
+	CHECK_EQ(error, ENOSPC);
+	kfree(bytes, &M_SCRATCH);
+	return (total);
 }

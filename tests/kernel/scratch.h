@@ -23,6 +23,8 @@ uint64_t scratch_ino(const char *path);
 void scratch_getattr(struct vnode *vp, struct vattr *va);
 void scratch_statfs(struct statfs *st);
 uint32_t scratch_bsize(void);
+/* Write to the file until the disk is full; anything but ENOSPC fails the test.  Returns the bytes written. */
+uint64_t scratch_fill(struct vnode *vp);
 
 /* A file and what it must hold. */
 struct model {

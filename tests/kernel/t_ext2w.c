@@ -263,25 +263,6 @@ KTEST(ext2w, far_offsets)
 
 /* ---- the disk is full ---- */
 
-/* Write until it is refused.  Returns the bytes written. */
-static uint64_t
-fill(struct vnode *vp)
-{
-	char *bytes = kmalloc(64 * KiB, &M_TEXT2W, M_WAITOK);
-	uint64_t total = 0;
-	size_t done;
-	int error = 0;
-
-	memset(bytes, 0x5a, 64 * KiB);
-	while (error == 0 && total < 1 * GiB) {
-		error = vn_write(vp, bytes, 64 * KiB, (off_t)total, &done);
-		total += done;
-	}
-	CHECK_EQ(error, ENOSPC);
-	kfree(bytes, &M_TEXT2W);
-	return (total);
-}
-
 KTEST(ext2w, a_full_disk_is_reported_and_recovers)
 {
 	struct statfs before, full, after;
@@ -298,7 +279,7 @@ KTEST(ext2w, a_full_disk_is_reported_and_recovers)
 	}
 	vp = scratch_create("/w/full");
 	if (vp != NULL) {
-		total = fill(vp);
+		total = scratch_fill(vp);
 		CHECK_EQ(vn_size(vp, &size), 0);
 		CHECK_EQ(size, total);
 		CHECK_EQ(vn_fsync(vp), 0);		/* what was accepted has its place */
@@ -307,14 +288,14 @@ KTEST(ext2w, a_full_disk_is_reported_and_recovers)
 		scratch_getattr(vp, &va);
 		CHECK(va.va_blocks * DEV_BSIZE >= total);
 		CHECK_EQ(vn_truncate(vp, 0), 0);
-		again = fill(vp);			/* what was freed can be used at once */
+		again = scratch_fill(vp);			/* what was freed can be used at once */
 		CHECK(again + 8 * before.f_bsize >= total);
 		other = NULL;
 		CHECK_EQ(vn_remove("/w/full"), 0);
 		vrele(vp);
 		other = scratch_create("/w/other");
 		if (other != NULL) {
-			CHECK(fill(other) + 8 * before.f_bsize >= total);
+			CHECK(scratch_fill(other) + 8 * before.f_bsize >= total);
 			vrele(other);
 			CHECK_EQ(vn_remove("/w/other"), 0);
 		}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Dirty pages of files when something is short: memory, so that laundering must make room, or the
+ * disk, so that it cannot.
+ */
+#include "drivers/disk.h"
+#include "kernel/fs/vnode.h"
+#include "kernel/lib/errno.h"
+#include "kernel/malloc.h"
+#include "tests/kernel/scratch.h"
+#include "tests/kernel/t_vm.h"
+#include "vm/vm_check.h"
+#include "vm/vm_laundry.h"
+
+static MALLOC_DEFINE(M_TDIRTY, "dirty page tests");
+
+#define SPARSE		256ul		/* pages of a file with 16 pages of data, each in a block of its own */
+#define VOLUME_MAX	(64 * MiB)	/* what can be filled in no time */
+
+/* A sparse file of npages in /w, mapped shared and writable at AT(0). */
+static struct vnode *
+map_sparse(struct vmspace *vm, const char *path, size_t npages)
+{
+	struct vnode *vp = scratch_create(path);
+	vm_offset_t addr = AT(0);
+
+	if (vp == NULL)
+		return (NULL);
+	CHECK_EQ(vn_truncate(vp, (off_t)(npages * PAGE_SIZE)), 0);
+	CHECK_EQ(vn_fsync(vp), 0);
+	CHECK_EQ(vm_mmap(vm, &addr, npages * PAGE_SIZE, RW, MAP_SHARED | MAP_FIXED, vp, 0), 0);
+	return (vp);
+}
+
+static void
+evict(struct vnode *vp)
+{
+	CHECK_EQ(vn_fsync(vp), 0);
+	vt_evict_file(vp);
+}
+
+static uint8_t
+byte_of(size_t page)
+{
+	return ((uint8_t)(page * 7 + 1));
+}
+
+/*
+ * All that could be reclaimed is dirty: the laundry has to write it, and does, while the pages are
+ * stored to one after the other.
+ */
+KTEST(dirty, target_is_met_with_only_dirty_pages)
+{
+	struct vmspace *vm;
+	struct vnode *vp;
+	size_t npages;
+
+	SCRATCH_OR_SKIP();
+	vm = vmspace_alloc();
+	npages = MIN(2048ul, vm_page_count / 3);
+	vp = map_sparse(vm, "/w/dirty", npages);
+	if (vp != NULL) {
+		vt_ballast_take(vm_ladder.min + (uint32_t)npages / 4);
+		for (size_t i = 0; i < npages; i++)
+			CHECK_EQ(put(vm, AT(i), byte_of(i)), 0);
+		VT_WAIT(vm_free_count() >= vm_ladder.min);
+		vt_ballast_drop();
+		evict(vp);
+		for (size_t i = 0; i < npages; i++)
+			if (get(vm, AT(i)) != byte_of(i))
+				ktest_fail(__FILE__, __LINE__, "page %lu reads %d", i, get(vm, AT(i)));
+		vmspace_free(vm);
+		vrele(vp);
+	}
+	scratch_leave();
+}
+
+/* ---- the disk is full ---- */
+
+/* The volume can be filled, and is: => the file that did it. */
+static struct vnode *
+fill_volume(void)
+{
+	struct statfs st;
+	struct vnode *vp;
+
+	scratch_statfs(&st);
+	if (st.f_bfree * st.f_bsize > VOLUME_MAX) {
+		ktest_skip("the volume is too big to fill");
+		return (NULL);
+	}
+	vp = scratch_create("/w/filler");
+	if (vp != NULL)
+		(void)scratch_fill(vp);
+	return (vp);
+}
+
+static void
+make_room(struct vnode *filler)
+{
+	vrele(filler);
+	CHECK_EQ(vn_remove("/w/filler"), 0);
+}
+
+/*
+ * Stores into a hole need blocks when they are written, and there are none: nothing is lost, each
+ * mapping is told once for each attempt, and with room again it all goes to the disk.
+ */
+KTEST(dirty, sparse_mapping_on_a_full_disk_waits_for_room)
+{
+	struct vmspace *vm, *other;
+	struct vnode *vp, *filler;
+	vm_offset_t addr = AT(0);
+
+	SCRATCH_OR_SKIP();
+	vm = vmspace_alloc();
+	other = vmspace_alloc();
+	vp = map_sparse(vm, "/w/sparse", SPARSE);
+	CHECK_EQ(vm_mmap(other, &addr, SPARSE * PAGE_SIZE, RW, MAP_SHARED | MAP_FIXED, vp, 0), 0);
+	filler = fill_volume();
+	if (vp != NULL && filler != NULL) {
+		for (size_t i = 0; i < 16; i++)
+			CHECK_EQ(put(vm, AT(16 * i), byte_of(i)), 0);
+		CHECK_EQ(vm_msync(vm, AT(0), SPARSE * PAGE_SIZE, MS_SYNC), ENOSPC);
+		/* A block or two may have been left, too few for the filler's next pointer block. */
+		CHECK(vp->v_object->dirty_count > 10);
+		/* Both were there when it failed, and each hears of it once. */
+		CHECK_EQ(vm_msync(vm, AT(0), SPARSE * PAGE_SIZE, MS_ASYNC), 0);
+		CHECK_EQ(vm_msync(other, AT(0), SPARSE * PAGE_SIZE, MS_ASYNC), ENOSPC);
+		CHECK_EQ(vm_msync(other, AT(0), SPARSE * PAGE_SIZE, MS_ASYNC), 0);
+		for (size_t i = 0; i < 16; i++)
+			CHECK_EQ(get(other, AT(16 * i)), byte_of(i));
+		make_room(filler);
+		CHECK_EQ(vm_msync(vm, AT(0), SPARSE * PAGE_SIZE, MS_SYNC), 0);
+		CHECK_EQ(vm_msync(other, AT(0), SPARSE * PAGE_SIZE, MS_ASYNC), 0);
+		CHECK_EQ(vp->v_object->dirty_count, 0);
+		evict(vp);
+		for (size_t i = 0; i < 16; i++)
+			CHECK_EQ(get(vm, AT(16 * i)), byte_of(i));
+	}
+	vmspace_free(vm);
+	vmspace_free(other);
+	if (vp != NULL)
+		vrele(vp);
+	scratch_leave();
+}
+
+/*
+ * Who goes on storing where there is no room for it ends as out of memory; everybody else goes on,
+ * and what was stored is written once there is room.
+ */
+KTEST(dirty, writer_on_a_full_disk_dies_and_the_machine_lives)
+{
+	struct vnode *vp, *filler;
+	struct vmspace *vm;
+	size_t n = 0;
+
+	SCRATCH_OR_SKIP();
+	vm = vmspace_alloc();
+	vp = map_sparse(vm, "/w/sparse", 2048);
+	filler = fill_volume();
+	if (vp != NULL && filler != NULL) {
+		evict(filler);			/* clean pages would be room for dirty ones */
+		vt_ballast_take(vm_ladder.min + 400);
+		while (n < 2048 && put(vm, AT(n), byte_of(n)) == 0)
+			n++;
+		CHECK(n > 100 && n < 2048);
+		CHECK_EQ(curthread->fault.signo, 9);
+		memset(&curthread->fault, 0, sizeof(curthread->fault));
+		vt_ballast_drop();
+		make_room(filler);
+		evict(vp);
+		for (size_t i = 0; i < n; i++)
+			if (get(vm, AT(i)) != byte_of(i))
+				ktest_fail(__FILE__, __LINE__, "page %lu reads %d", i, get(vm, AT(i)));
+	}
+	vmspace_free(vm);
+	if (vp != NULL)
+		vrele(vp);
+	scratch_leave();
+}
+
+/* ---- how it is written ---- */
+
+/* 64 MiB through one open file, eight times over the same eight: in full transfers, whatever the memory. */
+KTEST(dirty, long_writing_goes_to_the_disk_in_full_transfers)
+{
+	uint64_t writes, sectors, data = 0;
+	char *bytes;
+	struct disk_stats *stats;
+	struct statfs st;
+	struct vnode *vp;
+	size_t done;
+
+	SCRATCH_OR_SKIP();
+	scratch_statfs(&st);
+	vp = st.f_bfree * st.f_bsize > 10 * MiB ? scratch_create("/w/long") : NULL;
+	if (vp == NULL) {
+		ktest_skip("no room for 8 MiB on the volume");
+		scratch_leave();
+		return;
+	}
+	bytes = kmalloc(64 * KiB, &M_TDIRTY, M_WAITOK);
+	memset(bytes, 0x5a, 64 * KiB);
+	stats = &rootfs->mnt_devvp->v_disk->dk_stats;
+	writes = stats->writes;
+	sectors = stats->sectors_written;
+	for (int pass = 0; pass < 8; pass++)
+		for (uint64_t off = 0; off < 8 * MiB; off += 64 * KiB, data += 64 * KiB) {
+			bytes[0] = (char)pass;
+			CHECK_EQ(vn_write(vp, bytes, 64 * KiB, (off_t)off, &done), 0);
+			CHECK_EQ(done, 64 * KiB);
+		}
+	CHECK_EQ(vn_fsync(vp), 0);
+	writes = stats->writes - writes;
+	sectors = stats->sectors_written - sectors;
+	/* All but the pieces at the ends, and what is said about the file: metadata. */
+	CHECK(sectors * DEV_BSIZE >= 8 * MiB && sectors * DEV_BSIZE <= data + data / 8);
+	/* With the smallest blocks a pointer block comes between each 256 KiB of data. */
+	if (sectors * DEV_BSIZE / MAX(writes, 1ul) < (scratch_bsize() < 2048 ? 64 : 96) * KiB)
+		ktest_fail(__FILE__, __LINE__, "%lu KiB were written in %lu requests", sectors / 2, writes);
+	kfree(bytes, &M_TDIRTY);
+	vrele(vp);
+	scratch_leave();
+}
