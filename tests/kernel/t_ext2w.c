@@ -416,11 +416,12 @@ KTEST(ext2w, times_change_when_they_should)
 		CHECK_EQ(vn_fsync(vp), 0);		/* bringing it to disk is no news */
 		scratch_getattr(vp, &va);
 		CHECK_EQ(va.va_mtime, 1000000000);
+		set.va_atime = 1l << 40;		/* more than the disk has room for */
 		set.va_mode = 0600;
 		set.va_uid = 70000;
 		set.va_gid = 80000;
 		VOP_LOCK(vp, LK_EXCLUSIVE);
-		CHECK_EQ(VOP_SETATTR(vp, &set, VA_MODE | VA_UID | VA_GID, &cred_kernel), 0);
+		CHECK_EQ(VOP_SETATTR(vp, &set, VA_MODE | VA_UID | VA_GID | VA_ATIME, &cred_kernel), 0);
 		VOP_UNLOCK(vp);
 		vrele(vp);
 		CHECK_EQ(vfs_sync_all(true), 0);
@@ -430,6 +431,7 @@ KTEST(ext2w, times_change_when_they_should)
 		if (vp != NULL) {
 			scratch_getattr(vp, &va);
 			CHECK_EQ(va.va_mode, 0600);
+			CHECK_EQ(va.va_atime, INT32_MAX);
 			CHECK_EQ(va.va_uid, 70000);
 			CHECK_EQ(va.va_gid, 80000);
 			CHECK_EQ(va.va_mtime, 1000000000);

@@ -183,6 +183,13 @@ ext2_inode_decode(struct ext2_mount *em, uint64_t ino, const struct ext2_dinode 
 	return (inode_check(ip, di));
 }
 
+/* A time as the disk can have it: 1901 to 2038. */
+static uint32_t
+disk_time(int64_t seconds)
+{
+	return ((uint32_t)(int32_t)MAX((int64_t)INT32_MIN, MIN((int64_t)INT32_MAX, seconds)));
+}
+
 void
 ext2_inode_encode(const struct ext2_inode *ip, struct ext2_dinode *di)
 {
@@ -195,10 +202,10 @@ ext2_inode_encode(const struct ext2_inode *ip, struct ext2_dinode *di)
 	di->i_size = (uint32_t)ip->i_size;
 	if (ip->i_type == VREG && ip->i_em->em_rev > 0)
 		di->i_size_high = (uint32_t)(ip->i_size >> 32);
-	di->i_atime = (uint32_t)ip->i_atime;
-	di->i_mtime = (uint32_t)ip->i_mtime;
-	di->i_ctime = (uint32_t)ip->i_ctime;
-	di->i_dtime = (uint32_t)ip->i_dtime;
+	di->i_atime = disk_time(ip->i_atime);
+	di->i_mtime = disk_time(ip->i_mtime);
+	di->i_ctime = disk_time(ip->i_ctime);
+	di->i_dtime = disk_time(ip->i_dtime);
 	di->i_links_count = (uint16_t)ip->i_nlink;
 	di->i_blocks = (uint32_t)ip->i_blocks;
 	di->i_flags = ip->i_flags;
