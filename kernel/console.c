@@ -97,9 +97,21 @@ console_break_lock(void)
 	console_lock.owner = NULL;
 }
 
+static void (*input_taker)(char c);	/* set once, before it can be called */
+
+void
+console_set_input(void (*fn)(char c))
+{
+	input_taker = fn;
+}
+
 void
 console_input(char c)
 {
+	if (input_taker != NULL) {
+		input_taker(c);
+		return;
+	}
 	spin_lock(&input_lock);
 	if (ring_head - ring_tail < RING_SIZE)	/* a full ring drops what comes */
 		ring[ring_head++ % RING_SIZE] = c;

@@ -16,6 +16,8 @@ int  console_getc(bool nowait);
  * an empty line.
  */
 int  console_gets(char *buf, size_t size);
+/* From here on each input byte goes to fn, from an interrupt, and no more to console_getc(). */
+void console_set_input(void (*fn)(char c));
 /* From the UART's interrupt: one input byte. */
 void console_input(char c);
 /* From panic: break the console's lock. */

@@ -23,18 +23,20 @@ struct cpu;
 enum lock_rank {
 	RANK_NONE = 0,		/* a test's own lock: unchecked */
 	RANK_FUTEX,		/* sleep: futex words */
+	RANK_FILEPOS,		/* sleep: an open file's offset */
 	RANK_MOUNT,		/* sleep: the mount list, mounting and unmounting */
 	RANK_MAP,		/* sleep: vm_map */
 	RANK_RENAME,		/* sleep: one rename at a time in each filesystem */
 	RANK_VNODE,		/* sleep: a vnode's lock; DUP, parent before child */
 	RANK_OBJECT,		/* sleep: vm_object; DUP, shadow before backing */
 	RANK_FSOP,		/* sleep: a filesystem's changes against its sync */
+	RANK_FILE,		/* spin: descriptors, working directories, pipes, the terminal */
 	RANK_NAMECACHE,		/* spin: the name cache */
 	/* spin: free list of vnodes, a mount's vnodes, a vnode's use count */
 	RANK_VNODE_LIST,
 	RANK_OBJECT_LIST,	/* spin: all objects, and the object cache */
 	RANK_FSCOUNT,		/* spin: a filesystem's accounts */
-	RANK_FILE,		/* spin: open files, pipes, terminals */
+	RANK_POLL,		/* spin: the generation that poll waits for */
 	RANK_PROC,		/* spin: processes and their signals */
 	RANK_BIO,		/* spin: buffer cache and pbuf pool */
 	RANK_DISK,		/* spin: a driver's queue */

@@ -15,6 +15,7 @@
 #include "kernel/cmdline.h"
 #include "kernel/console.h"
 #include "kernel/fs/buf.h"
+#include "kernel/fs/devfs/devfs.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/kasan.h"
 #include "kernel/kassert.h"
@@ -25,6 +26,7 @@
 #include "kernel/random.h"
 #include "kernel/thread.h"
 #include "kernel/trace.h"
+#include "kernel/user/file.h"
 #include "kernel/user/proc.h"
 #include "vm/pmap.h"
 #include "vm/swap_pager.h"
@@ -79,8 +81,11 @@ print_machine(const struct boot_info *bi)
 static int
 run_init(const char *path)
 {
-	int status = init_run(path, cmdline_init_args()), code;
+	int status, code;
 
+	devfs_init();
+	tty_init();
+	status = init_run(path, cmdline_init_args());
 	if (status < 0) {
 		printf("init: %s: %s\n", path, errno_name(-status));
 		return (110);

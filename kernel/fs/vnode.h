@@ -75,6 +75,7 @@ struct vattr {
 	uint64_t	va_size;	/* bytes */
 	uint64_t	va_blocks;	/* allocated, 512-byte units */
 	uint32_t	va_blocksize;	/* bytes */
+	uint32_t	va_rdev;	/* a device's number, major << 8 | minor */
 	ino_t		va_fileid;
 	int64_t		va_atime, va_mtime, va_ctime;	/* seconds since 1970 */
 };

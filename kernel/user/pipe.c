@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Pipes: a ring of bytes with a reading and a writing end.
+ *
+ *	tail          head
+ *	 v             v
+ *	[ bytes written ][ room ]	head - tail <= PIPE_SIZE; both only grow
+ *
+ * The pipe's lock is a spin lock: bytes move between the ring and a kernel buffer under it, between that buffer and
+ * the program without it.  A reader takes bytes out of the ring only after the program has them, so a bad pointer
+ * loses nothing; `reading` keeps other readers out meanwhile.  A write of up to PIPE_BUF bytes goes in whole.
+ */
+#include "kernel/fs/vnode.h"
+#include "kernel/kassert.h"
+#include "kernel/lib/string.h"
+#include "kernel/malloc.h"
+#include "kernel/thread.h"
+#include "kernel/user/file.h"
+#include "kernel/user/proc.h"
+
+#define PIPE_SIZE	(64 * KiB)
+#define PIPE_BUF	4096
+
+static MALLOC_DEFINE(M_PIPE, "pipes");
+
+struct pipe {
+	struct spinlock	 lock;
+	uint64_t	 head, tail;	/* (lock) bytes ever written and read */
+	int		 readers, writers; /* (lock) open ends: 1 or 0 */
+	bool		 reading;	/* (lock) a reader copies the bytes at tail */
+	char		 ring[PIPE_SIZE]; /* (lock) */
+};
+
+/* The ring's bytes [at, at + n) to buf, or the other way.  => lock */
+static void
+ring_copy(struct pipe *p, uint64_t at, char *buf, size_t n, bool in)
+{
+	size_t off = at % PIPE_SIZE, first = MIN(n, PIPE_SIZE - off);
+
+	if (in) {
+		memcpy(p->ring + off, buf, first);
+		memcpy(p->ring, buf + first, n - first);
+	} else {
+		memcpy(buf, p->ring + off, first);
+		memcpy(buf + first, p->ring, n - first);
+	}
+}
+
+/* Wait for a change of the pipe.  => lock held, and again on return. */
+static int
+pipe_sleep(struct file *fp, struct pipe *p, const char *wmesg)
+{
+	if (fp->flags & O_NONBLOCK)
+		return (EAGAIN);
+	return (tsleep_sig(p, &p->lock.lk, wmesg, 0));
+}
+
+/* => lock held */
+static void
+pipe_changed(struct pipe *p)
+{
+	wakeup(p);
+	poll_wakeup();
+}
+
+static int
+pipe_read(struct file *fp, struct user_io *io, off_t *pos)
+{
+	struct pipe *p = fp->data;
+	char buf[512];
+	int error = 0;
+	bool some = false;
+
+	if (io->len == 0)
+		return (0);
+	spin_lock(&p->lock);
+	while (io->len > 0 && error == 0) {
+		size_t n, before;
+
+		if (p->reading || (p->head == p->tail && p->writers > 0)) {
+			if (some)
+				break;
+			error = pipe_sleep(fp, p, "piperd");
+			continue;		/* re-check: all of it */
+		}
+		n = MIN(MIN(io->len, sizeof(buf)), p->head - p->tail);
+		if (n == 0)
+			break;			/* no writer: the end */
+		ring_copy(p, p->tail, buf, n, false);
+		p->reading = true;
+		spin_unlock(&p->lock);
+		before = io->len;
+		error = user_out(io, buf, n);
+		spin_lock(&p->lock);
+		p->reading = false;
+		p->tail += before - io->len;
+		some = true;
+		pipe_changed(p);
+	}
+	spin_unlock(&p->lock);
+	return (error);
+}
+
+/* Put n bytes in, all at once.  => nothing locked */
+static int
+pipe_put(struct file *fp, struct pipe *p, char *buf, size_t n)
+{
+	int error = 0;
+
+	spin_lock(&p->lock);
+	while (error == 0 && p->readers > 0 && PIPE_SIZE - (p->head - p->tail) < n)
+		error = pipe_sleep(fp, p, "pipewr");
+	if (p->readers == 0)
+		error = EPIPE;
+	if (error == 0) {
+		ring_copy(p, p->head, buf, n, true);
+		p->head += n;
+		pipe_changed(p);
+	}
+	spin_unlock(&p->lock);
+	return (error);
+}
+
+static int
+pipe_write(struct file *fp, struct user_io *io, off_t *pos)
+{
+	char *buf = kmalloc(PIPE_BUF, &M_PIPE, M_WAITOK);
+	struct user_io unread;
+	int error = 0;
+
+	while (io->len > 0 && error == 0) {
+		size_t n = MIN(io->len, (size_t)PIPE_BUF);
+
+		unread = *io;
+		error = user_in(io, buf, n);
+		if (error == 0)
+			error = pipe_put(fp, fp->data, buf, n);
+		if (error != 0)
+			*io = unread;
+	}
+	kfree(buf, &M_PIPE);
+	if (error == EPIPE)
+		signal_thread(curuthread, SIGPIPE, NULL);
+	return (error);
+}
+
+static int
+pipe_poll(struct file *fp)
+{
+	struct pipe *p = fp->data;
+	int bits = 0;
+
+	spin_lock(&p->lock);
+	if ((fp->flags & O_ACCMODE) == O_RDONLY)
+		bits = (p->head != p->tail ? POLLIN : 0) | (p->writers == 0 ? POLLHUP : 0);
+	else
+		bits = (PIPE_SIZE - (p->head - p->tail) >= PIPE_BUF ? POLLOUT : 0) | (p->readers == 0 ? POLLERR : 0);
+	spin_unlock(&p->lock);
+	return (bits);
+}
+
+static int
+pipe_ioctl(struct file *fp, uint64_t request, vm_offset_t arg)
+{
+	struct pipe *p = fp->data;
+	int n;
+
+	if (request != 0x541b)			/* FIONREAD */
+		return (ENOTTY);
+	spin_lock(&p->lock);
+	n = (int)(p->head - p->tail);
+	spin_unlock(&p->lock);
+	return (copyout(&n, arg, sizeof(n)));
+}
+
+static int
+pipe_stat(struct file *fp, struct vattr *va)
+{
+	*va = (struct vattr){ .va_type = VFIFO, .va_mode = 0600, .va_nlink = 1, .va_blocksize = PIPE_BUF,
+	    .va_uid = curproc->cred->uid, .va_gid = curproc->cred->gid,
+	    .va_fileid = (ino_t)((uintptr_t)fp->data >> 6 & 0xffffffff) };
+	return (0);
+}
+
+static void
+pipe_close(struct file *fp)
+{
+	struct pipe *p = fp->data;
+	bool last;
+
+	spin_lock(&p->lock);
+	if ((fp->flags & O_ACCMODE) == O_RDONLY)
+		p->readers--;
+	else
+		p->writers--;
+	last = p->readers == 0 && p->writers == 0;
+	pipe_changed(p);
+	spin_unlock(&p->lock);
+	if (last)
+		kfree(p, &M_PIPE);
+}
+
+static const struct fileops pipe_fileops = {
+	.name = "pipe",
+	.read = pipe_read,
+	.write = pipe_write,
+	.ioctl = pipe_ioctl,
+	.poll = pipe_poll,
+	.stat = pipe_stat,
+	.close = pipe_close,
+};
+
+int
+pipe_create(struct file **rd, struct file **wr, uint32_t flags)
+{
+	struct pipe *p = kmalloc(sizeof(*p), &M_PIPE, M_WAITOK);
+
+	spin_init(&p->lock, "pipe", RANK_FILE);
+	p->head = p->tail = 0;
+	p->readers = p->writers = 1;
+	p->reading = false;
+	*rd = file_alloc(&pipe_fileops, p, NULL, O_RDONLY | (flags & O_NONBLOCK));
+	*wr = file_alloc(&pipe_fileops, p, NULL, O_WRONLY | (flags & O_NONBLOCK));
+	return (0);
+}

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* System calls on what files are: stat and its relatives, access, modes, owners, times, sizes, volumes. */
+#include "kernel/amd64/cpu.h"
+#include "kernel/clock.h"
+#include "kernel/fs/vnode.h"
+#include "kernel/lib/string.h"
+#include "kernel/malloc.h"
+#include "kernel/user/file.h"
+#include "kernel/user/proc.h"
+#include "kernel/user/proc_impl.h"
+#include "kernel/user/syscall.h"
+
+#define AT_SYMLINK_NOFOLLOW	0x100
+#define AT_EACCESS		0x200
+#define AT_EMPTY_PATH		0x1000
+
+static MALLOC_DEFINE(M_READLINK, "link targets");
+
+/* Linux's struct stat for x86-64, 144 bytes. */
+struct user_stat {
+	uint64_t	dev, ino, nlink;
+	uint32_t	mode, uid, gid, pad0;
+	uint64_t	rdev;
+	int64_t		size, blksize, blocks;
+	int64_t		atime, atime_nsec, mtime, mtime_nsec, ctime, ctime_nsec;
+	int64_t		unused[3];
+};
+_Static_assert(sizeof(struct user_stat) == 144, "struct stat");
+
+static uint32_t
+type_bits(enum vtype type)
+{
+	static const uint32_t bits[] = {
+		[VREG] = 0100000, [VDIR] = 0040000, [VLNK] = 0120000, [VBLK] = 0060000, [VCHR] = 0020000,
+		[VFIFO] = 0010000, [VSOCK] = 0140000
+	};
+
+	return (type < nitems(bits) ? bits[type] : 0);
+}
+
+/* A number that tells volumes apart; 0: no volume. */
+static uint64_t
+device_number(const struct vnode *vp)
+{
+	return (vp != NULL && vp->v_mount != NULL ? ((uintptr_t)vp->v_mount >> 6 & 0xffff) + 0x100 : 0);
+}
+
+static int
+stat_out(const struct vattr *va, const struct vnode *vp, vm_offset_t to)
+{
+	struct user_stat st = {
+		.dev = device_number(vp), .ino = va->va_fileid, .nlink = va->va_nlink,
+		.mode = type_bits(va->va_type) | va->va_mode, .uid = va->va_uid, .gid = va->va_gid,
+		.rdev = va->va_rdev, .size = (int64_t)va->va_size, .blksize = va->va_blocksize,
+		.blocks = (int64_t)va->va_blocks,
+		.atime = va->va_atime, .mtime = va->va_mtime, .ctime = va->va_ctime,
+	};
+
+	return (copyout(&st, to, sizeof(st)));
+}
+
+static int
+stat_vnode(struct vnode *vp, vm_offset_t to)
+{
+	struct vattr va = { 0 };
+	int error;
+
+	VOP_LOCK(vp, LK_SHARED);
+	error = VOP_GETATTR(vp, &va);
+	VOP_UNLOCK(vp);
+	return (error != 0 ? error : stat_out(&va, vp, to));
+}
+
+static int
+stat_fd(int fd, vm_offset_t to)
+{
+	struct file *fp = fd_get(fd);
+	struct vattr va = { 0 };
+	int error;
+
+	if (fp == NULL)
+		return (EBADF);
+	if (fp->vp != NULL)
+		error = stat_vnode(fp->vp, to);
+	else if ((error = fp->ops->stat(fp, &va)) == 0)
+		error = stat_out(&va, NULL, to);
+	file_release(fp);
+	return (error);
+}
+
+/* The vnode that a path argument names, referenced. */
+static int
+lookup_arg(int dirfd, vm_offset_t upath, int namei_flags, struct vnode **vpp)
+{
+	char *path;
+	int error = path_get(upath, &path);
+
+	if (error != 0)
+		return (error);
+	error = fs_lookup(dirfd, path, namei_flags, vpp);
+	path_put(path);
+	return (error);
+}
+
+/* The same, where an empty path may stand for the descriptor itself. */
+static int
+lookup_or_fd(int dirfd, vm_offset_t upath, uint64_t at_flags, struct vnode **vpp)
+{
+	struct file *fp;
+	char first;
+
+	if ((at_flags & AT_EMPTY_PATH) == 0 || (upath != 0 && (copyin(upath, &first, 1) != 0 || first != '\0')))
+		return (lookup_arg(dirfd, upath, at_flags & AT_SYMLINK_NOFOLLOW ? NAMEI_NOFOLLOW : 0, vpp));
+	if (dirfd == AT_FDCWD)
+		return (fs_start(dirfd, vpp));
+	fp = fd_get(dirfd);
+	if (fp == NULL)
+		return (EBADF);
+	*vpp = fp->vp;
+	if (fp->vp != NULL)
+		vref(fp->vp);
+	file_release(fp);
+	return (*vpp == NULL ? EINVAL : 0);
+}
+
+int64_t
+sys_newfstatat(const uint64_t *a)
+{
+	struct vnode *vp;
+	char first;
+	int error;
+
+	if ((a[3] & AT_EMPTY_PATH) && (int)a[0] != AT_FDCWD && (a[1] == 0 || (copyin(a[1], &first, 1) == 0 && first == '\0')))
+		return (-stat_fd((int)a[0], a[2]));
+	error = lookup_or_fd((int)a[0], a[1], a[3], &vp);
+	if (error == 0) {
+		error = stat_vnode(vp, a[2]);
+		vrele(vp);
+	}
+	return (-error);
+}
+
+int64_t
+sys_stat(const uint64_t *a)
+{
+	return (sys_newfstatat((uint64_t[]){ (uint64_t)AT_FDCWD, a[0], a[1], 0 }));
+}
+
+int64_t
+sys_lstat(const uint64_t *a)
+{
+	return (sys_newfstatat((uint64_t[]){ (uint64_t)AT_FDCWD, a[0], a[1], AT_SYMLINK_NOFOLLOW }));
+}
+
+int64_t
+sys_fstat(const uint64_t *a)
+{
+	return (-stat_fd((int)a[0], a[1]));
+}
+
+int64_t
+sys_faccessat(const uint64_t *a)
+{
+	struct vnode *vp;
+	int error;
+
+	if ((a[2] & ~7ul) != 0)
+		return (-EINVAL);
+	error = lookup_arg((int)a[0], a[1], 0, &vp);
+	if (error != 0)
+		return (-error);
+	if ((a[2] & 2) && vp->v_type == VREG && !vnode_is_writable(vp))
+		error = EROFS;
+	else if (a[2] != 0)
+		error = vnode_access(vp, (int)a[2]);
+	vrele(vp);
+	return (-error);
+}
+
+int64_t
+sys_faccessat2(const uint64_t *a)
+{
+	if ((a[3] & ~(uint64_t)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0)
+		return (-EINVAL);
+	return (sys_faccessat(a));
+}
+
+int64_t
+sys_access(const uint64_t *a)
+{
+	return (sys_faccessat((uint64_t[]){ (uint64_t)AT_FDCWD, a[0], a[1] }));
+}
+
+int64_t
+sys_readlinkat(const uint64_t *a)
+{
+	struct vnode *vp;
+	size_t len = 0;
+	char *buf;
+	int error;
+
+	if ((int64_t)a[3] <= 0)
+		return (-EINVAL);
+	error = lookup_arg((int)a[0], a[1], NAMEI_NOFOLLOW, &vp);
+	if (error != 0)
+		return (-error);
+	buf = kmalloc(PATH_MAX + 1, &M_READLINK, M_WAITOK);
+	VOP_LOCK(vp, LK_SHARED);
+	error = vp->v_type != VLNK ? EINVAL : VOP_READLINK(vp, buf, PATH_MAX, &len);
+	VOP_UNLOCK(vp);
+	vrele(vp);
+	len = MIN(len, a[3]);
+	if (error == 0)
+		error = copyout(buf, a[2], len);
+	kfree(buf, &M_READLINK);
+	return (error != 0 ? -error : (int64_t)len);
+}
+
+int64_t
+sys_readlink(const uint64_t *a)
+{
+	return (sys_readlinkat((uint64_t[]){ (uint64_t)AT_FDCWD, a[0], a[1], a[2] }));
+}
+
+/* ---- changing ---- */
+
+/* Apply the fields of va that `mask` names, by whoever owns the file.  Takes over the reference. */
+static int
+change(struct vnode *vp, const struct vattr *va, int mask)
+{
+	struct ucred *cred = curproc->cred;
+	struct vattr old;
+	int error;
+
+	if (mask == 0) {
+		vrele(vp);
+		return (0);
+	}
+	VOP_LOCK(vp, LK_EXCLUSIVE);
+	error = VOP_GETATTR(vp, &old);
+	if (error == 0 && cred->uid != 0 && (cred->uid != old.va_uid || (mask & VA_UID)))
+		error = EPERM;
+	if (error == 0)
+		error = VOP_SETATTR(vp, va, mask, cred);
+	VOP_UNLOCK(vp);
+	vrele(vp);
+	return (error == EOPNOTSUPP ? EPERM : error);
+}
+
+int64_t
+sys_fchmodat(const uint64_t *a)
+{
+	struct vattr va = { .va_mode = (uint16_t)(a[2] & 07777) };
+	struct vnode *vp;
+	int error = lookup_arg((int)a[0], a[1], 0, &vp);
+
+	return (-(error != 0 ? error : change(vp, &va, VA_MODE)));
+}
+
+int64_t
+sys_chmod(const uint64_t *a)
+{
+	return (sys_fchmodat((uint64_t[]){ (uint64_t)AT_FDCWD, a[0], a[1] }));
+}
+
+/* An open file's vnode, referenced. */
+static int
+vnode_of_fd(int fd, struct vnode **vpp)
+{
+	struct file *fp = fd_get(fd);
+
+	if (fp == NULL)
+		return (EBADF);
+	*vpp = fp->vp;
+	if (fp->vp != NULL)
+		vref(fp->vp);
+	file_release(fp);
+	return (*vpp == NULL ? EINVAL : 0);
+}
+
+int64_t
+sys_fchmod(const uint64_t *a)
+{
+	struct vattr va = { .va_mode = (uint16_t)(a[1] & 07777) };
+	struct vnode *vp;
+	int error = vnode_of_fd((int)a[0], &vp);
+
+	return (-(error != 0 ? error : change(vp, &va, VA_MODE)));
+}
+
+static int
+chown_vnode(struct vnode *vp, uint64_t uid, uint64_t gid)
+{
+	struct vattr va = { .va_uid = (uint32_t)uid, .va_gid = (uint32_t)gid };
+	int mask = ((uint32_t)uid != UINT32_MAX ? VA_UID : 0) | ((uint32_t)gid != UINT32_MAX ? VA_GID : 0);
+
+	return (change(vp, &va, mask));
+}
+
+int64_t
+sys_fchownat(const uint64_t *a)
+{
+	struct vnode *vp;
+	int error = lookup_or_fd((int)a[0], a[1], a[4], &vp);
+
+	return (-(error != 0 ? error : chown_vnode(vp, a[2], a[3])));
+}
+
+int64_t
+sys_chown(const uint64_t *a)
+{
+	return (sys_fchownat((uint64_t[]){ (uint64_t)AT_FDCWD, a[0], a[1], a[2], 0 }));
+}
+
+int64_t
+sys_lchown(const uint64_t *a)
+{
+	return (sys_fchownat((uint64_t[]){ (uint64_t)AT_FDCWD, a[0], a[1], a[2], AT_SYMLINK_NOFOLLOW }));
+}
+
+int64_t
+sys_fchown(const uint64_t *a)
+{
+	struct vnode *vp;
+	int error = vnode_of_fd((int)a[0], &vp);
+
+	return (-(error != 0 ? error : chown_vnode(vp, a[1], a[2])));
+}
+
+#define UTIME_NOW	0x3fffffff
+#define UTIME_OMIT	0x3ffffffe
+
+int64_t
+sys_utimensat(const uint64_t *a)
+{
+	struct timespec ts[2] = { { 0, UTIME_NOW }, { 0, UTIME_NOW } };
+	int64_t now = (int64_t)clock_wall_seconds();
+	struct vattr va = { 0 };
+	struct vnode *vp;
+	int error, mask = 0;
+
+	if (a[2] != 0 && copyin(a[2], ts, sizeof(ts)) != 0)
+		return (-EFAULT);
+	for (int i = 0; i < 2; i++) {
+		if (ts[i].tv_nsec == UTIME_OMIT)
+			continue;
+		if (ts[i].tv_nsec != UTIME_NOW && (ts[i].tv_nsec < 0 || ts[i].tv_nsec >= 1000000000))
+			return (-EINVAL);
+		mask |= i == 0 ? VA_ATIME : VA_MTIME;
+		*(i == 0 ? &va.va_atime : &va.va_mtime) = ts[i].tv_nsec == UTIME_NOW ? now : ts[i].tv_sec;
+	}
+	error = a[1] == 0 ? vnode_of_fd((int)a[0], &vp) : lookup_or_fd((int)a[0], a[1], a[3], &vp);
+	return (-(error != 0 ? error : change(vp, &va, mask)));
+}
+
+int64_t
+sys_truncate(const uint64_t *a)
+{
+	struct vnode *vp;
+	int error;
+
+	if ((off_t)a[1] < 0)
+		return (-EINVAL);
+	error = lookup_arg(AT_FDCWD, a[0], 0, &vp);
+	if (error != 0)
+		return (-error);
+	if (vp->v_type == VDIR)
+		error = EISDIR;
+	else if (vp->v_type != VREG)
+		error = EINVAL;
+	else if (vp->v_flag & VTEXT)
+		error = ETXTBSY;
+	else if ((error = vnode_access(vp, 2)) == 0)
+		error = vn_truncate(vp, (off_t)a[1]);
+	vrele(vp);
+	return (-error);
+}
+
+/* ---- volumes ---- */
+
+struct user_statfs {
+	int64_t	type, bsize;
+	uint64_t blocks, bfree, bavail, files, ffree;
+	int32_t	fsid[2];
+	int64_t	namelen, frsize, flags, spare[4];
+};
+_Static_assert(sizeof(struct user_statfs) == 120, "struct statfs");
+
+static int
+statfs_vnode(struct vnode *vp, vm_offset_t to)
+{
+	struct mount *mp = vfs_busy(vp);
+	struct user_statfs out = { 0 };
+	struct statfs st;
+	int error;
+
+	vrele(vp);
+	if (mp == NULL)
+		return (EIO);
+	memset(&st, 0, sizeof(st));
+	error = mp->mnt_op->statfs != NULL ? mp->mnt_op->statfs(mp, &st) : 0;
+	out.type = mp->mnt_op->statfs != NULL ? 0xef53 : 0x01021994;	/* ext2; else in memory */
+	out.bsize = out.frsize = st.f_bsize != 0 ? st.f_bsize : PAGE_SIZE;
+	out.blocks = st.f_blocks;
+	out.bfree = st.f_bfree;
+	out.bavail = st.f_bavail;
+	out.files = st.f_files;
+	out.ffree = st.f_ffree;
+	out.namelen = NAME_MAX;
+	out.flags = mp->mnt_flag & MNT_RDONLY ? 1 : 0;
+	vfs_unbusy(mp);
+	return (error != 0 ? error : copyout(&out, to, sizeof(out)));
+}
+
+int64_t
+sys_statfs(const uint64_t *a)
+{
+	struct vnode *vp;
+	int error = lookup_arg(AT_FDCWD, a[0], 0, &vp);
+
+	return (-(error != 0 ? error : statfs_vnode(vp, a[1])));
+}
+
+int64_t
+sys_fstatfs(const uint64_t *a)
+{
+	struct vnode *vp;
+	int error = vnode_of_fd((int)a[0], &vp);
+
+	return (-(error != 0 ? error : statfs_vnode(vp, a[1])));
+}
