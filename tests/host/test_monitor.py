@@ -9,6 +9,7 @@ ext2, its pager, its page faults and the disk driver, and through none of them o
 
 import os
 import re
+import subprocess
 import sys
 import zlib
 
@@ -325,6 +326,29 @@ def views_show_the_kernel():
     help_text = ask(["help"])[0]
     known = set(re.findall(r"^  (\w+)", help_text, re.M))
     check({line.split()[0] for line in patterns} <= known, f"help lists only {sorted(known)}")
+
+
+@test
+def volumes_come_and_go():
+    other = scratch("other.img")
+    subprocess.run(["cp", "--sparse=always", run.volume(1024), other], check=True)
+    said = ask(
+        ["mount vdb /tour ro", "mounts", "ls /tour", "remount vdb rw", "mounts", "mount vdb /etc", "umount vdb",
+         "ls /tour", "mount vdb /tour", "remount vdb maybe", "umount vdc", "mount vdc /tour", "mount vdb /nowhere",
+         "sync", "umount vdb force", "mounts"], "--disk", guest.default_disk(), "--disk", other)
+    contains("mounts", said[1], "tour: ext2 on vdb (read-only), ")
+    check(re.search(r" t$", said[2], re.M), f"ls of the volume says {said[2]!r}")
+    contains("mounts, read-write", said[4], "tour: ext2 on vdb, ")
+    contains("a second mount", said[5], "mount: vdb: EBUSY")
+    contains("ls of what was covered", said[7], "story.txt")
+    contains("remount", said[9], "the last word is ro or rw")
+    contains("umount of nothing", said[10], "umount: nothing is mounted from vdc")
+    contains("mount of no disk", said[11], "mount: there is no such disk")
+    contains("mount on nothing", said[12], "mount: /nowhere: ENOENT")
+    for n in (3, 6, 13):
+        check("umount:" not in said[n] and "remount:" not in said[n] and "sync:" not in said[n], f"it says {said[n]!r}")
+    check("vdb" not in said[15], f"it is still mounted: {said[15]!r}")
+    volume.fsck_clean(other)
 
 
 @test
