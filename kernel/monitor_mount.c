@@ -63,7 +63,8 @@ cmd_mount(int argc, char **argv)
 	int error;
 
 	if (disk == NULL || (readonly && !streq(argv[3], "ro"))) {
-		printf("mount: %s\n", disk == NULL ? "there is no such disk; `disks` lists them" : "the last word can only be ro");
+		printf("mount: %s\n", disk == NULL ? "there is no such disk; `disks` lists them" :
+		    "the last word can only be ro");
 		return;
 	}
 	error = namei(argv[2], NULL, 0, &covered);
@@ -125,9 +126,10 @@ show_mount(struct mount *mp, void *arg)
 	if (error != 0)
 		printf("%s: statfs fails: %s\n", name, errno_name(error));
 	else
-		printf("%s: %s on %s%s, %lu blocks of %u bytes (%lu free), %lu inodes (%lu free)\n", name,
-		    st.f_fstypename, mp->mnt_stat.f_mntfromname, mp->mnt_flag & MNT_RDONLY ? " (read-only)" : "",
-		    st.f_blocks, st.f_bsize, st.f_bfree, st.f_files, st.f_ffree);
+		printf("%s: %s on %s%s, %lu blocks of %u bytes (%lu free), %lu inodes (%lu free)\n",
+		    name, st.f_fstypename, mp->mnt_stat.f_mntfromname,
+		    mp->mnt_flag & MNT_RDONLY ? " (read-only)" : "", st.f_blocks, st.f_bsize,
+		    st.f_bfree, st.f_files, st.f_ffree);
 	return (0);
 }
 

@@ -29,7 +29,7 @@
 struct hold {
 	struct vm_map	*map;
 	vm_offset_t	 addr;		/* of the first byte */
-	size_t		 len;		/* bytes that the held pages cover of what was asked for */
+	size_t		 len;		/* bytes from there on that the pages hold */
 	int		 count;
 	struct vm_page	*pages[HOLD_PAGES];
 	struct iovec	 iov[HOLD_PAGES];
@@ -49,7 +49,8 @@ hold_pages(struct hold *h, vm_offset_t addr, size_t len, vm_prot_t prot)
 		if (vm_fault(h->map, addr + h->len, prot, VM_FAULT_HOLD, &m) != KERN_SUCCESS)
 			break;
 		h->pages[h->count] = m;
-		h->iov[h->count] = (struct iovec){ .iov_base = (char *)VM_PAGE_TO_DMAP(m) + off, .iov_len = n };
+		h->iov[h->count].iov_base = (char *)VM_PAGE_TO_DMAP(m) + off;
+		h->iov[h->count].iov_len = n;
 		h->count++;
 		h->len += n;
 	}
@@ -73,8 +74,10 @@ hold_end(struct hold *h, size_t stored)
 
 /* One transfer after the other.  => rw: seen from the file */
 static int
-user_transfer(struct vnode *vp, vm_offset_t addr, size_t len, off_t off, enum uio_rw rw, size_t *done)
+user_transfer(struct vnode *vp, vm_offset_t addr, size_t len, off_t off, enum uio_rw rw,
+    size_t *done)
 {
+	vm_prot_t prot = rw == UIO_READ ? VM_PROT_WRITE : VM_PROT_READ;
 	struct hold h = { .map = &curthread->vmspace->map };
 	int error = 0;
 
@@ -85,11 +88,13 @@ user_transfer(struct vnode *vp, vm_offset_t addr, size_t len, off_t off, enum ui
 		size_t moved;
 		struct uio uio;
 
-		error = hold_pages(&h, addr + *done, len - *done, rw == UIO_READ ? VM_PROT_WRITE : VM_PROT_READ);
+		error = hold_pages(&h, addr + *done, len - *done, prot);
 		if (error != 0)
 			break;
-		uio = (struct uio){ .uio_iov = h.iov, .uio_iovcnt = h.count, .uio_offset = off + (off_t)*done,
-		    .uio_resid = h.len, .uio_segflg = UIO_SYSSPACE, .uio_rw = rw };
+		uio = (struct uio){
+			.uio_iov = h.iov, .uio_iovcnt = h.count, .uio_segflg = UIO_SYSSPACE,
+			.uio_offset = off + (off_t)*done, .uio_resid = h.len, .uio_rw = rw,
+		};
 		error = rw == UIO_READ ? vn_read_uio(vp, &uio) : vn_write_uio(vp, &uio);
 		moved = h.len - uio.uio_resid;
 		hold_end(&h, rw == UIO_READ ? moved : 0);

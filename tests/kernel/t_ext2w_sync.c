@@ -18,8 +18,8 @@ static const struct vattr dir_attr = { .va_type = VDIR, .va_mode = 0755 };
 static bool
 settled(struct model *m, const char *path)
 {
-	return (model_open(m, path, PAGES * PAGE_SIZE) && model_write(m, 0, PAGES * PAGE_SIZE) && CHECK_EQ(vn_fsync(m->vp), 0) &&
-	    CHECK_EQ(m->vp->v_object->dirty_count, 0));
+	return (model_open(m, path, PAGES * PAGE_SIZE) && model_write(m, 0, PAGES * PAGE_SIZE) &&
+	    CHECK_EQ(vn_fsync(m->vp), 0) && CHECK_EQ(m->vp->v_object->dirty_count, 0));
 }
 
 static int
@@ -44,7 +44,8 @@ KTEST(ext2w, a_range_is_all_that_is_synced)
 		model_write(&m, 0, PAGES * PAGE_SIZE);
 		CHECK_EQ(m.vp->v_object->dirty_count, PAGES);
 		sectors = dk->dk_stats.sectors_written;
-		CHECK_EQ(sync_range(m.vp, 5 * PAGE_SIZE + 1, 7 * PAGE_SIZE, FSYNC_WAIT | FSYNC_DATA), 0);
+		CHECK_EQ(sync_range(m.vp, 5 * PAGE_SIZE + 1, 7 * PAGE_SIZE,
+		    FSYNC_WAIT | FSYNC_DATA), 0);
 		CHECK_EQ(m.vp->v_object->dirty_count, PAGES - 2);
 		CHECK(dk->dk_stats.sectors_written - sectors >= 2 * PAGE_SIZE / DEV_BSIZE);
 		CHECK_EQ(sync_range(m.vp, 0, 1, FSYNC_WAIT | FSYNC_DATA), 0);
@@ -96,7 +97,8 @@ KTEST(ext2w, fsync_makes_the_whole_path_durable)
 	vp = scratch_create("/w/old/file");
 	CHECK_EQ(vfs_sync_all(true), 0);
 	for (int n = 0; n < TRIES && !waits; n++) {
-		CHECK_EQ(n % 2 == 0 ? vn_rename("/w/old", "/w/new") : vn_rename("/w/new", "/w/old"), 0);
+		CHECK_EQ(n % 2 == 0 ? vn_rename("/w/old", "/w/new") :
+		    vn_rename("/w/new", "/w/old"), 0);
 		CHECK(ext2_change_find(em, vp->v_ino) == NULL);
 		waits = !ext2_is_clean(em);
 		CHECK_EQ(vn_fsync(vp), 0);

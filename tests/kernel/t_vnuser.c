@@ -126,13 +126,15 @@ cross(struct vt_job *job)
 {
 	struct crossing *c = job->arg;
 	struct vm_object *object = vt_object(c->from);
-	size_t done;
+	size_t len = 16 * PAGE_SIZE, done;
+	vm_offset_t to = job->va + 8 * PAGE_SIZE;
+	off_t off = 32 * PAGE_SIZE;
 
 	job->error = 0;
 	for (int n = 0; n < ROUNDS && job->error == 0; n++) {
 		vt_evict(object, 32, PAGES);
-		job->error = vn_read_user(c->from, job->va + 8 * PAGE_SIZE, 16 * PAGE_SIZE, 32 * PAGE_SIZE, &done);
-		if (job->error == 0 && (done != 16 * PAGE_SIZE || !holds(job->va + 8 * PAGE_SIZE, c->pattern, 32 * PAGE_SIZE, done)))
+		job->error = vn_read_user(c->from, to, len, off, &done);
+		if (job->error == 0 && (done != len || !holds(to, c->pattern, (uint64_t)off, len)))
 			job->error = EIO;
 		if (job->error == 0 && n % 8 == 0)
 			job->error = vn_fsync(c->into);
@@ -149,8 +151,10 @@ KTEST(vnuser, two_threads_read_two_files_crosswise)
 	SCRATCH_OR_SKIP();
 	vm = vt_begin();
 	CHECK(vm != NULL);
-	a = (struct crossing){ .job = { .fn = cross, .vm = vm, .arg = &a }, .from = pattern_file("/w/a"), .pattern = "/w/a" };
-	b = (struct crossing){ .job = { .fn = cross, .vm = vm, .arg = &b }, .from = pattern_file("/w/b"), .pattern = "/w/b" };
+	a = (struct crossing){ .job = { .fn = cross, .vm = vm, .arg = &a }, .pattern = "/w/a" };
+	b = (struct crossing){ .job = { .fn = cross, .vm = vm, .arg = &b }, .pattern = "/w/b" };
+	a.from = pattern_file(a.pattern);
+	b.from = pattern_file(b.pattern);
 	a.into = b.from;
 	b.into = a.from;
 	va = map_all(a.from);
@@ -217,7 +221,8 @@ edges(size_t at[], size_t end)
 
 KTEST(vnuser, read_write_and_mapping_see_each_other_at_every_edge)
 {
-	size_t end = 2 * MAX((size_t)scratch_bsize(), PAGE_SIZE) + 777, at[16], n = edges(at, end), done;
+	size_t end = 2 * MAX((size_t)scratch_bsize(), PAGE_SIZE) + 777;
+	size_t at[16], n = edges(at, end), done;
 	uint8_t bytes[1100], got[1100], value = 0;
 	struct vnode *vp;
 	vm_offset_t va;
@@ -235,21 +240,24 @@ KTEST(vnuser, read_write_and_mapping_see_each_other_at_every_edge)
 
 			memset(bytes, ++value, len);
 			CHECK_EQ(vn_write(vp, bytes, len, (off_t)at[i], &done), 0);
-			CHECK_EQ(copyin(va + at[i], got, len), 0);		/* written, seen in the mapping */
+			/* written, seen in the mapping */
+			CHECK_EQ(copyin(va + at[i], got, len), 0);
 			CHECK_EQ(memcmp(got, bytes, len), 0);
 			if ((i + l) % 3 == 0) {
 				CHECK_EQ(vn_fsync(vp), 0);
 				vt_evict_file(vp);
 			}
 			memset(bytes, ++value, len);
-			CHECK_EQ(copyout(bytes, va + at[i], len), 0);		/* stored, seen by read */
+			/* stored, seen by read */
+			CHECK_EQ(copyout(bytes, va + at[i], len), 0);
 			CHECK_EQ(vn_read(vp, got, len, (off_t)at[i], &done), 0);
 			CHECK_EQ(done, len);
 			CHECK_EQ(memcmp(got, bytes, len), 0);
 			if ((i + l) % 2 == 0) {
 				CHECK_EQ(vn_fsync(vp), 0);
 				vt_evict_file(vp);
-				CHECK_EQ(copyin(va + at[i], got, len), 0);	/* and it reached the disk */
+				/* and it reached the disk */
+				CHECK_EQ(copyin(va + at[i], got, len), 0);
 				CHECK_EQ(memcmp(got, bytes, len), 0);
 			}
 		}

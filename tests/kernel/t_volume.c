@@ -25,7 +25,7 @@ static MALLOC_DEFINE(M_TVOLUME, "volume tests");
 
 struct file {
 	bool		there;
-	bool		moved;		/* renamed; its pattern is that of its first name */
+	bool		moved;		/* renamed; the pattern remains its first name's */
 	size_t		size;
 };
 
@@ -208,7 +208,8 @@ volume_enter(void)
 		ktest_skip("only with volume=DISK");
 		return (false);
 	}
-	if (!CHECK_EQ(vfs_mount("ext2", disk, "", 0, &tv.mp), 0) || !CHECK_EQ(namei("/m", NULL, 0, &covered), 0))
+	if (!CHECK_EQ(vfs_mount("ext2", disk, "", 0, &tv.mp), 0) ||
+	    !CHECK_EQ(namei("/m", NULL, 0, &covered), 0))
 		return (false);
 	CHECK_EQ(tv.mp->mnt_flag & MNT_RDONLY, 0);
 	CHECK_EQ(vfs_mount_on(tv.mp, covered), 0);
@@ -238,7 +239,8 @@ KTEST(volume, a_file_in_order)
 		ktest_skip("only with volume=DISK");
 		return;
 	}
-	CHECK_OR_RETURN(CHECK_EQ(vfs_mount("ext2", disk, "", 0, &tv.mp), 0) && CHECK_EQ(namei("/m", NULL, 0, &covered), 0));
+	CHECK_OR_RETURN(vfs_mount("ext2", disk, "", 0, &tv.mp) == 0);
+	CHECK_OR_RETURN(namei("/m", NULL, 0, &covered) == 0);
 	CHECK_EQ(vfs_mount_on(tv.mp, covered), 0);
 	vrele(covered);
 	tv.buf = kmalloc(PIECE, &M_TVOLUME, M_WAITOK);
@@ -269,8 +271,8 @@ KTEST(volume, is_filled_emptied_and_filled_again)
 	first = tv.made;
 	CHECK(first > 0);
 	CHECK_EQ(tv.mp->mnt_op->statfs(tv.mp, &st), 0);
-	printf("# volume full: %u files, %lu of %lu blocks and %lu of %lu inodes free\n", first, st.f_bfree, st.f_blocks,
-	    st.f_ffree, st.f_files);
+	printf("# volume full: %u files, %lu of %lu blocks and %lu of %lu inodes free\n", first,
+	    st.f_bfree, st.f_blocks, st.f_ffree, st.f_files);
 	verify_all(false);
 	remove_some(3);
 	move_some();

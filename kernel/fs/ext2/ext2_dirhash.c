@@ -3,10 +3,10 @@
  * Big directories: an index in memory, so that the price of a name does not grow with the number
  * of its neighbours.
  *
- *	name --hash--> slot, and those that follow it --> place of an entry --> compare in its block
+ *	name --hash--> slot, and those behind it --> place of an entry --> compare in its block
  *
- *	dh_slots:  |   | hash, place | hash, place | deleted |   | hash, place | ...     a power of two
- *	dh_room:   | block 0: 0 | block 1: 24 | block 2: not known | ...                  bytes
+ *	dh_slots:  |   | hash, place | hash, place | deleted |   | hash, place | ...
+ *	dh_room:   | block 0: 0 | block 1: 24 | block 2: not known | ...      (bytes)
  *
  * A directory of DIRHASH_MIN bytes or more gets its index when a name is looked for, by one walk
  * through it.  Then names that are entered and removed are entered and removed here, too.  dh_room
@@ -14,10 +14,10 @@
  * from a block makes that unknown again.  So neither a lookup nor an entering walks through blocks
  * in vain.
  *
- * It only ever helps.  When memory is short, when all indexes together have DIRHASH_RAM_SHARE of it,
- * or when the directory is damaged, there is none, and whoever asks walks.  An index that has become
- * too small is thrown away, and the next lookup makes a larger one; as it doubles, that costs each
- * entry the same few steps.
+ * It only ever helps.  When memory is short, when all indexes together have DIRHASH_RAM_SHARE of
+ * it, or when the directory is damaged, there is none, and whoever asks walks.  An index that has
+ * become too small is thrown away, and the next lookup makes a larger one; as it doubles, that
+ * costs each entry the same few steps.
  *
  * Lock: the directory's: shared to make one or to look, exclusive to change or to throw away.  Two
  * that make one at once agree under em_lock.
@@ -36,7 +36,7 @@ static MALLOC_DEFINE(M_EXT2DIRHASH, "ext2 directory indexes");
 #define ROOM_UNKNOWN	UINT16_MAX
 #define PLACE_NONE	0u
 #define PLACE_DELETED	1u
-#define PLACE_FIRST	2u		/* place = byte offset in the directory / 4, and this */
+#define PLACE_FIRST	2u		/* place = byte offset in the directory / 4 + this */
 
 struct slot {
 	uint32_t	hash, place;
@@ -83,7 +83,8 @@ dirhash_free(struct ext2_dirhash *dh)
 static struct ext2_dirhash *
 dirhash_new(uint64_t names, uint64_t blocks)
 {
-	uint64_t nslots = SLOTS_MIN, nblocks = 2 * blocks + 16, most = (uint64_t)vm_page_count * PAGE_SIZE / DIRHASH_RAM_SHARE;
+	uint64_t most = (uint64_t)vm_page_count * PAGE_SIZE / DIRHASH_RAM_SHARE;
+	uint64_t nslots = SLOTS_MIN, nblocks = 2 * blocks + 16;
 	struct ext2_dirhash *dh;
 	size_t bytes;
 
@@ -130,13 +131,15 @@ static int
 walk_entry(void *arg, const struct ext2_entry *entry, uint32_t off)
 {
 	struct walk *w = arg;
+	uint32_t hash;
 
 	if (entry->ino == 0)
 		return (0);
 	w->names++;
 	if (w->dh == NULL)
 		return (0);
-	return (dirhash_insert(w->dh, name_hash(entry->name, entry->namelen), place_of(w->dip, w->lbn, off)) ? 0 : ENOMEM);
+	hash = name_hash(entry->name, entry->namelen);
+	return (dirhash_insert(w->dh, hash, place_of(w->dip, w->lbn, off)) ? 0 : ENOMEM);
 }
 
 static int
@@ -196,7 +199,8 @@ ext2_dirhash_drop(struct ext2_inode *dip)
 
 /* Has the entry at a place this name?  0: yes; ENOENT: no; EIO, EUCLEAN. */
 static int
-entry_compare(struct ext2_inode *dip, uint32_t place, const char *name, size_t len, struct ext2_slot *slot)
+entry_compare(struct ext2_inode *dip, uint32_t place, const char *name, size_t len,
+    struct ext2_slot *slot)
 {
 	uint64_t byte = (uint64_t)(place - PLACE_FIRST) * 4;
 	struct ext2_entry entry;
@@ -210,7 +214,8 @@ entry_compare(struct ext2_inode *dip, uint32_t place, const char *name, size_t l
 	if (error != 0)
 		return (error);
 	if (ext2_dirent_check(dip->i_em, bp->b_data, slot->off, &entry, &why) != 0)
-		error = ext2_damaged(dip->i_em, "directory %lu: entry at %lu %s", dip->i_number, byte, why);
+		error = ext2_damaged(dip->i_em, "directory %lu: entry at %lu %s", dip->i_number,
+		    byte, why);
 	else if (entry.ino == 0 || entry.namelen != len || memcmp(entry.name, name, len) != 0)
 		error = ENOENT;
 	slot->ino = entry.ino;
@@ -219,21 +224,23 @@ entry_compare(struct ext2_inode *dip, uint32_t place, const char *name, size_t l
 }
 
 bool
-ext2_dirhash_lookup(struct ext2_inode *dip, const char *name, size_t len, struct ext2_slot *slot, int *error)
+ext2_dirhash_lookup(struct ext2_inode *dip, const char *name, size_t len, struct ext2_slot *slot,
+    int *error)
 {
 	struct ext2_dirhash *dh = dirhash_get(dip);
 	uint32_t hash, at;
 
 	if (dh == NULL)
 		return (false);
-	hash = name_hash(name, len);
 	*error = ENOENT;
-	for (at = hash & (dh->dh_nslots - 1); dh->dh_slots[at].place != PLACE_NONE; at = (at + 1) & (dh->dh_nslots - 1)) {
-		if (dh->dh_slots[at].place == PLACE_DELETED || dh->dh_slots[at].hash != hash)
-			continue;
-		*error = entry_compare(dip, dh->dh_slots[at].place, name, len, slot);
-		if (*error != ENOENT)
-			break;
+	hash = name_hash(name, len);
+	at = hash & (dh->dh_nslots - 1);
+	while (dh->dh_slots[at].place != PLACE_NONE && *error == ENOENT) {
+		const struct slot *s = &dh->dh_slots[at];
+
+		if (s->place != PLACE_DELETED && s->hash == hash)
+			*error = entry_compare(dip, s->place, name, len, slot);
+		at = (at + 1) & (dh->dh_nslots - 1);
 	}
 	return (true);
 }
@@ -262,12 +269,16 @@ ext2_dirhash_add(struct ext2_inode *dip, uint64_t lbn, uint32_t off, const char 
 {
 	struct ext2_dirhash *dh = dip->i_dirhash;
 
-	if (dh != NULL && (lbn >= dh->dh_nblocks || !dirhash_insert(dh, name_hash(name, len), place_of(dip, lbn, off))))
+	if (dh == NULL)
+		return;
+	if (lbn >= dh->dh_nblocks ||
+	    !dirhash_insert(dh, name_hash(name, len), place_of(dip, lbn, off)))
 		ext2_dirhash_drop(dip);
 }
 
 void
-ext2_dirhash_remove(struct ext2_inode *dip, uint64_t lbn, uint32_t off, const char *name, size_t len)
+ext2_dirhash_remove(struct ext2_inode *dip, uint64_t lbn, uint32_t off, const char *name,
+    size_t len)
 {
 	struct ext2_dirhash *dh = dip->i_dirhash;
 	uint32_t at, place = place_of(dip, lbn, off);
@@ -276,7 +287,8 @@ ext2_dirhash_remove(struct ext2_inode *dip, uint64_t lbn, uint32_t off, const ch
 		return;
 	at = name_hash(name, len) & (dh->dh_nslots - 1);
 	while (dh->dh_slots[at].place != place) {
-		KASSERT(dh->dh_slots[at].place != PLACE_NONE, "directory %lu: the index does not know the entry at %lu, %u",
+		KASSERT(dh->dh_slots[at].place != PLACE_NONE,
+		    "directory %lu: its index does not know the entry at block %lu, %u",
 		    dip->i_number, lbn, off);
 		at = (at + 1) & (dh->dh_nslots - 1);
 	}

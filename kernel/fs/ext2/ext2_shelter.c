@@ -5,12 +5,12 @@
  * rename(S, T) over a file T rewrites T's entry, and T dies.  Two sectors change, the directory's
  * and T's inode, and a power cut may come between them:
  *
- *	T cleared first, then the entry		the name leads to a dead inode, so e2fsck -p takes the name away
- *	the entry first, then T cleared		T is a file without a name, so e2fsck -p gives up and wants a human
+ *	T cleared, then the entry	the name leads to a dead inode: e2fsck -p takes it away
+ *	the entry, then T cleared	T is a file without a name: e2fsck -p wants a human
  *
  * So T gets another name first, for the time of one sync and on the disk only:
  *
- *	lost+found/#T --> T	flush	name --> S	flush	T cleared	flush	lost+found as before
+ *	lost+found/#T --> T    flush    name --> S    flush    T cleared    flush    #T goes
  *
  * Whenever the cut comes, the name leads to T or to S, and e2fsck -p has at most T's link count to
  * mend, or an entry of lost+found that leads to a dead inode to take away.  At worst T stays in
@@ -88,7 +88,8 @@ sheet_read(struct ext2_inode *dip, uint64_t lbn, struct sheet *sheet, uint32_t *
 	*room = 0;
 	if (error != 0)
 		return (error);
-	if ((bp->b_flags & B_DELWRI) == 0 && ext2_dirent_check(em, bp->b_data, 0, &entry, &why) == 0 && entry.ino == 0)
+	if ((bp->b_flags & B_DELWRI) == 0 &&
+	    ext2_dirent_check(em, bp->b_data, 0, &entry, &why) == 0 && entry.ino == 0)
 		*room = entry.rec_len;
 	memcpy(sheet->bytes, bp->b_data, sheet->len);
 	sheet->sector = (uint64_t)bp->b_blkno;
@@ -119,7 +120,8 @@ sheet_fill(struct ext2_mount *em, struct sheet *sheet, uint32_t room)
 		if (last != NULL)
 			ext2_set_rec_len(last, (uint32_t)(sheet->bytes + at - (char *)last));
 		last = (struct ext2_dirent *)(sheet->bytes + at);
-		ext2_dirent_fill(em, last, name, strlen(name), c->c_ino, ext2_mode_type(c->c_image.i_mode));
+		ext2_dirent_fill(em, last, name, strlen(name), c->c_ino,
+		    ext2_mode_type(c->c_image.i_mode));
 		ext2_set_rec_len(last, room - at);
 		c->c_sheltered = true;
 		at += need;
