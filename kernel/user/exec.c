@@ -254,16 +254,16 @@ registers_init(struct uthread *ut, const struct exec_image *img)
 
 /* The last component of the path, cut to what Linux shows. */
 static void
-name_set(struct proc *p, const char *path)
+name_cut(const char *path, char name[16])
 {
 	const char *slash = strrchr(path, '/');
 
-	strlcpy(p->name, slash != NULL ? slash + 1 : path, sizeof(p->name));
+	strlcpy(name, slash != NULL ? slash + 1 : path, 16);
 }
 
 /* The point of no return is behind us.  => only this thread is left; the new address space is loaded. */
 static void
-become(struct proc *p, struct exec_image *img, struct vmspace *old, const char *path)
+become(struct proc *p, struct exec_image *img, struct vmspace *old, const char *name)
 {
 	struct uthread *ut = curuthread;
 	struct vnode *old_text = p->text;
@@ -282,7 +282,7 @@ become(struct proc *p, struct exec_image *img, struct vmspace *old, const char *
 	p->arg_start = img->arg_start;
 	p->arg_end = img->arg_end;
 	p->env_end = img->env_end;
-	name_set(p, path);
+	strlcpy(p->name, name, sizeof(p->name));
 	vfork_release(p);
 	if (old != NULL)
 		vmspace_free(old);
@@ -338,11 +338,13 @@ exec(int dirfd, char *path, int namei_flags, struct exec_args *args)
 	struct exec_image img = { .vp = NULL };
 	struct vmspace *old = NULL;
 	struct proc *p = curproc;
+	char name[sizeof(p->name)];
 	int error;
 
 	error = program_open(dirfd, path, namei_flags, &img.vp);
 	if (error != 0)
 		return (error);
+	name_cut(path, name);			/* a script's own, not its interpreter's */
 	if (args->argc == 0) {			/* Linux: nobody starts without a name */
 		static const char *const empty[] = { "" };
 
@@ -359,7 +361,7 @@ exec(int dirfd, char *path, int namei_flags, struct exec_args *args)
 	if (img.interp != NULL)
 		vrele(img.interp);
 	if (error == 0)
-		become(p, &img, old, path);
+		become(p, &img, old, name);
 	vrele(img.vp);
 	return (error);
 }

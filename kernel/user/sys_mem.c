@@ -12,6 +12,7 @@
 #include "vm/vm_fault.h"
 #include "vm/vm_map.h"
 #include "vm/vm_mmap.h"
+#include "vm/vm_page.h"
 
 #define PROT_KNOWN	0x7ul
 #define MAP_SHARED_VALIDATE 0x03
@@ -29,6 +30,25 @@
 #define O_WRONLY	1
 #define O_RDWR		2
 
+/*
+ * A process may lock RLIMIT_MEMLOCK, root more, but nobody more than half of the machine: a page that is locked is
+ * a page that nobody else can have.
+ */
+static int
+may_lock(struct proc *p, vm_size_t len)
+{
+	uint64_t limit = p->limits[RLIMIT_MEMLOCK].cur, have = p->vmspace->pmap.wired_count * PAGE_SIZE;
+	uint64_t half = (uint64_t)vm_page_count * PAGE_SIZE / 2;
+
+	if (len > half || have > half - len)
+		return (ENOMEM);
+	if (curthread->cred->uid == 0 || limit == RLIM_INFINITY)
+		return (0);
+	if (limit == 0)
+		return (EPERM);
+	return (len > limit || have > limit - len ? ENOMEM : 0);
+}
+
 /* ---- the heap ---- */
 
 int64_t
@@ -44,7 +64,7 @@ sys_brk(const uint64_t *a)
 		if (vm_mmap(p->vmspace, &at, round_page(want) - at, VM_PROT_READ | VM_PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, NULL, 0) != 0)
 			return ((int64_t)old);
-		if (p->lock_future)
+		if (p->lock_future && may_lock(p, round_page(want) - at) == 0)
 			(void)vm_mlock(p->vmspace, at, round_page(want) - at);
 	} else if (round_page(want) < at) {
 		vm_munmap(p->vmspace, round_page(want), at - round_page(want));
@@ -172,7 +192,7 @@ sys_mmap(const uint64_t *a)
 		vrele(vp);
 	if (error != 0)
 		return (-error);
-	if (p->lock_future || (a[3] & MAP_LOCKED))
+	if ((p->lock_future || (a[3] & MAP_LOCKED)) && may_lock(p, round_page(len)) == 0)
 		(void)vm_mlock(p->vmspace, addr, len);	/* as Linux: failing is no error of mmap */
 	else if (a[3] & MAP_POPULATE)
 		populate(p, addr, round_page(len), prot);
@@ -255,19 +275,6 @@ sys_mincore(const uint64_t *a)
 }
 
 /* ---- locking ---- */
-
-/* Root may lock what it wants, others up to RLIMIT_MEMLOCK. */
-static int
-may_lock(struct proc *p, vm_size_t len)
-{
-	uint64_t limit = p->limits[RLIMIT_MEMLOCK].cur, have = p->vmspace->pmap.wired_count * PAGE_SIZE;
-
-	if (curthread->cred->uid == 0 || limit == RLIM_INFINITY)
-		return (0);
-	if (limit == 0)
-		return (EPERM);
-	return (len > limit || have > limit - len ? ENOMEM : 0);
-}
 
 int64_t
 sys_mlock(const uint64_t *a)
