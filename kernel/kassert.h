@@ -16,6 +16,7 @@ struct trapframe;
 void panic_trap(const struct trapframe *frame, const char *fmt, ...) __noreturn __printflike(2, 3);
 
 extern volatile bool panicking;
+bool panicking_here(void);	/* and it is this CPU that does */
 
 #if FAULTLINE_DEBUG
 #define KASSERT(cond, ...)	do { if (unlikely(!(cond))) panic(__VA_ARGS__); } while (0)

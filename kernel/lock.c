@@ -93,8 +93,8 @@ spin_lock(struct spinlock *l)
 		panic("spin lock %s taken twice by CPU %u", l->lk.name, cpu->id);
 #endif
 	check_acquire(&l->lk);
-	while (unlikely(__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE)) && !panicking)
-		while (l->locked && !panicking)	/* a panic goes through all locks */
+	while (unlikely(__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE)) && !panicking_here())
+		while (l->locked && !panicking_here())	/* a panic goes through all locks */
 			cpu_spinwait();
 	l->owner = cpu;
 	note_spin(cpu, &l->lk);

@@ -119,6 +119,7 @@ main_thread(void *arg)
 {
 	int error, status;
 
+	smp_init();
 	console_init_irq();
 	trace_serial_init();
 	vm_object_init();

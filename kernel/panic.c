@@ -3,7 +3,8 @@
  * The end.
  *
  * A panic prints what it knows, most important first, because any line may be the last: the reason,
- * the registers, the backtrace, the threads with what they wait for, the counters.  It takes no
+ * the registers, the backtrace, what the other CPUs did when they were stopped, the threads with what they
+ * wait for, the counters.  It takes no
  * lock (`panicking` lets every spin lock be walked through) and trusts no structure further than it
  * must.  A second panic while the first one prints stops the machine at once.
  */
@@ -16,15 +17,31 @@
 
 volatile bool panicking;
 
-/* Say the reason; false when this is a panic inside a panic. */
+/* (atomic) the CPU that panics, plus 1; 0: none */
+static unsigned panic_cpu;
+
+bool
+panicking_here(void)
+{
+	return (panicking && panic_cpu == curcpu->id + 1);
+}
+
+/* Say the reason; false when this is a panic inside a panic.  Of several CPUs that panic only one comes back. */
 static bool
 panic_begin(const char *fmt, va_list ap)
 {
-	bool first = !panicking;
+	unsigned nobody = 0, self;
+	bool first;
 
 	intr_disable();
 	user_access_end();
+	self = curcpu->id + 1;
+	first = __atomic_compare_exchange_n(&panic_cpu, &nobody, self, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	if (!first && nobody != self)
+		smp_stop_here(NULL);
 	panicking = true;
+	if (first)
+		smp_stop_others();
 	console_break_lock();
 	printf(first ? "\npanic: " : "\npanic inside the panic: ");
 	vprintf(fmt, ap);
@@ -47,6 +64,7 @@ static void panic_story(void) __noreturn;
 static void
 panic_story(void)
 {
+	smp_print_stopped();
 	threads_print();
 	vm_meter_print();
 	printf("panic: the machine stops here\n");

@@ -5,13 +5,18 @@
  *	CPU 0:  [intr] [pageout] [kernel] [user]    one queue per class, best class first, round-robin within
  *	CPU 1:  ...				    and the idle thread, which is on no queue
  *
+ * A thread that wakes up goes to the CPU where it ran last, unless that has something as good to do: then to
+ * an idle one, or to the one that does the least important work.  A CPU that runs dry takes from the
+ * others.  Where the choice falls on another CPU, that one is interrupted, so that it looks at once.
+ *
  * One lock, sched_lock, guards the queues of all CPUs and every thread's state.  It is held across
  * the switch: the thread that leaves takes it, the thread that arrives releases it.  That is what
  * makes a dead or sleeping thread's stack safe to touch for whoever gets the lock next.
  *
  * Preemption: the timer (end of slice) and a wakeup (better class) only set cpu->resched.  The
  * switch comes at the next point where the CPU holds no spin lock and is not in an interrupt:
- * spin_unlock(), or the end of intr_dispatch().  Code that must not be preempted holds a spin lock.
+ * spin_unlock(), or the end of intr_dispatch().  Code that must not be preempted holds a spin lock; so
+ * does code that must stay on its CPU, for a thread may be on another one after any preemption.
  *
  * Why one lock for all CPUs: a switch is short, eight CPUs are the most, and a lock per queue needs
  * an order between them as soon as threads migrate.  The queues are per CPU already, so that step
@@ -32,12 +37,60 @@ static struct runq {
 	unsigned	count;
 } runqs[MAX_CPUS];
 
-/* Ask for a switch if somebody better than the running thread waits.  => sched_lock */
+static uint32_t online = 1;		/* (sched_lock) CPUs that run threads */
+
+/* Ask for a switch; another CPU is interrupted, unless that has been done and it has yet to look.  => sched_lock */
 static void
-consider_preemption(struct cpu *cpu, const struct thread *td)
+ask_switch(struct cpu *cpu)
 {
-	if (td->prio < cpu->thread->prio || cpu->thread == cpu->idle)
-		cpu->resched = true;
+	bool asked = cpu->resched;
+
+	cpu->resched = true;
+	if (cpu != curcpu && !asked)
+		lapic_send(cpu->lapic_id, VECTOR_RESCHED);
+}
+
+static inline bool
+cpu_is_idle(const struct cpu *cpu)
+{
+	return (cpu->thread == cpu->idle && runqs[cpu->id].count == 0);
+}
+
+/* The class that a CPU works for.  => sched_lock */
+static int
+cpu_class(const struct cpu *cpu)
+{
+	if (cpu_is_idle(cpu))
+		return (PRI_COUNT);
+	return (cpu->thread == cpu->idle ? PRI_IDLE : cpu->thread->prio);
+}
+
+/* Where a thread that becomes runnable is to run.  => sched_lock */
+static struct cpu *
+choose_cpu(const struct thread *td)
+{
+	struct cpu *best = td->cpu;
+	unsigned i;
+
+	if (td->pinned || cpu_is_idle(best))
+		return (best);
+	for (i = 0; i < MAX_CPUS; i++)
+		if ((online & 1u << i) && cpu_class(&cpus[i]) > cpu_class(best))
+			best = &cpus[i];
+	return (cpu_class(best) > td->prio ? best : td->cpu);
+}
+
+/* Queue a thread that has just become runnable, and ask for a switch if it is to run at once.  => sched_lock */
+static void
+start_running(struct thread *td)
+{
+	struct cpu *cpu = choose_cpu(td);
+
+	thread_set_state(td, TD_RUNNABLE);
+	td->cpu = cpu;
+	sched_enqueue(td, false);
+	if (cpu->thread == cpu->idle || td->prio < cpu->thread->prio)
+		ask_switch(cpu);
 }
 
 void
@@ -64,22 +117,35 @@ sched_dequeue(struct thread *td)
 	rq->count--;
 }
 
-/* The best thread waiting for this CPU, taken off its queue; the idle thread if there is none. */
+/* The best thread waiting in a queue, taken off; for another CPU only one that may go there.  NULL: none. */
 static struct thread *
-choose(struct cpu *cpu)
+take_best(struct runq *rq, bool steal)
 {
-	struct runq *rq = &runqs[cpu->id];
 	struct thread *td;
 	int prio;
 
-	for (prio = 0; rq->count > 0 && prio < PRI_COUNT; prio++) {
-		td = TAILQ_FIRST(&rq->classes[prio]);
-		if (td != NULL) {
-			sched_dequeue(td);
-			return (td);
-		}
+	for (prio = 0; rq->count > 0 && prio < PRI_COUNT; prio++)
+		TAILQ_FOREACH(td, &rq->classes[prio], run_link)
+			if (!steal || !td->pinned) {
+				sched_dequeue(td);
+				return (td);
+			}
+	return (NULL);
+}
+
+/* The best thread waiting for this CPU, else for another one, its neighbour first; else the idle thread. */
+static struct thread *
+choose(struct cpu *cpu)
+{
+	struct thread *td = take_best(&runqs[cpu->id], false);
+	unsigned i;
+
+	for (i = 1; td == NULL && i < MAX_CPUS; i++) {
+		td = take_best(&runqs[(cpu->id + i) % MAX_CPUS], true);
+		if (td != NULL)
+			cpu->steals++;
 	}
-	return (cpu->idle);
+	return (td != NULL ? td : cpu->idle);
 }
 
 /* The name goes into the event itself: the thread may be no more when somebody reads it. */
@@ -135,9 +201,7 @@ void
 sched_make_runnable(struct thread *td)
 {
 	spin_lock(&sched_lock);
-	thread_set_state(td, TD_RUNNABLE);
-	sched_enqueue(td, false);
-	consider_preemption(td->cpu, td);
+	start_running(td);
 	spin_unlock(&sched_lock);
 }
 
@@ -145,11 +209,46 @@ void
 sched_wake(struct thread *td)
 {
 	spin_lock(&sched_lock);
-	if (td->state == TD_ASLEEP) {
+	if (td->state == TD_ASLEEP)
+		start_running(td);
+	spin_unlock(&sched_lock);
+}
+
+void
+sched_kick(struct thread *td)
+{
+	spin_lock(&sched_lock);
+	if (td->state == TD_RUNNING && td->cpu != curcpu)
+		lapic_send(td->cpu->lapic_id, VECTOR_RESCHED);
+	spin_unlock(&sched_lock);
+}
+
+void
+thread_pin(unsigned id)
+{
+	struct thread *td = curthread;
+
+	KASSERT(id < ncpus, "thread %s pinned to CPU %u of %u", td->name, id, ncpus);
+	assert_can_sleep("pin");
+	spin_lock(&sched_lock);
+	td->pinned = true;
+	if (td->cpu != &cpus[id]) {
+		/* The queue of the right CPU, as if woken there. */
 		thread_set_state(td, TD_RUNNABLE);
+		td->cpu = &cpus[id];
 		sched_enqueue(td, false);
-		consider_preemption(td->cpu, td);
+		if (td->cpu->thread == td->cpu->idle || td->prio < td->cpu->thread->prio)
+			ask_switch(td->cpu);
+		sched_switch();
 	}
+	spin_unlock(&sched_lock);
+}
+
+void
+thread_unpin(void)
+{
+	spin_lock(&sched_lock);
+	curthread->pinned = false;
 	spin_unlock(&sched_lock);
 }
 
@@ -199,7 +298,14 @@ sched_tick(void)
 	struct cpu *cpu = curcpu;
 	struct thread *td = cpu->thread;
 
-	if (td == cpu->idle || --td->slice > 0)
+	if (td == cpu->idle) {
+		/* Was somebody left waiting elsewhere?  A stale look costs a tick, or one vain switch. */
+		for (unsigned i = 0; i < MAX_CPUS; i++)
+			if (runqs[i].count > 0)
+				cpu->resched = true;
+		return;
+	}
+	if (--td->slice > 0)
 		return;
 	cpu->resched = true;
 }
@@ -216,9 +322,10 @@ sched_set_prio(struct thread *td, enum thread_prio prio)
 	td->prio = (uint8_t)prio;
 	if (queued) {
 		sched_enqueue(td, false);
-		consider_preemption(td->cpu, td);
+		if (td->prio < td->cpu->thread->prio)
+			ask_switch(td->cpu);
 	} else if (td->state == TD_RUNNING) {
-		td->cpu->resched = true;
+		ask_switch(td->cpu);
 	}
 	spin_unlock(&sched_lock);
 }
@@ -241,6 +348,7 @@ sched_start_cpu(void)
 	spin_lock(&sched_lock);
 	cpu->idle = curthread;
 	cpu->resched = true;
+	online |= 1u << cpu->id;
 	spin_unlock(&sched_lock);
 	intr_enable();
 	for (;;) {

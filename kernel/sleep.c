@@ -134,6 +134,8 @@ thread_interrupt(struct thread *td)
 	spin_lock(&sleepq_lock);
 	if (td->wchan != NULL && td->interruptible)
 		sleepq_remove(td, ERESTARTSYS);
+	else
+		sched_kick(td);
 	spin_unlock(&sleepq_lock);
 }
 

@@ -130,7 +130,24 @@ thread_create_stopped(const char *name, enum thread_prio prio, void (*fn)(void *
 	spin_lock(&sched_lock);
 	td->tid = next_tid++;
 	td->cpu = curcpu;
+	td->pinned = curthread->pinned;
 	TAILQ_INSERT_TAIL(&all_threads, td, all_link);
+	spin_unlock(&sched_lock);
+	return (td);
+}
+
+struct thread *
+thread_create_idle(const char *name, struct cpu *cpu)
+{
+	struct thread *td = thread_create_stopped(name, PRI_IDLE, NULL, NULL);
+
+	if (td == NULL)
+		return (NULL);
+	spin_lock(&sched_lock);
+	td->cpu = cpu;
+	td->pinned = true;
+	thread_set_state(td, TD_RUNNABLE);
+	thread_set_state(td, TD_RUNNING);
 	spin_unlock(&sched_lock);
 	return (td);
 }

@@ -55,7 +55,8 @@ struct thread {
 	bool		 detached;		/* (e) nobody will join: freed when dead */
 	bool		 exited;		/* (e) has called thread_exit() */
 	int		 slice;			/* (s) ticks left */
-	struct cpu	*cpu;			/* (s) where it runs or ran last */
+	struct cpu	*cpu;			/* (s) where it runs, waits to run, or ran last */
+	bool		 pinned;		/* (s) it runs on that CPU only */
 
 	const volatile void *wchan;		/* (q) what it sleeps on */
 	const char	*wmesg;			/* (q) why, in a word */
@@ -105,6 +106,12 @@ void thread_exit(void) __noreturn;
 void thread_yield(void);			/* let others of the same class run */
 void thread_set_prio(struct thread *td, enum thread_prio prio);
 /*
+ * From now on curthread runs on CPU `id` only, and so do the threads that it creates; or, again, on any.
+ * The self-tests use it, where the order in which threads of one CPU run is what they are about.
+ */
+void thread_pin(unsigned id);
+void thread_unpin(void);
+/*
  * Switch curthread to another address space (NULL: none).  Returns the former one.  Takes no
  * reference.
  */
@@ -119,7 +126,9 @@ void threads_print(void);
 /* sched.c */
 void sched_init(void);
 void sched_start_cpu(void) __noreturn;		/* this CPU's boot thread becomes its idle thread */
-void sched_tick(void);				/* from the timer interrupt */
+void sched_tick(void);				/* from the timer interrupt, on each CPU */
+/* Have the CPU that runs td, if any does, pass through its way back from an interrupt soon. */
+void sched_kick(struct thread *td);
 void sched_preempt(void);			/* at the end of an interrupt, if curcpu->resched */
 
 /*

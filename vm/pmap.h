@@ -78,6 +78,11 @@ int  pmap_pinit(struct pmap *pmap);		/* 0 or ENOMEM; => does not sleep */
 void pmap_release(struct pmap *pmap);		/* no user mappings left */
 /* load an address space on this CPU; NULL: the kernel's alone */
 void pmap_switch(struct vmspace *vm);
+/* A CPU that was started comes under shoot-down's rules.  => interrupts off, the kernel's tables loaded */
+void pmap_cpu_init(void);
+extern bool pmap_tlb_local_only;	/* for tests: other CPUs are not told */
+/* (atomic) how often other CPUs had to be told, and the interrupts that it took */
+extern uint64_t pmap_tlb_shootdowns, pmap_tlb_interrupts;
 void pmap_activate(struct pmap *pmap);		/* what pmap_switch() does.  => interrupts off */
 /*
  * Let page tables for [start, end) in the KVA exist.  => one caller at a time; does not sleep;

@@ -21,6 +21,7 @@
 #include "vm/vm.h"
 
 #define TAKEN_MAX	16
+#define LOW_END		0xa0000ul
 #define AVOID_MAX	(2 + BOOT_MODULE_MAX)
 
 struct range {
@@ -33,21 +34,12 @@ static struct range taken[TAKEN_MAX];		/* by boot_page_alloc() */
 static int ntaken;
 static struct range avoid[AVOID_MAX];	/* image, modules, page 0: usable or not, never ours */
 static int navoid;
+static vm_paddr_t low_page;		/* see boot_low_page() */
 
 static void
 avoid_add(vm_paddr_t base, uint64_t len)
 {
 	avoid[navoid++] = (struct range){ trunc_page(base), round_page(base + len) };
-}
-
-void
-boot_alloc_init(const struct boot_info *bi)
-{
-	boot_map = bi;
-	avoid_add(0, PAGE_SIZE);
-	avoid_add(bi->kernel_phys, bi->kernel_len);
-	for (uint32_t i = 0; i < bi->nmodules; i++)
-		avoid_add(bi->module[i].base, bi->module[i].len);
 }
 
 void
@@ -96,6 +88,38 @@ note_taken(vm_paddr_t base, vm_paddr_t end)
 	if (ntaken == TAKEN_MAX)
 		panic("boot memory: more than %d separate ranges taken", TAKEN_MAX);
 	taken[ntaken++] = (struct range){ base, end };
+}
+
+/* Processors begin in real mode, so where they begin must lie below 1 MiB, less the firmware's top of it. */
+static void
+take_low_page(const struct boot_info *bi)
+{
+	for (uint32_t i = 0; i < bi->nmem && low_page == 0; i++) {
+		const struct boot_mem *m = &bi->mem[i];
+		vm_paddr_t base = round_page(m->base), end = trunc_page(MIN(m->base + m->len, LOW_END));
+
+		if (m->type == BOOT_MEM_USABLE)
+			low_page = place_in(base, end, PAGE_SIZE);
+	}
+	if (low_page != 0)
+		note_taken(low_page, low_page + PAGE_SIZE);
+}
+
+void
+boot_alloc_init(const struct boot_info *bi)
+{
+	boot_map = bi;
+	avoid_add(0, PAGE_SIZE);
+	avoid_add(bi->kernel_phys, bi->kernel_len);
+	for (uint32_t i = 0; i < bi->nmodules; i++)
+		avoid_add(bi->module[i].base, bi->module[i].len);
+	take_low_page(bi);
+}
+
+vm_paddr_t
+boot_low_page(void)
+{
+	return (low_page);
 }
 
 vm_paddr_t

@@ -19,6 +19,8 @@ void boot_alloc_set_limit(vm_paddr_t limit);
  * => panics when there are none: nothing can go on without them.
  */
 vm_paddr_t boot_page_alloc(size_t npages);
+/* The page below 1 MiB from which processors are started; 0: there is none. */
+vm_paddr_t boot_low_page(void);
 /* Was this page of usable RAM taken by boot_page_alloc()? */
 bool boot_page_taken(vm_paddr_t pa);
 /* The i-th range taken, in bytes; false: there are not so many. */

@@ -184,6 +184,16 @@ cpu_init_early(void)
 	enable_features();
 }
 
+void
+cpu_init_ap(struct cpu *cpu)
+{
+	cpu->self = cpu;
+	gdt_init(cpu);
+	wrmsr(MSR_GS_BASE, (uint64_t)cpu);
+	wrmsr(MSR_KERNEL_GS_BASE, 0);
+	enable_features();
+}
+
 bool
 in_interrupt(void)
 {

@@ -31,6 +31,12 @@ struct cpu {
 	struct pmap	*pmap;		/* the one loaded in cr3 */
 	uint64_t	 ticks;		/* timer interrupts taken */
 	uint64_t	 switches;	/* context switches */
+	uint64_t	 steals;	/* threads taken from other CPUs' queues */
+	/* (atomic) bit i: CPU i waits for us to forget what its request names (vm/amd64/pmap_tlb.c) */
+	uint32_t	 tlb_pending;
+	bool		 started;	/* (atomic) it runs, with tables and stacks of its own */
+	volatile bool	 stopped;	/* by another CPU's panic, which reads the next two */
+	uint64_t	 stop_rip, stop_rbp;	/* where it was then */
 	/* a non-maskable interrupt is being handled: take no locks */
 	bool		 in_nmi;
 	struct lock	*spin_held[8];	/* debug: spin locks held, in order */
@@ -69,6 +75,17 @@ cpu_spin_depth(void)
 	__asm__ volatile("movl %%gs:%c1, %0" : "=r"(depth) : "i"(offsetof(struct cpu, spin_depth)));
 	return (depth);
 }
+
+/* Does another CPU wait for this one to forget translations?  Only a hint where a switch may come between. */
+static inline uint32_t
+cpu_tlb_pending(void)
+{
+	uint32_t mask;
+
+	__asm__ volatile("movl %%gs:%c1, %0" : "=r"(mask) : "i"(offsetof(struct cpu, tlb_pending)));
+	return (mask);
+}
+void pmap_tlb_serve(void);	/* vm/amd64/pmap_tlb.c; any context but NMI */
 
 /* Pushed by trap.S; the order is fixed there. */
 struct trapframe {
@@ -156,10 +173,16 @@ static inline void cpu_pause(void) { __asm__ volatile("pause" ::: "memory"); }
 static inline void cpu_halt_intr(void) { __asm__ volatile("sti; hlt" ::: "memory"); }
 
 /*
- * One turn of a loop that waits for another CPU.  Whatever such a loop must serve meanwhile belongs
- * here.
+ * One turn of a loop that waits for another CPU.  With interrupts off nobody but such a loop serves the
+ * shoot-downs that others wait for, perhaps while they hold what we want.
  */
-static inline void cpu_spinwait(void) { cpu_pause(); }
+static inline void
+cpu_spinwait(void)
+{
+	cpu_pause();
+	if (unlikely(cpu_tlb_pending() != 0))
+		pmap_tlb_serve();
+}
 
 /*
  * Open and close SMAP's window, for code that touches user memory through a plain pointer on
@@ -193,6 +216,10 @@ int  intr_msi(intr_handler_t fn, void *arg, const char *name, uint64_t *addr, ui
 int  intr_gsi(unsigned gsi, intr_handler_t fn, void *arg, const char *name);
 void lapic_eoi(void);
 void lapic_timer_start(void);	/* HZ interrupts a second on this CPU */
+/* Start the other processors.  => main thread, timer running; sleeps in "apstart" */
+void smp_init(void);
+/* How many interrupts from other CPUs and devices this CPU has served (tests). */
+uint64_t intr_cpu_count(unsigned cpu);
 
 /*
  * Access to the user half.  These fault like a program would: the page fault enters vm_fault(), and

@@ -55,6 +55,9 @@ static uint64_t gdt[MAX_CPUS][GDT_SLOTS];
 static struct tss tss[MAX_CPUS];
 static struct idt_gate idt[256];
 
+/* (constant once its CPU runs) the lowest byte of each CPU's stacks, in the order of their IST slots */
+static vm_offset_t ist_base[MAX_CPUS][2];
+
 /* The boot CPU's stacks; CPUs started later bring theirs from kstack_alloc(). */
 static struct {
 	uint8_t	guard_double_fault[PAGE_SIZE];
@@ -86,15 +89,23 @@ idt_fill(void)
 }
 
 void
+gdt_set_ist_stacks(struct cpu *cpu, vm_offset_t double_fault, vm_offset_t nmi)
+{
+	ist_base[cpu->id][IST_DOUBLE_FAULT - 1] = double_fault;
+	ist_base[cpu->id][IST_NMI - 1] = nmi;
+}
+
+void
 gdt_init(struct cpu *cpu)
 {
 	struct table_register gdtr, idtr;
 	struct tss *t = &tss[cpu->id];
 	uint64_t *g = gdt[cpu->id], base = (uint64_t)t;
 
-	KASSERT(cpu->id == 0, "CPU %u has no interrupt stacks yet", cpu->id);
-	t->ist[IST_DOUBLE_FAULT - 1] = (uint64_t)ist_stacks.double_fault + IST_STACK_SIZE;
-	t->ist[IST_NMI - 1] = (uint64_t)ist_stacks.nmi + IST_STACK_SIZE;
+	if (cpu->id == 0)
+		gdt_set_ist_stacks(cpu, (vm_offset_t)ist_stacks.double_fault, (vm_offset_t)ist_stacks.nmi);
+	t->ist[IST_DOUBLE_FAULT - 1] = ist_base[cpu->id][IST_DOUBLE_FAULT - 1] + IST_STACK_SIZE;
+	t->ist[IST_NMI - 1] = ist_base[cpu->id][IST_NMI - 1] + IST_STACK_SIZE;
 	t->iomap_base = sizeof(*t);
 
 	g[SEL_KCODE / 8] = DESC_KCODE;
@@ -150,9 +161,11 @@ stack_guard_name(vm_offset_t sp)
 
 	if (page == (vm_offset_t)boot_stack_guard)
 		return ("the boot stack");
-	if (page == (vm_offset_t)ist_stacks.guard_double_fault)
-		return ("the double-fault stack");
-	if (page == (vm_offset_t)ist_stacks.guard_nmi)
-		return ("the NMI stack");
+	for (unsigned i = 0; i < MAX_CPUS; i++) {
+		if (page + PAGE_SIZE == ist_base[i][IST_DOUBLE_FAULT - 1])
+			return ("the double-fault stack");
+		if (page + PAGE_SIZE == ist_base[i][IST_NMI - 1])
+			return ("the NMI stack");
+	}
 	return (NULL);
 }

@@ -27,7 +27,7 @@ struct intr_handler {
 	const char	*name;
 	uint8_t		vector;
 	uint32_t	gsi;		/* NO_GSI: message-signalled */
-	uint64_t	count;
+	uint64_t	count;		/* (atomic) */
 };
 
 /* Spin locks of drivers may be held by whoever registers, so this one is not ranked among them. */
@@ -36,7 +36,9 @@ static struct intr_handler handlers[HANDLER_MAX];
 static unsigned nhandlers;
 static struct intr_handler *vectors[256];
 static unsigned next_vector = VECTOR_DEVICE_FIRST;
-static uint64_t spurious, unexpected;
+static uint64_t spurious, unexpected;	/* (atomic) */
+static unsigned next_cpu;		/* (intr_lock) whose turn it is to be given a device */
+static uint64_t served[MAX_CPUS];	/* (its CPU, interrupts off) all but the timer's */
 
 /*
  * Add a handler for a vector (0: a fresh one).  => intr_lock.  NULL when vectors or slots have run
@@ -60,6 +62,13 @@ handler_add(uint8_t vector, uint32_t gsi, intr_handler_t fn, void *arg, const ch
 	return (h);
 }
 
+/* The CPU that serves the next device: each in turn.  => intr_lock */
+static uint32_t
+next_target(void)
+{
+	return (cpus[next_cpu++ % ncpus].lapic_id);
+}
+
 static int
 route(uint32_t gsi, bool active_low, bool level, intr_handler_t fn, void *arg, const char *name)
 {
@@ -78,7 +87,7 @@ route(uint32_t gsi, bool active_low, bool level, intr_handler_t fn, void *arg, c
 	else if (vector != 0)
 		error = 0;		/* a shared line, routed already */
 	else
-		error = ioapic_route(gsi, h->vector, cpus[0].lapic_id, active_low, level);
+		error = ioapic_route(gsi, h->vector, next_target(), active_low, level);
 	spin_unlock(&intr_lock);
 	return (error);
 }
@@ -107,13 +116,16 @@ int
 intr_msi(intr_handler_t fn, void *arg, const char *name, uint64_t *addr, uint32_t *data)
 {
 	struct intr_handler *h;
+	uint32_t target = 0;
 
 	spin_lock(&intr_lock);
 	h = handler_add(0, NO_GSI, fn, arg, name);
+	if (h != NULL)
+		target = next_target();
 	spin_unlock(&intr_lock);
 	if (h == NULL)
 		return (ENOSPC);
-	*addr = 0xfee00000ul | (uint64_t)cpus[0].lapic_id << 12;
+	*addr = 0xfee00000ul | (uint64_t)target << 12;
 	*data = h->vector;
 	return (0);
 }
@@ -148,9 +160,9 @@ run_handlers(uint8_t vector)
 	struct intr_handler *h = __atomic_load_n(&vectors[vector], __ATOMIC_ACQUIRE);
 
 	if (h == NULL)
-		unexpected++;
+		__atomic_fetch_add(&unexpected, 1, __ATOMIC_RELAXED);
 	for (; h != NULL; h = h->next) {
-		h->count++;
+		__atomic_fetch_add(&h->count, 1, __ATOMIC_RELAXED);
 		h->fn(h->arg);
 	}
 }
@@ -162,23 +174,32 @@ intr_dispatch(struct trapframe *frame)
 	uint8_t vector = (uint8_t)frame->vector;
 
 	if (vector == VECTOR_SPURIOUS) {
-		spurious++;		/* not acknowledged, says the manual */
+		__atomic_fetch_add(&spurious, 1, __ATOMIC_RELAXED);	/* not acknowledged, says the manual */
 		return;
 	}
 	if (vector < VECTOR_DEVICE_FIRST) {
 		/* a stray one of the old PIC: it has its own acknowledgement */
-		unexpected++;
+		__atomic_fetch_add(&unexpected, 1, __ATOMIC_RELAXED);
 		return;
 	}
 	KASSERT(cpu->spin_depth == 0, "interrupt 0x%x while a spin lock is held", vector);
 	cpu->intr_depth++;
+	served[cpu->id] += vector != VECTOR_TIMER;
 	if (vector == VECTOR_TIMER)
 		clock_intr();
-	else
+	else if (vector == VECTOR_TLB)
+		pmap_tlb_serve();
+	else if (vector != VECTOR_RESCHED)	/* that one wants no more than the last line below */
 		run_handlers(vector);
 	lapic_eoi();
 	cpu->intr_depth--;
 	sched_preempt();
+}
+
+uint64_t
+intr_cpu_count(unsigned cpu)
+{
+	return (served[cpu]);
 }
 
 bool

@@ -13,6 +13,8 @@ struct thread;
 #define VECTOR_DEVICE_FIRST	0x30
 #define VECTOR_DEVICE_LAST	0xdf
 #define VECTOR_TIMER		0xe0
+#define VECTOR_RESCHED		0xf0	/* look at cpu->resched */
+#define VECTOR_TLB		0xf1	/* look at cpu->tlb_pending */
 #define VECTOR_SPURIOUS		0xff
 
 enum {
@@ -24,6 +26,8 @@ enum {
 /* gdt.c */
 /* GDT, TSS with its stacks; resets %gs, so set it afterwards */
 void gdt_init(struct cpu *cpu);
+/* The stacks for double faults and NMIs of a CPU that is to be started, from kstack_alloc(). */
+void gdt_set_ist_stacks(struct cpu *cpu, vm_offset_t double_fault, vm_offset_t nmi);
 void gdt_set_kstack(vm_offset_t top);		/* where traps from user mode start on this CPU */
 /* unmap the guard pages below them; after pmap_bootstrap() */
 void stack_guards_init(void);
@@ -92,6 +96,15 @@ void acpi_init(const struct boot_info *bi);
 
 /* lapic.c */
 void lapic_init(void);				/* after vm_kern_init() */
+void lapic_init_cpu(void);			/* the same on a CPU started later */
+/*
+ * Interrupts for another CPU: a vector, a non-maskable one, and the two that start a processor (`page`: where it
+ * begins, in real mode).  Any context.
+ */
+void lapic_send(uint32_t lapic, uint8_t vector);
+void lapic_send_nmi(uint32_t lapic);
+void lapic_send_init(uint32_t lapic);
+void lapic_send_startup(uint32_t lapic, uint8_t page);
 uint32_t lapic_id(void);
 /* of the free-running calibration count, downwards */
 uint32_t lapic_timer_count(void);
@@ -105,6 +118,22 @@ int  ioapic_route(uint32_t gsi, uint8_t vector, uint32_t lapic, bool active_low,
 
 /* intr.c */
 void intr_dispatch(struct trapframe *frame);
+
+/* ap_start.S */
+extern char ap_trampoline[], ap_trampoline_end[], ap_trampoline_cr3[], early_pml4[];
+/* smp.c; what ap_start.S hands over to the processor that is being started */
+struct ap_start {
+	uint64_t	cr3, rsp;
+	struct cpu	*cpu;
+};
+extern struct ap_start ap_start;
+void ap_main(struct cpu *cpu) __noreturn;
+/* cpu.c: what cpu_init_early() does, for a CPU started later */
+void cpu_init_ap(struct cpu *cpu);
+/* For a panic: stop all other CPUs, wait a while until they say so, and print what they did. */
+void smp_stop_others(void);
+void smp_print_stopped(void);
+void smp_stop_here(const struct trapframe *frame) __noreturn;	/* the NMI's side of it */
 
 /* clock.c */
 void clock_intr(void);				/* the timer's interrupt on this CPU */

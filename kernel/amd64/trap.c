@@ -301,6 +301,8 @@ trap_exception(struct trapframe *f)
 
 	switch (f->vector) {
 	case TRAP_NMI:
+		if (panicking)
+			smp_stop_here(f);
 		curcpu->in_nmi = true;
 		printf("NMI on CPU %u in thread %s at 0x%lx\n", curcpu->id, curthread->name, f->rip);
 		curcpu->in_nmi = false;

@@ -256,7 +256,7 @@ static void
 for_each_mapping(struct vm_page *m, mapping_fn fn, void *arg)
 {
 	while (!visit_mappings(m, fn, arg))
-		cpu_pause();
+		cpu_spinwait();
 }
 
 /* Take out the first mapping of m.  => pv lock held; false: its pmap could not be locked. */
@@ -295,7 +295,7 @@ pmap_remove_all(struct vm_page *m)
 		if (remove_first(m, &doomed))
 			continue;
 		spin_unlock(lock);
-		cpu_pause();
+		cpu_spinwait();
 		spin_lock(lock);
 		/* re-check: the list, from its head; the pmap we wanted may be gone. */
 	}
