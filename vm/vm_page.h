@@ -160,6 +160,8 @@ void vm_page_disown(struct vm_page *m);
 void vm_wait(void);
 /* for the idle thread: zero one free page; false: nothing to do */
 bool vm_page_zero_idle(void);
+/* For tests: from the return on (until called with false) no idle CPU zeroes pages. */
+void vm_page_zero_hold(bool hold);
 
 /* An object's pages.  => object locked in any mode; insert, remove, rename: exclusively. */
 struct vm_page *vm_page_lookup(struct vm_object *object, vm_pindex_t pindex);

@@ -240,16 +240,33 @@ vm_wait(void)
 	spin_unlock(&free_lock);
 }
 
+static bool zero_held;			/* (free_lock) idle CPUs zero nothing */
+static unsigned zeroing;		/* (free_lock) pages that some CPU is zeroing */
+
+void
+vm_page_zero_hold(bool hold)
+{
+	spin_lock(&free_lock);
+	zero_held = hold;
+	while (hold && zeroing > 0) {
+		spin_unlock(&free_lock);
+		cpu_spinwait();
+		spin_lock(&free_lock);
+	}
+	spin_unlock(&free_lock);
+}
+
 bool
 vm_page_zero_idle(void)
 {
 	struct vm_page *m = NULL;
 
 	spin_lock(&free_lock);
-	if (pageq[PQ_FREE].count > 0 && pageq[PQ_ZERO].count < pageq[PQ_FREE].count / 2) {
+	if (!zero_held && pageq[PQ_FREE].count > 0 && pageq[PQ_ZERO].count < pageq[PQ_FREE].count / 2) {
 		m = &vm_page_array[pageq[PQ_FREE].head];
 		page_set_queue(m, PQ_NONE);
 		m->wire_count = 1;	/* accounted for while it is on neither list */
+		zeroing++;
 	}
 	spin_unlock(&free_lock);
 	if (m == NULL)
@@ -257,6 +274,7 @@ vm_page_zero_idle(void)
 	pmap_zero_page(m);
 	spin_lock(&free_lock);
 	m->wire_count = 0;
+	zeroing--;
 	page_set_queue(m, PQ_ZERO);
 	spin_unlock(&free_lock);
 	return (true);

@@ -260,7 +260,10 @@ run_one(const struct ktest *t)
 	kt.stream = kt.seed ^ name_hash(t->name);
 	laws_take(&before);
 	kmalloc_snapshot();
+	if (t->flags & KTEST_ONE_CPU)
+		thread_pin(kt.stream % ncpus);
 	t->fn();
+	thread_unpin();
 	laws_compare(&before);
 }
 

@@ -24,10 +24,11 @@ struct ktest {
 	const char	*suite;
 	const char	*name;
 	void		(*fn)(void);
-	uint64_t	flags;		/* KTEST_CALM; with it the section is an array of 32-byte entries */
+	uint64_t	flags;		/* KTEST_CALM and so on; with it the section is an array of 32-byte entries */
 };
 
 #define KTEST_CALM	1	/* not in the torture mode */
+#define KTEST_ONE_CPU	2	/* the test's threads all run on one CPU */
 
 #define KTEST_FLAGS(suite_, name_, flags_)						\
 	static void ktest_##suite_##_##name_(void);					\
@@ -37,6 +38,8 @@ struct ktest {
 	static void ktest_##suite_##_##name_(void)
 
 #define KTEST(suite_, name_)		KTEST_FLAGS(suite_, name_, 0)
+/* A test that is about the order in which the threads of one CPU run. */
+#define KTEST_ONE(suite_, name_)	KTEST_FLAGS(suite_, name_, KTEST_ONE_CPU)
 /* A test that counts resident pages or requests, which the torture mode changes on purpose. */
 #define KTEST_COUNTING(suite_, name_)	KTEST_FLAGS(suite_, name_, KTEST_CALM)
 

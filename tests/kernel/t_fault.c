@@ -362,7 +362,8 @@ KTEST(fault, zero_fill_is_zero_whatever_the_page_held)
 
 	map_anonymous(vm, 0, 32, MAP_PRIVATE);
 	vt_store(AT(31), 1);			/* page tables are made now */
-	poison_free_pages();	/* from here on nothing sleeps, so the idle thread zeroes nothing */
+	vm_page_zero_hold(true);
+	poison_free_pages();
 	zfod = cnt.v_zfod;
 	ozfod = cnt.v_ozfod;
 	for (int i = 0; i < 16; i++) {
@@ -373,6 +374,7 @@ KTEST(fault, zero_fill_is_zero_whatever_the_page_held)
 	}
 	CHECK_EQ(cnt.v_zfod, zfod + 16);
 	CHECK_EQ(cnt.v_ozfod, ozfod);
+	vm_page_zero_hold(false);
 	(void)thread_set_vmspace(former);
 	vmspace_free(vm);
 }

@@ -60,7 +60,7 @@ count_threads(void)
 	return (n);
 }
 
-KTEST(thread, detached_threads_are_reaped)
+KTEST_ONE(thread, detached_threads_are_reaped)
 {
 	volatile int flag[8] = { 0 };
 	int before = count_threads(), i;
@@ -103,7 +103,7 @@ spin_until_stop(void *arg)
 		(*count)++;
 }
 
-KTEST(thread, spinning_threads_share_the_cpu)
+KTEST_ONE(thread, spinning_threads_share_the_cpu)
 {
 	struct thread *a, *b;
 	uint64_t switches = curcpu->switches;
@@ -125,7 +125,7 @@ KTEST(thread, spinning_threads_share_the_cpu)
  * Only preemption by the timer can let the second thread stop the first: same class, and it never
  * yields.
  */
-KTEST(thread, timer_preempts_a_spinner_of_the_same_class)
+KTEST_ONE(thread, timer_preempts_a_spinner_of_the_same_class)
 {
 	volatile int flag = 0;
 	struct thread *a, *b;
@@ -155,7 +155,7 @@ sleep_then_stamp(void *arg)
 }
 
 /* The woken thread is of a better class, so it runs before wakeup() has returned to us. */
-KTEST(thread, wakeup_of_a_better_class_preempts_at_once)
+KTEST_ONE(thread, wakeup_of_a_better_class_preempts_at_once)
 {
 	struct thread *td;
 
@@ -168,7 +168,7 @@ KTEST(thread, wakeup_of_a_better_class_preempts_at_once)
 	thread_join(td);
 }
 
-KTEST(thread, wakeup_of_a_worse_class_does_not_preempt)
+KTEST_ONE(thread, wakeup_of_a_worse_class_does_not_preempt)
 {
 	struct thread *td;
 
@@ -182,7 +182,7 @@ KTEST(thread, wakeup_of_a_worse_class_does_not_preempt)
 	CHECK(woken_at != 0);
 }
 
-KTEST(thread, holding_a_spin_lock_defers_preemption)
+KTEST_ONE(thread, holding_a_spin_lock_defers_preemption)
 {
 	struct thread *td;
 

@@ -122,7 +122,7 @@ look_at_flags(void *arg)
 	others_flags = read_rflags();
 }
 
-KTEST(trap, open_window_stays_with_its_thread)
+KTEST_ONE(trap, open_window_stays_with_its_thread)
 {
 	struct thread *td;
 
@@ -181,7 +181,7 @@ KTEST(trap, open_window_stays_with_its_thread)
 REGISTER_LOOP(register_loop_a, "1")
 REGISTER_LOOP(register_loop_b, "2")
 
-KTEST(trap, registers_survive_interrupts_and_switches)
+KTEST_ONE(trap, registers_survive_interrupts_and_switches)
 {
 	volatile uint64_t bad_a = 1, bad_b = 1;
 	uint64_t switches = curcpu->switches;
