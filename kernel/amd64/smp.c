@@ -26,6 +26,7 @@
 #include "kernel/lib/string.h"
 #include "kernel/sched.h"
 #include "kernel/thread.h"
+#include "kernel/trace.h"
 #include "vm/pmap.h"
 #include "vm/vm_boot.h"
 #include "vm/vm_kern.h"
@@ -109,6 +110,7 @@ smp_init(void)
 		}
 		__atomic_store_n(&ncpus, ncpus + 1, __ATOMIC_RELEASE);
 	}
+	(void)trace_set(trace_set(0));		/* rings for the new CPUs, if anything is recorded */
 	printf("smp: %u processors\n", ncpus);
 }
 

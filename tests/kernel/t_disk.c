@@ -435,6 +435,7 @@ KTEST(disk, more_requests_than_the_ring_holds)
 	uint8_t *data, *whole;
 	uint32_t size;
 	bool patterned;
+	int round;
 
 	dk = reading_disk(&first, &patterned);
 	if (dk == NULL)
@@ -448,8 +449,11 @@ KTEST(disk, more_requests_than_the_ring_holds)
 	waited = st->waited;
 	CHECK(N > st->max_requests);
 	data = mem_alloc(N * size);
-	CHECK_OR_RETURN(batch_read(dk, &batch, first, size / DEV_BSIZE, data, size, N));
-	CHECK_EQ(batch.errors, 0);
+	/* Another CPU may serve the disk as fast as we fill the ring: then once more. */
+	for (round = 0; round < 50 && st->waited == waited; round++) {
+		CHECK_OR_RETURN(batch_read(dk, &batch, first, size / DEV_BSIZE, data, size, N));
+		CHECK_EQ(batch.errors, 0);
+	}
 	CHECK(st->waited > waited);
 	whole = mem_alloc(N * size);
 	CHECK_EQ(disk_rw(dk, first, whole, N * size, B_READ), 0);

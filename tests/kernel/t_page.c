@@ -157,15 +157,17 @@ KTEST(page, alloc_and_free)
 KTEST(page, exhaustion_by_class)
 {
 	struct chain normal = { 0 }, system = { 0 }, interrupt = { 0 };
-	uint32_t before = vm_free_count();
+	uint32_t before;
 
 	if (vm_page_count > TOO_MUCH) {
 		ktest_skip("taking all of %lu MiB would take long",
 		    vm_page_count * PAGE_SIZE / MiB);
 		return;
 	}
-	/* nobody else may run: the counts are exact, and nobody meets an empty list */
+	/* nobody else may run or zero: the counts are exact, and nobody meets an empty list */
+	vm_page_zero_hold(true);
 	vm_pageq_lock();
+	before = vm_free_count();
 	chain_fill(&normal, VM_ALLOC_NORMAL);
 	CHECK_EQ(vm_free_count(), vm_ladder.reserved);
 	CHECK(vm_page_alloc(NULL, 0, VM_ALLOC_NORMAL | VM_ALLOC_ZERO) == NULL);
@@ -182,8 +184,9 @@ KTEST(page, exhaustion_by_class)
 	chain_free(&system);
 	CHECK(vm_page_alloc(NULL, 0, VM_ALLOC_NORMAL) == NULL);
 	chain_free(&normal);
-	vm_pageq_unlock();
 	CHECK_EQ(vm_free_count(), before);
+	vm_pageq_unlock();
+	vm_page_zero_hold(false);
 }
 
 KTEST(page, ladder_is_ordered)
@@ -197,8 +200,11 @@ KTEST(page, ladder_is_ordered)
 
 KTEST(page, contiguous_runs)
 {
-	uint32_t before = vm_free_count();
 	struct vm_page *run[4];
+	uint32_t before;
+
+	vm_page_zero_hold(true);
+	before = vm_free_count();
 
 	for (size_t n = 1; n <= 64; n *= 4) {
 		for (int i = 0; i < 4; i++) {
@@ -217,6 +223,7 @@ KTEST(page, contiguous_runs)
 	CHECK(vm_page_alloc_contig(vm_page_count) == NULL);		/* fails whole */
 	CHECK(vm_page_alloc_contig((size_t)vm_page_count + 1) == NULL);
 	CHECK_EQ(vm_free_count(), before);
+	vm_page_zero_hold(false);
 }
 
 /* ---- zeroed pages ---- */
