@@ -247,7 +247,7 @@ $(UBSAN_KERNEL):
 	+@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$$(nproc)) SAN=ubsan $@
 endif
 
-.PHONY: disk run test soak gdb bench doctor
+.PHONY: disk run tour test soak gdb bench doctor
 disk: ## build the default disk, build/root.img, from build/root/
 	@$(PYTHON) tests/host/mkimage.py default
 
@@ -256,6 +256,9 @@ MEDIUM := $(if $(filter bios uefi,$(BOOT)),iso) $(if $(filter efi,$(BOOT)),esp)
 
 run: kernel disk $(MEDIUM) ## boot the default disk and play the tour (Ctrl-A X quits)
 	@$(QEMU) $(if $(ARGS),-- $(ARGS))
+
+tour: kernel disk ## play the steps of the rooms' pages (vm/README.md, kernel/README.md) at your own pace; ROOM=vm
+	@$(PYTHON) tests/host/rooms.py play $(ROOM)
 
 test: kernel iso esp disk $(UBSAN_KERNEL) ## run all tests; the last line says N passed, N failed
 	@UBSAN_KERNEL=$(UBSAN_KERNEL) $(PYTHON) tests/host/run.py

@@ -139,8 +139,8 @@ static const struct command {
 } commands[] = {
 	{ "help", "", 0, 0, cmd_help,
 	    "print this" },
-	{ "tour", "[PATH|write|memory]", 0, 1, cmd_tour,
-	    "play the tour: chapter one (on this file), two or three" },
+	{ "tour", "[PATH|CHAPTER]", 0, 1, cmd_tour,
+	    "play the tour (on this file), or its chapter write, memory or truncate" },
 	{ "fault", "PATH OFFSET [write]", 2, 3, cmd_fault,
 	    "map the file privately, touch one byte, tell what happens" },
 	{ "ls", "[PATH]", 0, 1, cmd_ls,

@@ -196,8 +196,8 @@ play_acts(struct tour *t)
 	act_neighbour(t);
 	act_private_write(t);
 	tour_sum_up(t);
-	printf("\nThat was reading.  `tour write` follows a store to the disk, `tour memory` shows what\n"
-	    "happens when memory runs short.\n");
+	printf("\nThat was reading.  `tour write` follows a store to the disk, `tour memory` shows what happens\n"
+	    "when memory runs short, `tour truncate` cuts a file under its mapping.\n");
 }
 
 /* tour_fault(): one access, as it comes. */
@@ -220,6 +220,7 @@ static const struct {
 } chapters[] = {
 	{ "write", tour_write },
 	{ "memory", tour_memory },
+	{ "truncate", tour_truncate },
 };
 
 void

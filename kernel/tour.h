@@ -5,6 +5,7 @@
  *	tour.c		chapter one: four faults, from a load to the disk and back
  *	tour_write.c	chapter two: from a store to the disk
  *	tour_memory.c	chapter three: memory runs short
+ *	tour_truncate.c	chapter four: a file is truncated while it is mapped
  *	tour_stage.c	the stage: a thread with an address space, a file mapped in it; watching
  *	tour_find.c	which file
  *	tour_print.c	the teller: turns a tale into text
@@ -120,6 +121,7 @@ bool tour_find(char *path, size_t size);
 void tour_play(const char *chapter_or_path);
 void tour_write(void);			/* => sleep */
 void tour_memory(void);
+void tour_truncate(void);
 /*
  * Map the file, touch one byte of it, tell what happened.
  * => sleeps.  Prints why when it cannot be done.
