@@ -49,6 +49,7 @@ boot_info_finish(struct boot_info *bi, uint64_t loader_info, uint64_t loader_len
 	uint32_t clipped, i;
 
 	boot_info_check(bi);
+	boot_fb_check(bi);
 	clipped = bi->clipped;
 	if (bi->nmem > BOOT_MEM_MAX - 3 - BOOT_MODULE_MAX)
 		bi->nmem = BOOT_MEM_MAX - 3 - BOOT_MODULE_MAX;

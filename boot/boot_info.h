@@ -46,7 +46,8 @@ struct boot_framebuffer {
 	uint64_t	base;		/* 0: none */
 	uint32_t	width, height;	/* pixels */
 	uint32_t	pitch;		/* bytes per row */
-	uint32_t	bpp;		/* bits per pixel */
+	uint32_t	bpp;		/* bits per pixel or cell */
+	uint32_t	text;		/* 1: width and height count characters, as in VGA's text mode */
 };
 
 struct boot_info {
@@ -86,6 +87,13 @@ bool boot_info_add(struct boot_info *bi, uint64_t base, uint64_t len, uint32_t t
  * checked.
  */
 void boot_info_limit(struct boot_info *bi, uint64_t bytes);
+/* The bytes that the screen takes up from fb->base on. */
+uint64_t boot_fb_len(const struct boot_framebuffer *fb);
+/*
+ * Forget a framebuffer of impossible shape, or one that would lie in memory that bi calls usable.
+ * => the map is checked.
+ */
+void boot_fb_check(struct boot_info *bi);
 /* The name of an enum boot_mem_type or enum boot_path, for messages. */
 const char *boot_mem_type_name(uint32_t type);
 const char *boot_path_name(uint32_t path);

@@ -15,6 +15,8 @@
  */
 #include "boot/boot_info.h"
 
+#define FB_SIDE_MAX	16384	/* pixels; a wider screen is damage */
+
 /* Leave of each usable range the larger part outside of [base, base + len). */
 static void
 give_way(struct boot_info *bi, uint64_t base, uint64_t len)
@@ -193,6 +195,35 @@ boot_info_limit(struct boot_info *bi, uint64_t bytes)
 		if (bi->mem[i].len > 0)
 			bi->mem[kept++] = bi->mem[i];
 	bi->nmem = kept;
+}
+
+uint64_t
+boot_fb_len(const struct boot_framebuffer *fb)
+{
+	return ((uint64_t)fb->pitch * fb->height);
+}
+
+void
+boot_fb_check(struct boot_info *bi)
+{
+	struct boot_framebuffer *fb = &bi->fb;
+	uint64_t end = fb->base + boot_fb_len(fb);
+	bool good;
+	uint32_t i;
+
+	if (fb->base == 0)
+		return;
+	good = fb->width > 0 && fb->height > 0 && fb->width <= FB_SIDE_MAX && fb->height <= FB_SIDE_MAX &&
+	    fb->bpp >= 8 && fb->bpp <= 32 && fb->pitch >= fb->width * ((fb->bpp + 7) / 8) &&
+	    fb->pitch <= 16 * FB_SIDE_MAX && fb->pitch % 4 == 0 && fb->base % 4 == 0 && end > fb->base;
+	for (i = 0; i < bi->nmem; i++)
+		if (bi->mem[i].type == BOOT_MEM_USABLE && bi->mem[i].base < end &&
+		    fb->base < bi->mem[i].base + bi->mem[i].len)
+			good = false;
+	if (!good) {
+		bi->clipped++;
+		fb->base = 0;
+	}
 }
 
 const char *

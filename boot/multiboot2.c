@@ -41,7 +41,7 @@ struct mb2_framebuffer {
 	uint64_t	addr;
 	uint32_t	pitch, width, height;
 	uint8_t		bpp;
-	uint8_t		type;		/* 1: direct colour */
+	uint8_t		type;		/* 1: pixels of direct colour, 2: VGA's text mode */
 	uint16_t	reserved;
 };
 
@@ -76,8 +76,9 @@ take_framebuffer(struct boot_info *bi, const struct mb2_tag *tag)
 {
 	const struct mb2_framebuffer *fb = (const void *)tag;
 
-	if (tag->size < sizeof(*fb) || fb->type != 1)
+	if (tag->size < sizeof(*fb) || (fb->type != 1 && fb->type != 2))
 		return;
+	bi->fb.text = fb->type == 2;
 	bi->fb.base = fb->addr;
 	bi->fb.width = fb->width;
 	bi->fb.height = fb->height;

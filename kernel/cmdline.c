@@ -39,6 +39,7 @@ static const struct word {
 	{ "tour",	 VALUE_OPTIONAL, "PATH",  "play the tour (on this file)" },
 	{ "monitor",	 VALUE_NONE,	 "",	  "the monitor's prompt, without the tour before it" },
 	{ "interactive", VALUE_NONE,	 "",	  "somebody sits at the console" },
+	{ "screen",	 VALUE_TEXT,	 "WHAT",  "none: the serial line is enough; hold: after a panic wait for a key" },
 	{ "trace",	 VALUE_OPTIONAL, "WHAT",  "record events from the start" },
 	{ "ioerr",	 VALUE_NONE,	 "",	  "vda fails as tests/host/mkimage.py arranged it: the ioerr tests apply" },
 	{ "damage",	 VALUE_TEXT,	 "WHAT",  "vda is damaged; what the damage tests shall find: refuse, errors, readonly, any, none" },

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The console: a 16550 at COM1.
+ * The console: a 16550 at COM1, and whatever screen and keyboard have joined it.
  *
- *	out	polled, byte by byte; "\n" goes out as "\r\n"
+ *	out	polled, byte by byte; "\n" goes out as "\r\n"; then the other outputs
  *	in	interrupt -> ring -> console_getc(), which sleeps in "ttyin"
  *
  * Nothing that is typed gets lost, not even before the kernel is up or while nobody reads: a byte
@@ -15,9 +15,12 @@
  * its own CPU holds it.
  */
 #include "kernel/console.h"
+#include "drivers/ps2kbd.h"
 #include "kernel/amd64/cpu.h"
+#include "kernel/cmdline.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
+#include "kernel/lib/string.h"
 #include "kernel/thread.h"
 
 #define COM1		0x3f8
@@ -39,6 +42,8 @@ enum {
 enum { KEY_CTRL_C = 3, KEY_CTRL_D = 4, KEY_BACKSPACE = 8, KEY_CTRL_U = 21, KEY_DELETE = 127 };
 
 static struct spinlock console_lock = SPINLOCK_INITIALIZER("console", RANK_CONSOLE);
+
+static struct console_output *outputs;	/* grows while booting, at its head */
 
 /* Its own lock, ranked below the sleep queues' because the interrupt wakes readers under it. */
 static struct spinlock input_lock = SPINLOCK_INITIALIZER("ttyin", RANK_DISK);
@@ -80,6 +85,9 @@ console_write(const char *s, size_t len)
 			uart_put('\r');
 		uart_put(s[i]);
 	}
+	/* A non-maskable interrupt may have come in the middle of a screen's change. */
+	for (struct console_output *o = outputs; o != NULL && (locked || panicking); o = o->next)
+		o->write(s, len);
 	if (locked)
 		spin_unlock(&console_lock);
 }
@@ -95,6 +103,17 @@ console_break_lock(void)
 {
 	console_lock.locked = 0;
 	console_lock.owner = NULL;
+	for (struct console_output *o = outputs; o != NULL; o = o->next)
+		o->panic();
+}
+
+void
+console_add_output(struct console_output *out)
+{
+	spin_lock(&console_lock);
+	out->next = outputs;
+	outputs = out;
+	spin_unlock(&console_lock);
 }
 
 static void (*input_taker)(char c);	/* set once, before it can be called */
@@ -220,6 +239,18 @@ console_gets(char *buf, size_t size)
 	}
 }
 
+void
+console_hold(void)
+{
+	const char *word = cmdline_get("screen");
+
+	if (word == NULL || !streq(word, "hold"))
+		return;
+	printf("Press a key to leave.\n");
+	while (!ps2kbd_poll() && !(inb(COM1 + UART_LSR) & LSR_DATA))
+		cpu_pause();
+}
+
 static void stop(uint8_t value) __noreturn;
 
 /* Without the exit device (real hardware) the machine halts. */
@@ -227,6 +258,8 @@ static void
 stop(uint8_t value)
 {
 	intr_disable();
+	for (struct console_output *o = outputs; o != NULL; o = o->next)
+		o->flush();
 	outb(EXIT_PORT, value);
 	for (;;)
 		__asm__ volatile("hlt");

@@ -1,9 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The console: where printf goes and where the monitor reads. */
+/*
+ * The console: where printf goes and where the monitor reads.
+ *
+ *	out	console_write() -> COM1, then every struct console_output (a screen)
+ *	in	COM1's interrupt, a keyboard's interrupt -> console_input() -> one queue -> console_getc()
+ */
 #ifndef KERNEL_CONSOLE_H
 #define KERNEL_CONSOLE_H
 
 #include "kernel/lib/types.h"
+
+/* Another place that shows what is printed. */
+struct console_output {
+	/* => console's lock held, or a panic: must not sleep, print, or wait for long */
+	void (*write)(const char *s, size_t len);
+	void (*panic)(void);		/* a panic begins: no lock will be let go of any more */
+	void (*flush)(void);		/* the machine stops: show everything now */
+	struct console_output *next;
+};
+/* From here on it gets what is printed.  => while booting; it stays for ever */
+void console_add_output(struct console_output *out);
 
 void console_init_early(void);		/* polled output on COM1; works before anything else */
 void console_putc(char c);
@@ -18,9 +34,11 @@ int  console_getc(bool nowait);
 int  console_gets(char *buf, size_t size);
 /* From here on each input byte goes to fn, from an interrupt, and no more to console_getc(). */
 void console_set_input(void (*fn)(char c));
-/* From the UART's interrupt: one input byte. */
+/* From an interrupt (UART, keyboard): one input byte. */
 void console_input(char c);
-/* From panic: break the console's lock. */
+/* From panic, interrupts off: with the word screen=hold, wait for a key on any keyboard. */
+void console_hold(void);
+/* From panic: break the console's lock, tell the outputs. */
 void console_break_lock(void);
 
 /* Leave QEMU: status 0 to 110 goes out as 16 + status on isa-debug-exit (DESIGN 2). */

@@ -495,7 +495,8 @@ lock_rank_name(enum lock_rank rank)
 		[RANK_PAGEQ] = "page queues", [RANK_PMAP] = "pmap", [RANK_PV] = "pv", [RANK_KVA] = "kva",
 		[RANK_KMEM] = "kmem", [RANK_FREELIST] = "free list", [RANK_FUTEX] = "futex", [RANK_FILEPOS] = "file offset", [RANK_POLL] = "poll", [RANK_FILE] = "open file", [RANK_PROC] = "process",
 		[RANK_THREAD] = "thread",
-		[RANK_SLEEPQ] = "sleep queue", [RANK_SCHED] = "scheduler", [RANK_CONSOLE] = "console"
+		[RANK_SLEEPQ] = "sleep queue", [RANK_SCHED] = "scheduler", [RANK_CONSOLE] = "console",
+		[RANK_SCREEN] = "screen"
 	};
 
 	return (rank < RANK_COUNT && names[rank] != NULL ? names[rank] : "unknown");

@@ -49,7 +49,8 @@ enum lock_rank {
 	RANK_THREAD,		/* spin: exit and join */
 	RANK_SLEEPQ,		/* spin: sleep queues */
 	RANK_SCHED,		/* spin: run queues */
-	RANK_CONSOLE,		/* spin: innermost */
+	RANK_CONSOLE,		/* spin: whoever prints */
+	RANK_SCREEN,		/* spin: innermost */
 	RANK_COUNT
 };
 

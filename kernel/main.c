@@ -10,6 +10,8 @@
 #include "drivers/disk.h"
 #include "drivers/fw_cfg.h"
 #include "drivers/pci.h"
+#include "drivers/ps2kbd.h"
+#include "drivers/screen.h"
 #include "kernel/amd64/machdep.h"
 #include "kernel/clock.h"
 #include "kernel/cmdline.h"
@@ -121,6 +123,8 @@ main_thread(void *arg)
 
 	smp_init();
 	console_init_irq();
+	ps2kbd_init();
+	screen_start();
 	trace_serial_init();
 	vm_object_init();
 	vm_map_init();
@@ -156,11 +160,13 @@ kernel_main(struct boot_info *bi)
 	KASSERT(bi->magic == BOOT_INFO_MAGIC, "boot_info without its magic number");
 	boot_info = bi;
 	read_cmdline(bi);
+	screen_init(bi, EARLY_MAP_END);
 	boot_info_limit(bi, cmdline_u64("mem", ~0ul));
 	print_machine(bi);
 	acpi_init(bi);
 
 	pmap_bootstrap(bi);
+	screen_init(bi, DMAP_SIZE);
 	kasan_init();
 	stack_guards_init();
 	vm_page_init(bi);

@@ -68,6 +68,7 @@ panic_story(void)
 	threads_print();
 	vm_meter_print();
 	printf("panic: the machine stops here\n");
+	console_hold();
 	machine_exit_panic();
 }
 

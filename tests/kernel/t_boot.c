@@ -280,6 +280,38 @@ KTEST(boot, limit_keeps_the_lowest_memory)
 	expect(2, 0x300000, 0x080000, BOOT_MEM_USABLE);
 }
 
+KTEST(boot, absurd_screens_are_forgotten)
+{
+	static const struct boot_framebuffer good = {
+		.base = 0xfd000000, .width = 1280, .height = 800, .pitch = 5120, .bpp = 32
+	};
+	struct boot_framebuffer bad[8];
+	size_t i;
+
+	start();
+	add(0x100000, 0x8000000, BOOT_MEM_USABLE);
+	bi.fb = good;
+	boot_fb_check(&bi);
+	CHECK_EQ(bi.fb.base, good.base);
+	CHECK_EQ(bi.clipped, 0);
+	for (i = 0; i < nitems(bad); i++)
+		bad[i] = good;
+	bad[0].width = 0;
+	bad[1].height = 0xffffffff;
+	bad[2].pitch = 5116;			/* rows overlap */
+	bad[3].bpp = 4;
+	bad[4].base = 0xfffffffffff00000ul;	/* wraps */
+	bad[5].base = 0x8000000;		/* in RAM */
+	bad[6].base = 0x100000 - 4096;		/* begins before RAM, ends in it */
+	bad[7].base++;
+	for (i = 0; i < nitems(bad); i++) {
+		bi.fb = bad[i];
+		boot_fb_check(&bi);
+		CHECK_EQ(bi.fb.base, 0);
+		CHECK_EQ(bi.clipped, i + 1);
+	}
+}
+
 /* The map that this kernel was really booted with. */
 KTEST(boot, real_map_is_sound_and_spares_the_image)
 {

@@ -17,7 +17,8 @@
  * rest of it is firmware's RAM or nothing (device registers begin far above the end of RAM, and the
  * range registers of real machines keep them uncached in any case).  Two kinds of chunk are mapped
  * page by page: the first, which contains the VGA window and page 0; and those of the image, whose
- * text and read-only data must not be writable through a second address.
+ * text and read-only data must not be writable through a second address.  The screen's memory is in
+ * the direct map, too, uncached, so that a message can be seen at any moment of the boot.
  *
  * pmap_bootstrap() runs on start.S's tables and replaces them.  After it the identity map is gone
  * and page 0 is mapped nowhere.
@@ -35,6 +36,7 @@ extern char kernel_start[], text_end[], rodata_start[], rodata_end[], data_start
 #define KERNEL_RO	(PG_V | PG_A | PG_G | PG_NX)
 #define KERNEL_RW	(PG_V | PG_RW | PG_A | PG_M | PG_G | PG_NX)
 #define KERNEL_TEXT	(PG_V | PG_A | PG_G)
+#define KERNEL_DEVICE	(KERNEL_RW | PG_PCD | PG_PWT)
 
 struct pmap kernel_pmap = { .lock = SPINLOCK_INITIALIZER("kernel pmap", RANK_PMAP) };
 
@@ -80,6 +82,12 @@ overlaps_image(const struct boot_info *bi, vm_paddr_t base, vm_paddr_t end)
 	return (base < bi->kernel_phys + bi->kernel_len && bi->kernel_phys < end);
 }
 
+static inline bool
+overlaps_screen(const struct boot_info *bi, vm_paddr_t base, vm_paddr_t end)
+{
+	return (bi->fb.base != 0 && base < bi->fb.base + boot_fb_len(&bi->fb) && bi->fb.base < end);
+}
+
 /* One chunk of the direct map, page by page. */
 static void
 dmap_pages(const struct boot_info *bi, pt_entry_t *pde, vm_paddr_t base)
@@ -97,6 +105,8 @@ dmap_pages(const struct boot_info *bi, pt_entry_t *pde, vm_paddr_t base)
 		else if (overlaps_image(bi, pa, pa + PAGE_SIZE) ||
 		    ram_in(bi, pa, pa + PAGE_SIZE) > 0)
 			table[i] = pa | KERNEL_RW;
+		else if (overlaps_screen(bi, pa, pa + PAGE_SIZE))
+			table[i] = pa | KERNEL_DEVICE;
 	}
 }
 
@@ -118,6 +128,8 @@ dmap_gigabyte(const struct boot_info *bi, pt_entry_t *pdpte, vm_paddr_t base)
 			dmap_pages(bi, &pd[i], pa);
 		else if (ram_in(bi, pa, end) > 0)
 			pd[i] = pa | KERNEL_RW | PG_PS;
+		else if (overlaps_screen(bi, pa, end))
+			pd[i] = pa | KERNEL_DEVICE | PG_PS;
 	}
 }
 
@@ -127,7 +139,8 @@ dmap_build(const struct boot_info *bi)
 	pt_entry_t *pdpt = boot_table(&kernel_pmap.pml4[PT_INDEX(DMAP_BASE, 4)]);
 
 	for (vm_paddr_t base = 0; base < DMAP_SIZE; base += GiB)
-		if (ram_in(bi, base, base + GiB) > 0 || overlaps_image(bi, base, base + GiB))
+		if (ram_in(bi, base, base + GiB) > 0 || overlaps_image(bi, base, base + GiB) ||
+		    overlaps_screen(bi, base, base + GiB))
 			dmap_gigabyte(bi, &pdpt[base / GiB], base);
 }
 
