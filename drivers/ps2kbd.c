@@ -42,9 +42,9 @@ enum {
 
 /* What the keys from scan code 0 on say, without and with shift; a blank for those that say nothing here. */
 static const char plain[] =
-    " \0331234567890-=\177\tqwertyuiop[]\r asdfghjkl;'` \\zxcvbnm,./ *                  789-456+1230.";
+    " \0331234567890-=\177\tqwertyuiop[]\r asdfghjkl;'` \\zxcvbnm,./ *               789-456+1230.";
 static const char shifted[] =
-    " \033!@#$%^&*()_+\177\tQWERTYUIOP{}\r ASDFGHJKL:\"~ |ZXCVBNM<>? *                  789-456+1230.";
+    " \033!@#$%^&*()_+\177\tQWERTYUIOP{}\r ASDFGHJKL:\"~ |ZXCVBNM<>? *               789-456+1230.";
 #define KEY_SPACE	0x39
 
 /* The letter after ESC [ of the keys between, by their extended scan code. */
