@@ -39,9 +39,11 @@ static MALLOC_DEFINE(M_POWERCUT, "power-cut workload");
 #define BUF		(24 * KiB)
 #define PATH_BYTES	32
 
+/* A name.  A file may have several. */
 struct slot {
 	char	path[PATH_BYTES];	/* "": free */
 	size_t	size;
+	ino_t	ino;
 };
 
 static struct {
@@ -162,6 +164,27 @@ slot_of(const char *path)
 }
 
 static void
+size_set(const struct slot *s, size_t size)
+{
+	ino_t ino = s->ino;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (pc.slots[i].path[0] != '\0' && pc.slots[i].ino == ino)
+			pc.slots[i].size = size;
+}
+
+/* How many names has this file? */
+static unsigned
+names_of(ino_t ino)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		n += pc.slots[i].path[0] != '\0' && pc.slots[i].ino == ino;
+	return (n);
+}
+
+static void
 some_name(char *path)
 {
 	snprintf(path, PATH_BYTES, "/pc/%c/f%lu", chance(2) ? 'a' : 'b', chance(NAMES_MAX));
@@ -183,6 +206,7 @@ op_create(void)
 		return;
 	strlcpy(s->path, path, sizeof(s->path));
 	s->size = 0;
+	s->ino = vp->v_ino;
 	vrele(vp);
 }
 
@@ -207,7 +231,7 @@ op_write(struct slot *s, struct vnode *vp)
 	printf("# pc op %lu write %s %lu %lu\n", pc.number, s->path, off, len);
 	fill(pc.number, off, pc.buf, len);
 	if (ok("write", s->path, vn_write(vp, pc.buf, len, (off_t)off, &done)) && CHECK_EQ(done, len))
-		s->size = MAX(s->size, off + len);
+		size_set(s, MAX(s->size, off + len));
 }
 
 /* Through a mapping, which cannot grow the file; then perhaps msync. */
@@ -245,13 +269,14 @@ op_truncate(struct slot *s, struct vnode *vp)
 	size = MIN(size, FAR_MAX);
 	printf("# pc op %lu truncate %s %lu\n", pc.number, s->path, size);
 	if (ok("truncate", s->path, vn_truncate(vp, (off_t)size)))
-		s->size = size;
+		size_set(s, size);
 }
 
-/* A new name by a second one, after which the first one goes. */
+/* A second name, after which the first one goes or not. */
 static void
 op_link(struct slot *s)
 {
+	struct slot *second = slot_of("");
 	char path[PATH_BYTES];
 
 	some_name(path);
@@ -260,6 +285,11 @@ op_link(struct slot *s)
 	printf("# pc op %lu link %s %s\n", pc.number, s->path, path);
 	if (!ok("link", s->path, vn_link(s->path, path)))
 		return;
+	if (second != NULL && chance(2)) {
+		*second = *s;
+		strlcpy(second->path, path, sizeof(second->path));
+		return;
+	}
 	pc.number++;
 	printf("# pc op %lu unlink %s\n", pc.number, s->path);
 	if (ok("unlink", s->path, vn_remove(s->path)))
@@ -277,12 +307,12 @@ op_rename(struct slot *s)
 		strlcpy(path, some_file()->path, sizeof(path));
 	else
 		some_name(path);
-	if (streq(path, s->path))
+	over = slot_of(path);
+	if (streq(path, s->path) || (over != NULL && over->ino == s->ino))
 		return;
 	printf("# pc op %lu rename %s %s\n", pc.number, s->path, path);
 	if (!ok("rename", s->path, vn_rename(s->path, path)))
 		return;
-	over = slot_of(path);
 	if (over != NULL)
 		over->path[0] = '\0';
 	strlcpy(s->path, path, sizeof(s->path));
@@ -300,7 +330,7 @@ op_unlink(struct slot *s, struct vnode *vp)
 	if (!ok("unlink", s->path, vn_remove(s->path)))
 		return;
 	s->path[0] = '\0';
-	if (chance(2)) {
+	if (names_of(s->ino) == 0 && chance(2)) {
 		pc.number++;
 		printf("# pc op %lu late %s 0 %lu\n", pc.number, path, BUF);
 		fill(pc.number, 0, pc.buf, BUF);
