@@ -135,8 +135,12 @@ detach          detach
 """
 
 
-# After a panic.
+# In a double fault (a stack that has run over), and after the panic that it is.
 ENDS = """\
+-               tbreak check_stack_guard
+-               continue
+double          vm selftest
+double_bt       bt 1
 -               tbreak machine_exit_panic
 -               continue
 panic           vm selftest
@@ -173,13 +177,16 @@ mem             vm mem $pfn 4
 class Session:
     """One machine and one gdb -> what each labelled command said, and the machine's exit status."""
 
-    def __init__(self, image, scratch, name, script, words=(), options=()):
+    def __init__(self, image, scratch, name, script, words=(), options=(), typed=None):
         socket = os.path.join(scratch, name + ".sock")
         started = time.monotonic()
         self.machine = subprocess.Popen(
             [os.path.join(TOP, "boot", "qemu"), "--kernel", KERNEL, "--gdb=" + socket, "--disk", image + ",ro",
              "--timeout", str(SECONDS), *options, "--log", os.path.join(scratch, name + ".log"), "--", *(words or WORDS)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            stdin=subprocess.PIPE if typed else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if typed:
+            self.machine.stdin.write(typed)
+            self.machine.stdin.flush()
         while not os.path.exists(socket) and time.monotonic() < started + 10 and self.machine.poll() is None:
             time.sleep(0.02)
         commands = ["vm attach " + socket]
@@ -215,7 +222,7 @@ class Evidence:
         self.inode = int(re.search(r"Inode: (\d+)", stat).group(1))
         self.size = int(re.search(r"Size: (\d+)", stat).group(1))
         self.look = Session(self.image, scratch, "look", LOOK.format(inode=self.inode))
-        self.ends = Session(self.image, scratch, "ends", ENDS, ["selftest=panic"])
+        self.ends = Session(self.image, scratch, "ends", ENDS, ["monitor"], typed=b"overflow\n")
         # A slow disk: its requests are still under way when somebody looks.
         self.tour = Session(self.image, scratch, "tour", TOUR, ["tour=/b/mib", "trace"],
                             ["--qemu=-set drive.disk0.throttling.iops-read=10"])
@@ -399,9 +406,10 @@ def story_tells_a_whole_fault(e):
 
 @test
 def every_command_works_at_every_stop(e):
-    for label, session in (("selftest", e.look), ("interrupt", e.tour), ("panic", e.ends)):
+    for label, session in (("selftest", e.look), ("interrupt", e.tour), ("double", e.ends), ("panic", e.ends)):
         e.says(label, re.compile(r"^(\d+) of \1 commands are in order\.$", re.M), session=session)
     e.says("interrupt_bt", "disk_done", "intr_dispatch", session=e.tour)
+    e.says("double_bt", "check_stack_guard", session=e.ends)
     e.says("panic_bt", "machine_exit_panic", session=e.ends)
     refused = re.findall(r"^ *vm (\w+) +FAILED: (.*)$", e.says("reset_selftest", "commands are in order"), re.M)
     wrong = [r for r in refused if not re.search(r"has not come to that yet: paging is off|not \(yet\) what they should be|nothing to compare", r[1])]
