@@ -260,10 +260,10 @@ run: kernel disk $(MEDIUM) ## boot the default disk and play the tour (Ctrl-A X 
 tour: kernel disk ## play the steps of the rooms' pages (vm/README.md, kernel/README.md) at your own pace; ROOM=vm
 	@$(PYTHON) tests/host/rooms.py play $(ROOM)
 
-test: kernel iso esp disk $(UBSAN_KERNEL) ## run all tests; the last line says N passed, N failed
+test: kernel iso esp disk programs $(UBSAN_KERNEL) ## run all tests; the last line says N passed, N failed
 	@UBSAN_KERNEL=$(UBSAN_KERNEL) $(PYTHON) tests/host/run.py
 
-soak: kernel iso esp disk ## run the self-tests in every combination of boot path, memory, CPU and block size
+soak: kernel iso esp disk programs ## run the self-tests in every combination of boot path, memory, CPU and block size
 	@$(PYTHON) tests/host/run.py --soak
 
 BREAK := $(if $(TEST),ktest_$(subst .,_,$(TEST)),vnode_pager_leaf_getpages)
@@ -271,12 +271,14 @@ gdb: kernel disk $(MEDIUM) ## boot to BREAK in gdb, the guest's console in build
 	@tests/gdb/run '$(BREAK)' $(wordlist 2,99,$(QEMU)) $(if $(ARGS)$(TEST),-- $(or $(ARGS),selftest='$(TEST)'))
 
 # Always a release build and the same machine: the numbers are to be compared.
-BENCH := boot/qemu --icount --kernel build/release-$(notdir $(firstword $(CC)))/kernel.elf --disk build/images/bench.img,snapshot
+BENCH_KERNEL := build/release-$(notdir $(firstword $(CC)))/kernel.elf
+BENCH := boot/qemu --icount --kernel $(BENCH_KERNEL) --disk build/images/bench.img,snapshot
 
-bench: build/images/bench.img build/images/bench-swap.img ## print guest instructions for the VM's common operations
-	@$(MAKE) --no-print-directory DEBUG=0 build/release-$(notdir $(firstword $(CC)))/kernel.elf
+bench: build/images/bench.img build/images/bench-swap.img programs ## print guest instructions for the VM's common operations
+	@$(MAKE) --no-print-directory DEBUG=0 $(BENCH_KERNEL)
 	@$(BENCH) --disk build/images/bench-swap.img,snapshot -- bench$(if $(GLOB),='$(GLOB)') swap=vdb
 	@$(if $(GLOB),,$(BENCH) --mem 32M -- bench=small-ram)
+	@$(if $(GLOB),,$(PYTHON) tests/host/bench_user.py $(BENCH_KERNEL))
 
 build/images/bench.img: tests/host/mkimage.py tests/host/volume.py
 	@$(PYTHON) tests/host/mkimage.py bench $@

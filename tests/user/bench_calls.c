@@ -3,6 +3,8 @@
  * What processes cost, in instructions: `make bench` runs this as init on the emulated machine that counts the TSC up
  * by one for each instruction.  On any other machine the numbers are something else.
  *
+ *	bench_calls [COPY]	COPY: the same program in another file, which nobody has read yet
+ *
  * One line for each row: NAME VALUE.  Each is the least of several rounds: what is measured is the work, not who else
  * had the processor.
  */
@@ -149,7 +151,8 @@ main(int argc, char **argv)
 	probe_init(1, argv);
 	row("call.null", least(null_call, NULL));
 	forks();
-	row("exec.first", exec_self(argv[0]));
+	if (argc == 2)
+		row("exec.cold", exec_self(argv[1]));
 	row("exec.warm", least(exec_self, argv[0]));
 	return (0);
 }

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Programs of tests/user, run by Faultline and by this machine's Linux: the same binaries, the same transcripts.
+
+One boot runs them all, below tests/user/run_all.c as the first process.  What they say is compared line by line, but for the
+differences that are kept on purpose: KEPT below, each with its reason.  A difference that is listed and not found fails, too.
+Further boots: system calls with random arguments, and programs that want more memory than there is.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+from rig import SEED, SOAK, TOP, Rig, boot, check  # noqa: E402
+from volume import mke2fs  # noqa: E402
+
+MIB = 1 << 20
+BUILT = os.path.join(TOP, "build", "user")
+# These are no transcripts: the runner, the fuzzer, the bench, and what needs little memory.
+APART = ("run_all", "fuzz_calls", "bench_calls", "hog")
+PROGRAMS = sorted(name[:-2] for name in os.listdir(os.path.join(TOP, "tests", "user"))
+                  if name.endswith(".c") and name != "probe.c" and name[:-2] not in APART)
+
+# (program, the start of the line) -> what Faultline says, and why that is kept
+KEPT = {
+    ("mem_truncate", "private, cut off, copied"): ("0x51", "a private copy stays with its owner when the file shrinks, as BSD has it"),
+}
+MISSING = re.compile(r"^\S+\[\d+\]: system call \d+ \(.*\) is not there: ENOSYS$")
+PARTS = re.compile(r"^== (\S+)\n(.*?)^-- (.*?)$", re.M | re.S)
+
+rig = Rig("user")
+
+
+def make_image(name, size=96 * MIB):
+    """A volume with the programs in /bin and the folders that they want."""
+    host = rig.path("root")
+    if not os.path.exists(host):
+        for folder in ("bin", "dev", "proc", "tmp", "scratch"):
+            os.makedirs(os.path.join(host, folder))
+        for program in os.listdir(BUILT):
+            shutil.copy(os.path.join(BUILT, program), os.path.join(host, "bin", program))
+    image = rig.path(name)
+    mke2fs(image, 4096, size, host)
+    return image
+
+
+def parts_of(text):
+    """run_all's output -> {program: its lines and how it ended}"""
+    return {os.path.basename(words.split(",")[0]): [line for line in body.splitlines() if not MISSING.match(line)] + [end]
+            for words, body, end in PARTS.findall(text)}
+
+
+def on_linux():
+    folder = rig.path("linux")
+    os.makedirs(folder)
+    done = subprocess.run([os.path.join(BUILT, "run_all"), folder] + [os.path.join(BUILT, p) for p in PROGRAMS],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=600, check=True)
+    return parts_of(done.stdout.decode(errors="replace"))
+
+
+def transcripts():
+    """Both sides, once for all tests."""
+    if not hasattr(rig, "transcripts"):
+        image = make_image("user.img")
+        status, serial = boot(rig, image, "init=/bin/run_all", "aslr=" + str(SEED), "--", "/scratch",
+                              *[f"/bin/{p}" for p in PROGRAMS], timeout=280)
+        problems = check(image)
+        rig.transcripts = on_linux(), parts_of(serial), status, serial, problems
+    return rig.transcripts
+
+
+def whole_run():
+    """The machine ended as its first process did, and left a clean volume."""
+    _, guest, status, serial, problems = transcripts()
+    assert status == 0, f"the machine ended with status {status}:\n" + serial[-2000:]
+    assert sorted(guest) == PROGRAMS, f"ran {sorted(guest)}, not {PROGRAMS}"
+    assert not problems, "\n".join(problems)
+
+
+def compare(program):
+    linux, guest = transcripts()[0].get(program, []), transcripts()[1].get(program, ["(did not run)"])
+    wanted, wrong = [], []
+    for line in linux:
+        kept = next((v for (p, start), v in KEPT.items() if p == program and line.startswith(start + ": ")), None)
+        wanted.append(f"{line.split(': ')[0]}: {kept[0]}" if kept else line)
+    for number in range(max(len(wanted), len(guest))):
+        a = wanted[number] if number < len(wanted) else "(nothing)"
+        b = guest[number] if number < len(guest) else "(nothing)"
+        if a != b:
+            wrong.append(f"line {number + 1}: Linux says {a!r}, Faultline {b!r}")
+    assert not wrong, "\n".join(wrong[:20])
+
+
+def fuzz():
+    """Whatever a program asks for, the machine lives."""
+    image = make_image("fuzz.img")
+    status, serial = boot(rig, image, "init=/bin/fuzz_calls", "--", str(SEED), "400" if SOAK else "40", "2000",
+                          timeout=3600 if SOAK else 250)
+    assert "and one more: exit 0" in serial, serial[-3000:]
+    assert status == 0, f"the machine ended with status {status}"
+
+
+rig.add("user.the_machine_ends_as_its_first_process", whole_run)
+for each in PROGRAMS:
+    rig.add(f"user.{each}", compare, each)
+rig.add("user.random_system_calls", fuzz)
+
+if __name__ == "__main__":
+    sys.exit(rig.main())
