@@ -86,6 +86,7 @@ run_init(const char *path)
 	int status, code;
 
 	devfs_init();
+	vfs_mount_at("tmpfs", "/tmp");
 	tty_init();
 	status = init_run(path, cmdline_init_args());
 	if (status < 0) {

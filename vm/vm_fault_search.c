@@ -228,7 +228,8 @@ fault_look_here(struct faultstate *fs)
 	}
 	if (m != NULL && !vm_page_tryxbusy(m))
 		return (fault_busy_wait(fs));
-	if (m == NULL && !pager && object != fs->first_object)
+	if (m == NULL && !pager && object != fs->first_object &&
+	    ((object->flags & OBJ_BOUNDED) == 0 || fs->pindex < object->size))
 		return (FAULT_NOT_SOFT);
 	if (m == NULL && fs->pindex >= object->size) {
 		fault_release(fs);

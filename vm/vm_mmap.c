@@ -25,7 +25,9 @@ file_object(struct vnode *vp, vm_prot_t prot, vm_ooffset_t off, struct vm_object
 		return (ENODEV);
 	VOP_LOCK(vp, LK_SHARED);
 	error = VOP_GETATTR(vp, &va);
-	if (error == 0)
+	if (error == 0 && vp->v_op->object != NULL)
+		error = vp->v_op->object(vp, object);
+	else if (error == 0)
 		*object = vnode_pager_alloc(vp, va.va_size, prot, off, curthread->cred);
 	VOP_UNLOCK(vp);
 	return (error);

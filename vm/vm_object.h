@@ -37,6 +37,7 @@
 
 struct pagerops;
 struct ucred;
+struct uio;
 struct vm_page;
 
 enum obj_type {
@@ -56,6 +57,7 @@ enum obj_type {
 #define OBJ_VNODE_GONE	0x08	/* its vnode lost its filesystem: no more paging */
 #define OBJ_CACHED	0x10	/* (l) on the object cache's list */
 #define OBJ_ONEMAPPING	0x20	/* each page is in one map entry at most: made by a fault, lost for good when a fork shares it */
+#define OBJ_BOUNDED	0x80	/* (c) anonymous, but its end is a file's: behind it there is nothing, not zeros */
 #define OBJ_NOSTORES	0x40	/* a file of a volume that became read-only: nothing may become dirty */
 
 struct vm_object {
@@ -184,6 +186,16 @@ void vm_object_page_cleaned(struct vm_page *m);
 int  vm_object_error_check(struct vm_object *object, uint32_t *seen);
 /* Write-protect every mapping of the pages [start, end). => exclusively locked. */
 void vm_object_pmap_copy(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
+
+/*
+ * Copy between a uio and the object's pages (vnode_io.c).  Reading stops at byte `end`; writing and
+ * zeroing stay inside the object.
+ * => who holds what keeps the size as it is (the vnode's lock); UIO_SYSSPACE; no object locked.
+ * => 0; EINVAL: before the start; EIO; EAGAIN: memory is short: unlock, wait, go on where uio stands.
+ */
+int  vm_object_read(struct vm_object *object, vm_ooffset_t end, struct uio *uio);
+int  vm_object_write(struct vm_object *object, struct uio *uio);
+int  vm_object_zero(struct vm_object *object, vm_ooffset_t from, vm_ooffset_t to);
 
 /* The object cache. */
 uint32_t vm_object_cached_count(void);

@@ -8,6 +8,8 @@
  *	VOP_WRITE --> vnode_object_write --> page busy exclusively; filled first unless it is overwritten whole; copy; sectors dirty
  *
  * Writing stops here: vm_dirty.c and vnode_putpages.c carry dirty pages to the disk later.
+ * The loops below work for anonymous objects as well, which is what a filesystem in memory keeps its
+ * files in: there a page that the pager does not have is zeros.
  * So read, write and mmap agree by construction.  The page is shared-busy during the copy: it can
  * be read and mapped by others, but not freed or refilled.  Lock order: vnode (the caller's),
  * object, page busy.
@@ -16,6 +18,7 @@
 #include "kernel/kassert.h"
 #include "kernel/thread.h"
 #include "vm/pmap.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pager.h"
 #include "vm/vnode_pager.h"
@@ -52,16 +55,34 @@ resident_page(struct vm_object *object, vm_pindex_t pindex)
 }
 
 /*
+ * Fill an exclusive-busy page from the pager, or with zeros where an anonymous object has none.
+ * => 0; EAGAIN; EIO.  The page stays busy in any case.
+ */
+static int
+read_or_zero(struct vm_object *object, struct vm_page *m, int ahead)
+{
+	int result = vm_pager_read_page(object, m, 0, ahead, NULL);
+
+	if (result == VM_PAGER_FAIL && vm_object_is_anonymous(object)) {
+		pmap_zero_page(m);
+		vm_page_flag_clear(m, PG_ZERO);
+		m->valid = VM_PAGE_BITS_ALL;
+		return (0);
+	}
+	return (result == VM_PAGER_OK ? 0 : result == VM_PAGER_AGAIN ? EAGAIN : EIO);
+}
+
+/*
  * Fill an exclusive-busy page; on success it is shared-busy and on the inactive queue, else gone.
  */
 static int
 fill_page(struct vm_object *object, struct vm_page *m, int ahead)
 {
-	int result = vm_pager_read_page(object, m, 0, ahead, NULL);
+	int error = read_or_zero(object, m, ahead);
 
 	vm_object_lock(object);
 	vm_object_pip_wakeup(object);
-	if (result == VM_PAGER_OK) {
+	if (error == 0) {
 		vm_page_deactivate(m);
 		vm_page_downgrade(m);
 	} else if (m->valid == 0 && m->wire_count == 0) {
@@ -70,7 +91,7 @@ fill_page(struct vm_object *object, struct vm_page *m, int ahead)
 		vm_page_xunbusy(m);
 	}
 	vm_object_unlock(object);
-	return (result == VM_PAGER_OK ? 0 : result == VM_PAGER_AGAIN ? EAGAIN : EIO);
+	return (error);
 }
 
 /*
@@ -94,7 +115,7 @@ static int
 grab_page_to_write(struct vm_object *object, vm_pindex_t pindex, size_t len, struct vm_page **mp)
 {
 	struct vm_page *m;
-	int result;
+	int error;
 
 	vm_object_lock(object);
 	m = vm_page_busy_acquire(object, pindex, "vmwrwt");
@@ -109,8 +130,8 @@ grab_page_to_write(struct vm_object *object, vm_pindex_t pindex, size_t len, str
 	*mp = m;
 	if (len == PAGE_SIZE || vm_page_all_valid(m))
 		return (0);
-	result = vm_pager_read_page(object, m, 0, 0, NULL);
-	if (result == VM_PAGER_OK)
+	error = read_or_zero(object, m, 0);
+	if (error == 0)
 		return (0);
 	vm_object_lock(object);
 	vm_object_pip_wakeup(object);
@@ -119,7 +140,7 @@ grab_page_to_write(struct vm_object *object, vm_pindex_t pindex, size_t len, str
 	else
 		vm_page_xunbusy(m);
 	vm_object_unlock(object);
-	return (EIO);
+	return (error);
 }
 
 /*
@@ -136,8 +157,12 @@ page_written(struct vm_object *object, struct vm_page *m, size_t off, size_t don
 	}
 	vm_page_flag_clear(m, PG_ZERO);
 	vm_object_lock(object);
-	if (done > 0)
+	if (done > 0 && vm_object_is_anonymous(object)) {
+		swap_pager_dirtied(m);
+		vm_page_dirty(m);
+	} else if (done > 0) {
 		vm_object_page_dirty(m, off, done);
+	}
 	vm_object_pip_wakeup(object);
 	vm_page_deactivate(m);
 	vm_page_reference(m);
@@ -146,14 +171,11 @@ page_written(struct vm_object *object, struct vm_page *m, size_t off, size_t don
 }
 
 int
-vnode_object_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)
+vm_object_write(struct vm_object *object, struct uio *uio)
 {
-	struct vm_object *object = object_of(vp, cred);
 	int error = 0;
 
-	KASSERT(uio->uio_segflg == UIO_SYSSPACE, "vnode_object_write from memory that can fault");
-	KASSERT(uio->uio_offset + (off_t)uio->uio_resid <= object->un_pager.vnp.vnp_size,
-	    "writing past the end of inode %lu's object (O3)", vp->v_ino);
+	KASSERT(uio->uio_segflg == UIO_SYSSPACE, "vm_object_write from memory that can fault");
 	while (error == 0 && uio->uio_resid > 0) {
 		size_t off = uio->uio_offset & PAGE_MASK;
 		size_t n = MIN(PAGE_SIZE - off, uio->uio_resid), before = uio->uio_resid;
@@ -165,17 +187,27 @@ vnode_object_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *
 		error = uiomove((char *)VM_PAGE_TO_DMAP(m) + off, n, uio);
 		page_written(object, m, off, before - uio->uio_resid);
 	}
+	return (error);
+}
+
+int
+vnode_object_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)
+{
+	struct vm_object *object = object_of(vp, cred);
+	int error;
+
+	KASSERT(uio->uio_offset + (off_t)uio->uio_resid <= object->un_pager.vnp.vnp_size,
+	    "writing past the end of inode %lu's object (O3)", vp->v_ino);
+	error = vm_object_write(object, uio);
 	vm_object_deallocate_locked(object);
 	return (error);
 }
 
 int
-vnode_object_zero(struct vnode *vp, off_t from, off_t to, struct ucred *cred)
+vm_object_zero(struct vm_object *object, off_t from, off_t to)
 {
-	struct vm_object *object = object_of(vp, cred);
 	int error = 0;
 
-	to = MIN(to, (off_t)object->un_pager.vnp.vnp_size);
 	while (error == 0 && from < to) {
 		size_t off = from & PAGE_MASK, n = MIN(PAGE_SIZE - off, (size_t)(to - from));
 		struct vm_page *m;
@@ -187,6 +219,16 @@ vnode_object_zero(struct vnode *vp, off_t from, off_t to, struct ucred *cred)
 		page_written(object, m, off, n);
 		from += n;
 	}
+	return (error);
+}
+
+int
+vnode_object_zero(struct vnode *vp, off_t from, off_t to, struct ucred *cred)
+{
+	struct vm_object *object = object_of(vp, cred);
+	int error;
+
+	error = vm_object_zero(object, from, MIN(to, (off_t)object->un_pager.vnp.vnp_size));
 	vm_object_deallocate_locked(object);
 	return (error);
 }
@@ -227,6 +269,29 @@ grab_page(struct vm_object *object, vm_pindex_t pindex, int ahead, struct vm_pag
 	return (0);
 }
 
+int
+vm_object_read(struct vm_object *object, off_t end, struct uio *uio)
+{
+	int error = 0;
+
+	KASSERT(uio->uio_segflg == UIO_SYSSPACE, "vm_object_read into memory that can fault");
+	if (uio->uio_offset < 0)
+		return (EINVAL);
+	while (error == 0 && uio->uio_resid > 0 && uio->uio_offset < end) {
+		size_t off = uio->uio_offset & PAGE_MASK;
+		size_t n = MIN(MIN(PAGE_SIZE - off, uio->uio_resid), (size_t)(end - uio->uio_offset));
+		size_t more = MIN(howmany(off + uio->uio_resid, PAGE_SIZE) - 1, (size_t)VM_PAGER_CLUSTER_MAX - 1);
+		struct vm_page *m;
+
+		error = grab_page(object, OFF_TO_IDX(uio->uio_offset), MAX((int)more, READ_AHEAD_MIN), &m);
+		if (error != 0)
+			break;
+		error = uiomove((char *)VM_PAGE_TO_DMAP(m) + off, n, uio);
+		vm_page_sunbusy(m);
+	}
+	return (error);
+}
+
 /*
  * VOP_READ for filesystems whose data lives in the object.
  *
@@ -238,26 +303,9 @@ grab_page(struct vm_object *object, vm_pindex_t pindex, int ahead, struct vm_pag
 int
 vnode_object_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)
 {
-	struct vm_object *object;
-	int error = 0;
+	struct vm_object *object = object_of(vp, cred);
+	int error = vm_object_read(object, object->un_pager.vnp.vnp_size, uio);
 
-	KASSERT(uio->uio_segflg == UIO_SYSSPACE, "vnode_object_read into memory that can fault");
-	if (uio->uio_offset < 0)
-		return (EINVAL);
-	object = object_of(vp, cred);
-	while (error == 0 && uio->uio_resid > 0 && uio->uio_offset < object->un_pager.vnp.vnp_size) {
-		size_t off = uio->uio_offset & PAGE_MASK;
-		size_t to_eof = object->un_pager.vnp.vnp_size - uio->uio_offset;
-		size_t n = MIN(MIN(PAGE_SIZE - off, uio->uio_resid), to_eof);
-		size_t more = MIN(howmany(off + uio->uio_resid, PAGE_SIZE) - 1, (size_t)VM_PAGER_CLUSTER_MAX - 1);
-		struct vm_page *m;
-
-		error = grab_page(object, OFF_TO_IDX(uio->uio_offset), MAX((int)more, READ_AHEAD_MIN), &m);
-		if (error != 0)
-			break;
-		error = uiomove((char *)VM_PAGE_TO_DMAP(m) + off, n, uio);
-		vm_page_sunbusy(m);
-	}
 	vm_object_deallocate_locked(object);
 	return (error);
 }

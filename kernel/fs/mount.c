@@ -19,6 +19,7 @@
 #include "drivers/disk.h"
 #include "kernel/cmdline.h"
 #include "kernel/fs/ext2/ext2.h"
+#include "kernel/fs/tmpfs/tmpfs.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
@@ -44,6 +45,7 @@ vfs_init(void)
 	vnode_init();
 	cache_init();
 	vfs_register(&ext2_vfsops);
+	vfs_register(&tmpfs_vfsops);
 	syncer_init();
 }
 
@@ -177,6 +179,23 @@ vfs_mount_on(struct mount *mp, struct vnode *covered)
 	spin_unlock(&vnode_list_lock);
 	mutex_unlock(&mount_lock);
 	return (error);
+}
+
+void
+vfs_mount_at(const char *fsname, const char *path)
+{
+	struct vnode *covered;
+	struct mount *mp;
+	int error;
+
+	if (namei(path, NULL, 0, &covered) != 0)
+		return;
+	error = vfs_mount(fsname, NULL, "", 0, &mp);
+	if (error == 0 && (error = vfs_mount_on(mp, covered)) != 0)
+		(void)vfs_unmount(mp);
+	vrele(covered);
+	if (error != 0)
+		printf("%s: not mounted on %s: %s\n", fsname, path, errno_name(error));
 }
 
 int

@@ -188,6 +188,11 @@ struct vnodeops {
 	 * directory; EINVAL: a directory into itself.
 	 */
 	int (*rename)(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen);
+	/*
+	 * S: the object in which the filesystem itself keeps this file's data, referenced, for mmap.
+	 * NULL: the vnode pager's.
+	 */
+	int (*object)(struct vnode *vp, struct vm_object **object);
 	int (*inactive)(struct vnode *vp);		/* X: last reference went away */
 	int (*reclaim)(struct vnode *vp);		/* X: free v_data; never fails */
 };
@@ -378,6 +383,11 @@ const struct vfsops *vfs_find(const char *name);
  */
 int  vfs_mount(const char *fsname, struct disk *disk, const char *opts, uint32_t flags, struct mount **mpp);
 int  vfs_mount_on(struct mount *mp, struct vnode *covered);	/* make it visible at a directory */
+/*
+ * Both in one for a filesystem without a disk.  A volume without the directory goes without it; says what
+ * else went wrong.  => sleeps
+ */
+void vfs_mount_at(const char *fsname, const char *path);
 /* EBUSY when a vnode is in use, naming it.  => sleeps. */
 int  vfs_unmount(struct mount *mp);
 /*

@@ -223,17 +223,6 @@ static const struct vfsops devfs_vfsops = {
 void
 devfs_init(void)
 {
-	struct mount *mp;
-	struct vnode *dev;
-	int error;
-
 	vfs_register(&devfs_vfsops);
-	if (namei("/dev", NULL, 0, &dev) != 0)
-		return;			/* a volume without the directory */
-	error = vfs_mount("devfs", NULL, "", 0, &mp);
-	if (error == 0)
-		error = vfs_mount_on(mp, dev);
-	vrele(dev);
-	if (error != 0)
-		printf("devfs: not mounted on /dev: %s\n", errno_name(error));
+	vfs_mount_at("devfs", "/dev");
 }
