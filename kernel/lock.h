@@ -24,6 +24,7 @@ enum lock_rank {
 	RANK_NONE = 0,		/* a test's own lock: unchecked */
 	RANK_FUTEX,		/* sleep: futex words */
 	RANK_FILEPOS,		/* sleep: an open file's offset */
+	RANK_APPEND,		/* sleep: the end of a file that is appended to */
 	RANK_MOUNT,		/* sleep: the mount list, mounting and unmounting */
 	RANK_MAP,		/* sleep: vm_map */
 	RANK_RENAME,		/* sleep: one rename at a time in each filesystem */

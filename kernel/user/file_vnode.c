@@ -22,7 +22,7 @@
 static MALLOC_DEFINE(M_FILEIO, "file transfers");
 
 static struct mutex append_locks[APPENDERS] = {
-	[0 ... APPENDERS - 1] = { .lk = { .name = "append", .kind = LOCK_MUTEX, .rank = RANK_FILEPOS } }
+	[0 ... APPENDERS - 1] = { .lk = { .name = "append", .kind = LOCK_MUTEX, .rank = RANK_APPEND } }
 };
 
 static int

@@ -170,6 +170,8 @@ SYSCALL(436, close_range, 3)
 SYSCALL(439, faccessat2, 4)
 
 /* Not there: the C libraries and programs fall back by themselves (one message names the first try). */
+NOSYS(40, sendfile)	NOSYS(221, fadvise64)	NOSYS(326, copy_file_range) NOSYS(332, statx)
+NOSYS(437, openat2)	NOSYS(285, fallocate)	NOSYS(133, mknod)	NOSYS(165, mount)
 NOSYS(29, shmget)	NOSYS(30, shmat)	NOSYS(31, shmctl)	NOSYS(41, socket)
 NOSYS(42, connect)	NOSYS(43, accept)	NOSYS(44, sendto)	NOSYS(45, recvfrom)
 NOSYS(49, bind)		NOSYS(50, listen)	NOSYS(53, socketpair)	NOSYS(64, semget)
