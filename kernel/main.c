@@ -81,14 +81,14 @@ print_machine(const struct boot_info *bi)
 
 /* The first program; its status, as the machine's exit status has room for it. */
 static int
-run_init(const char *path)
+run_init(const char *path, const char *args)
 {
 	int status, code;
 
 	devfs_init();
 	vfs_mount_at("tmpfs", "/tmp");
 	tty_init();
-	status = init_run(path, cmdline_init_args());
+	status = init_run(path, args);
 	if (status < 0) {
 		printf("init: %s: %s\n", path, errno_name(-status));
 		return (110);
@@ -96,6 +96,22 @@ run_init(const char *path)
 	code = status & 0x7f ? 128 + (status & 0x7f) : status >> 8;
 	printf("init: %s ended with status %d\n", path, code);
 	return (MIN(code, 110));
+}
+
+#define SHELL	"/bin/sh"
+
+/* Somebody sits at the console: give him a shell; a volume without one leads to the monitor. */
+static int
+run_shell(void)
+{
+	struct vnode *vp;
+
+	if (namei(SHELL, NULL, 0, &vp) != 0) {
+		monitor_main();
+		return (0);
+	}
+	vrele(vp);
+	return (run_init(SHELL, "-l"));
 }
 
 /* What this boot is for, said by the command line. */
@@ -109,11 +125,13 @@ run(void)
 	if (cmdline_has("bench"))
 		return (bench_main());
 	if (cmdline_has("init"))
-		return (run_init(cmdline_get("init")));
+		return (run_init(cmdline_get("init"), cmdline_init_args()));
 	if (cmdline_has("tour") || !cmdline_has("monitor"))
 		tour_main();
-	if (cmdline_has("interactive") || cmdline_has("monitor"))
+	if (cmdline_has("monitor"))
 		monitor_main();
+	else if (cmdline_has("interactive"))
+		return (run_shell());
 	return (0);
 }
 

@@ -549,5 +549,5 @@ fdtable_open_console(struct fdtable *files)
 			file_ref(fp);
 		fdtable_put(files, fd, fp);
 	}
-	return (0);
+	return (acquire());
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Build Faultline's disk images with mke2fs and debugfs: no root, no mount.
 
-    mkimage.py default                   build/root.img (64 MiB, 4096-byte blocks) from build/root/,
+    mkimage.py default                   build/root.img (128 MiB, 4096-byte blocks) from build/root/,
                                          which is first given its usual files where they are missing
     mkimage.py test --block-size N OUT   the self-tests' volume; /t/manifest describes its files
     mkimage.py blkdebug IMAGE OUT        QEMU rules that break chosen blocks of a test volume
@@ -21,6 +21,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
+import programs  # noqa: E402
 from volume import (Failure, block_size_of, command, debugfs, file_map, fsck_clean, mke2fs, runs,  # noqa: E402
                     write_sparse)
 
@@ -40,15 +41,11 @@ ERRAHEAD_PAGE = 9       # a page that only read-ahead touches
 
 # ---- the default disk -----------------------------------------------------------------------------
 
-MOTD = """\
-This is Faultline, a small kernel whose virtual memory you can watch.
-"""
-
 README = """\
 This disk was made by `make disk` from build/root/ on the host.  Put your own files
 there; the disk is made again when something in that folder is newer than it.
 
-  etc/motd        one line of text
+  bin/, usr/bin/  programs of this machine's Debian packages
   tour/story.txt  the file whose pages the tour faults in, one by one
   tour/sparse     64 KiB of file around 1 MiB of hole
   tour/link       a symbolic link to story.txt
@@ -75,7 +72,7 @@ def populate_root():
             with open(path, "wb") as f:
                 f.write(content)
 
-    put("etc/motd", MOTD.encode())
+    programs.populate(ROOT_DIR)
     put("readme.txt", README.encode())
     put("tour/story.txt", story(256 * KIB))
     link = os.path.join(ROOT_DIR, "tour", "link")
@@ -100,7 +97,7 @@ def ensure_default():
     populate_root()
     if os.path.exists(ROOT_IMAGE) and os.path.getmtime(ROOT_IMAGE) > newest(ROOT_DIR):
         return ROOT_IMAGE
-    build_at(ROOT_IMAGE, lambda out: mke2fs(out, 4096, 64 * MIB, ROOT_DIR))
+    build_at(ROOT_IMAGE, lambda out: mke2fs(out, 4096, 128 * MIB, ROOT_DIR))
     return ROOT_IMAGE
 
 

@@ -15,7 +15,8 @@ import zlib
 
 sys.dont_write_bytecode = True
 import guest  # noqa: E402
-import mkimage  # noqa: E402
+import mkimage
+import programs  # noqa: E402
 import run  # noqa: E402
 import volume  # noqa: E402
 from guest import Session, ask, check, contains, equal, scratch, test  # noqa: E402
@@ -223,7 +224,7 @@ SENTENCES = {
     "poweroff 111": "poweroff: a status is a number from 0 to 110, not 111",
     "poweroff -1": "poweroff: `-1` is not a number (such as 4096, 0x1000 or 4K)",
     "frobnicate": "There is no command `frobnicate`; help lists those that there are.",
-    "tour /etc/motd": "tour: /etc/motd has 70 bytes; the tour wants a file of at least 5 pages.",
+    "tour /etc/motd": f"tour: /etc/motd has {len(programs.MOTD)} bytes; the tour wants a file of at least 5 pages.",
     "one two three four five six": "There is no command `one`; help lists those that there are.",
     "": "",
 }
