@@ -39,14 +39,15 @@ static struct object_list object_list;		/* object_list_lock */
 static struct object_list cached_list;		/* object_list_lock; least recently used first */
 static uint64_t object_count;			/* object_list_lock */
 static uint32_t cached_count;			/* object_list_lock */
-static uint32_t cached_max;			/* constant after init */
+static uint32_t cached_max;			/* constant after init, but for tests */
+static uint32_t trim_above;			/* atomic, a hint: more objects than this wake reclaim */
 static struct kmem_cache *object_zone;
 
 void
 vm_object_init(void)
 {
 	object_zone = kmem_cache_create("vm_object", sizeof(struct vm_object), 64);
-	cached_max = MAX(16u, vm_page_count / 32);
+	cached_max = trim_above = MAX(16u, vm_page_count / 32);
 }
 
 void
@@ -240,18 +241,12 @@ drop_unless_last(struct vm_object *object)
 	return (true);
 }
 
-/*
- * => object exclusively locked.  true: it was the last reference, and the object rests in the
- * cache.
- */
-static bool
+/* Give a reference up; after the last one the object rests in the cache.  => object exclusively locked */
+static void
 cache_enter_object(struct vm_object *object)
 {
-	bool last;
-
 	spin_lock(&vnode_list_lock);
-	last = __atomic_sub_fetch(&object->ref_count, 1, __ATOMIC_ACQ_REL) == 0;
-	if (last) {
+	if (__atomic_sub_fetch(&object->ref_count, 1, __ATOMIC_ACQ_REL) == 0) {
 		spin_lock(&object_list_lock);
 		object->flags |= OBJ_CACHED;
 		TAILQ_INSERT_TAIL(&cached_list, object, cached_list);
@@ -259,7 +254,6 @@ cache_enter_object(struct vm_object *object)
 		spin_unlock(&object_list_lock);
 	}
 	spin_unlock(&vnode_list_lock);
-	return (last);
 }
 
 static void
@@ -321,11 +315,19 @@ vnode_object_release(struct vm_object *object, bool to_cache)
 		return;
 	vm_object_lock(object);
 	persist = to_cache || ((object->flags & OBJ_CANPERSIST) && (object->flags & OBJ_VNODE_GONE) == 0);
-	if (persist && cache_enter_object(object) && cached_count > cached_max)
-		vm_pageout_wakeup();
+	if (persist)
+		cache_enter_object(object);
 	vm_object_unlock(object);
 	if (!persist)
 		vnode_object_kill(object, true);
+}
+
+/* After a release by anybody but reclaim itself, which would otherwise wake itself for ever. */
+static void
+ask_for_trim(void)
+{
+	if (cached_count > trim_above)
+		vm_pageout_wakeup();
 }
 
 void
@@ -335,6 +337,7 @@ vm_object_deallocate(struct vm_object *object)
 	while (object != NULL) {
 		if (object->type == OBJT_VNODE) {
 			vnode_object_release(object, false);
+			ask_for_trim();
 			return;
 		}
 		object = anonymous_release(object);
@@ -347,6 +350,7 @@ vm_object_deallocate_locked(struct vm_object *object)
 	KASSERT(object->type == OBJT_VNODE && rw_held(&((struct vnode *)object->handle)->v_lock),
 	    "object %p is let go as a file's that is locked", object);
 	vnode_object_release(object, true);
+	ask_for_trim();
 }
 
 void
@@ -426,7 +430,18 @@ vm_object_cache_trim(void)
 		pages = vm_object_cache_shrink(1, false);	/* one object, whatever it holds */
 		freed += pages;
 	}
+	/* What is left over the bound is dirty or locked: no use in looking again before there are more. */
+	trim_above = MAX(cached_max, cached_count > cached_max ? cached_count + cached_max / 8 : 0);
 	return (freed);
+}
+
+uint32_t
+vm_object_cache_bound(uint32_t max)
+{
+	uint32_t old = cached_max;
+
+	cached_max = trim_above = max;
+	return (old);
 }
 
 uint32_t

@@ -205,6 +205,7 @@ uint32_t vm_object_cached_count(void);
  */
 size_t vm_object_cache_shrink(size_t pages_wanted, bool wait);
 size_t vm_object_cache_trim(void);	/* down to the bound; never waits for a vnode's lock */
+uint32_t vm_object_cache_bound(uint32_t max);	/* a seam for tests; returns the old bound */
 /*
  * Called by vnode_pager_alloc for an object whose ref_count it raised under vnode_list_lock: leave
  * the cache if there.

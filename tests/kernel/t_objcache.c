@@ -4,9 +4,12 @@
  * or the cache is full.  The runner empties the cache before each test, so whatever is in it here
  * was put there by the test.
  */
+#include "kernel/clock.h"
 #include "kernel/fs/vnode.h"
 #include "tests/kernel/t_vm.h"
 #include "tests/kernel/testfiles.h"
+#include "vm/vm_meter.h"
+#include "vm/vm_pageout.h"
 #include "vm/vnode_pager.h"
 
 /*
@@ -287,4 +290,35 @@ KTEST(object, cache_is_trimmed_to_its_bound)
 	cache_many(bound + 5);
 	vm_pageout_freeze(false);
 	VT_WAIT(vm_object_cached_count() == bound);
+}
+
+/*
+ * The cache is over its bound, and all that is in it belongs to files that are locked.  Reclaim cannot
+ * do anything about that, and must not try for ever: it would keep everybody else from the CPU.
+ */
+KTEST(object, reclaim_rests_while_all_cached_files_are_locked)
+{
+	uint64_t wakeups, end;
+	struct vnode *vp[2];
+	uint32_t bound;
+
+	FILES_OR_SKIP();
+	CHECK_OR_RETURN((vp[0] = cached_file("/t/page", 1)) != NULL);
+	CHECK_OR_RETURN((vp[1] = cached_file("/t/tiny", 1)) != NULL);
+	bound = vm_object_cache_bound(0);
+	for (int i = 0; i < 2; i++)
+		VOP_LOCK(vp[i], LK_EXCLUSIVE);
+	vm_pageout_wakeup();
+	for (end = ticks + 5; ticks < end; vt_pause())
+		continue;
+	CHECK_EQ(vm_object_cached_count(), 2);
+	wakeups = cnt.v_pdwakeups;
+	for (end = ticks + 20; ticks < end; vt_pause())
+		continue;
+	CHECK_EQ(cnt.v_pdwakeups, wakeups);
+	for (int i = 0; i < 2; i++)
+		VOP_UNLOCK(vp[i]);
+	(void)vm_object_cache_bound(bound);
+	for (int i = 0; i < 2; i++)
+		vrele(vp[i]);
 }
