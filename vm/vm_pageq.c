@@ -248,11 +248,9 @@ vm_page_zero_hold(bool hold)
 {
 	spin_lock(&free_lock);
 	zero_held = hold;
-	while (hold && zeroing > 0) {
-		spin_unlock(&free_lock);
-		cpu_spinwait();
-		spin_lock(&free_lock);
-	}
+	/* Asleep, not spinning: it may be this CPU's idle thread that we have pushed aside in its work. */
+	while (hold && zeroing > 0)
+		(void)tsleep(&zeroing, &free_lock.lk, "zrhold", 0);
 	spin_unlock(&free_lock);
 }
 
@@ -274,8 +272,9 @@ vm_page_zero_idle(void)
 	pmap_zero_page(m);
 	spin_lock(&free_lock);
 	m->wire_count = 0;
-	zeroing--;
 	page_set_queue(m, PQ_ZERO);
+	if (--zeroing == 0 && zero_held)
+		wakeup(&zeroing);
 	spin_unlock(&free_lock);
 	return (true);
 }
