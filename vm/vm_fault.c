@@ -49,6 +49,7 @@
 #include "vm/vm_fault_state.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_object.h"
+#include "vm/vm_oom.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
@@ -56,7 +57,6 @@
 #include "vm/vm_torture.h"
 
 #define AROUND_PAGES	16	/* resident neighbours mapped along with a fault: an aligned block of this many pages */
-#define NOMEM_RETRIES	10	/* times to wait for memory (100 ms each at most) before asking whether there is any hope */
 
 /* ---- letting go ---- */
 
@@ -114,22 +114,15 @@ fault_release(struct faultstate *fs)
 	fault_map_release(fs);
 }
 
-/*
- * When there is no hope, somebody must give up memory, and as nothing is known here of who holds how
- * much, it is whoever asks for more.
- */
 int
 fault_nomem(struct faultstate *fs)
 {
 	VM_PATH("fault_nomem");
 	fault_vnode_release(fs);
-	if (++fs->nomem > NOMEM_RETRIES && vm_pageout_hopeless()) {
-		VM_PATH("fault_oom");
-		vm_pageout_report_oom(fs->addr);
-		return (KERN_RESOURCE_SHORTAGE);
-	}
-	vm_wait();
-	return (KERN_RESTART);
+	if (vm_oom_wait(container_of(fs->map, struct vmspace, map), &fs->nomem, fs->addr))
+		return (KERN_RESTART);
+	VM_PATH("fault_oom");
+	return (KERN_RESOURCE_SHORTAGE);
 }
 
 /* ---- the steps ---- */

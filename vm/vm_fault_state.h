@@ -58,9 +58,9 @@ void fault_page_release(struct vm_page *m);
 void fault_objects_release(struct faultstate *fs);
 void fault_release(struct faultstate *fs);	/* of everything but the vnode */
 /*
- * No page could be allocated.  Wait for memory, as long as reclaim or the laundry gets somewhere.
+ * No page could be allocated.  Wait for memory, as long as there is hope (vm_oom.c).
  * => nothing held but perhaps the vnode, which goes: nobody waits for memory with a vnode locked.
- * => KERN_RESTART, or KERN_RESOURCE_SHORTAGE when there is no hope.
+ * => KERN_RESTART, or KERN_RESOURCE_SHORTAGE when this address space has to go, or nobody can.
  */
 int  fault_nomem(struct faultstate *fs);
 

@@ -76,6 +76,7 @@ struct vmspace {
 	struct vm_map	map;
 	struct pmap	pmap;
 	uint32_t	refs;		/* atomic */
+	volatile bool	doomed;		/* oom_mutex; its users are being ended for want of memory: no page for it */
 	TAILQ_ENTRY(vmspace) link;	/* vmspace_lock: all address spaces */
 };
 
@@ -98,6 +99,11 @@ void vmspace_free(struct vmspace *vm);
  */
 struct vmspace *vmspace_fork(struct vmspace *vm);
 
+/*
+ * The next of all address spaces, referenced (NULL: the first); gives up the caller's reference on
+ * vm.  NULL: that was the last one.  => sleeps
+ */
+struct vmspace *vmspace_next(struct vmspace *vm);
 /* fn(vm, arg) for every address space; => vmspace_lock held: must not sleep. */
 void vmspace_foreach(void (*fn)(struct vmspace *vm, void *arg), void *arg);
 

@@ -52,6 +52,33 @@ vmspace_free(struct vmspace *vm)
 	kfree(vm, &M_VMSPACE);
 }
 
+/* One more reference, unless the last one is gone already. */
+static bool
+ref_if_alive(struct vmspace *vm)
+{
+	uint32_t old = __atomic_load_n(&vm->refs, __ATOMIC_RELAXED);
+
+	while (old > 0)
+		if (__atomic_compare_exchange_n(&vm->refs, &old, old + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return (true);
+	return (false);
+}
+
+struct vmspace *
+vmspace_next(struct vmspace *vm)
+{
+	struct vmspace *next;
+
+	spin_lock(&vmspace_lock);
+	next = vm == NULL ? TAILQ_FIRST(&vmspaces) : TAILQ_NEXT(vm, link);
+	while (next != NULL && !ref_if_alive(next))
+		next = TAILQ_NEXT(next, link);
+	spin_unlock(&vmspace_lock);
+	if (vm != NULL)
+		vmspace_free(vm);
+	return (next);
+}
+
 void
 vmspace_foreach(void (*fn)(struct vmspace *vm, void *arg), void *arg)
 {

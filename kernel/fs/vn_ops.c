@@ -15,7 +15,9 @@
 #include "kernel/kassert.h"
 #include "kernel/lib/string.h"
 #include "kernel/malloc.h"
+#include "kernel/thread.h"
 #include "vm/vm_object.h"
+#include "vm/vm_oom.h"
 #include "vm/vm_page.h"
 #include "vm/vnode_pager.h"
 
@@ -26,21 +28,28 @@ static MALLOC_DEFINE(M_VNPATH, "directory paths");
 
 /* ---- contents ---- */
 
+/*
+ * Memory was short, and nobody waits for it with a vnode locked.
+ * => false: there is no hope, or we are to go.
+ */
+static bool
+wait_for_memory(int *waits)
+{
+	return (vm_oom_wait(curthread->vmspace, waits, 0));
+}
+
 int
 vn_read_uio(struct vnode *vp, struct uio *uio)
 {
-	int error;
+	int error, waits = 0;
 
-	for (;;) {
+	do {
 		VOP_LOCK(vp, LK_SHARED);
 		error = VOP_READ(vp, uio, 0, &cred_kernel);
 		VOP_UNLOCK(vp);
-		if (error != EAGAIN)
-			break;
-		vm_wait();	/* memory is short; nobody waits for it with a vnode locked */
-	}
+	} while (error == EAGAIN && wait_for_memory(&waits));
 	vnode_pager_settle(vp);
-	return (error);
+	return (error == EAGAIN ? ENOMEM : error);
 }
 
 int
@@ -101,12 +110,13 @@ int
 vn_write_uio(struct vnode *vp, struct uio *uio)
 {
 	bool settled = false;
-	int error = 0;
+	int error = 0, waits = 0;
 
 	while (uio->uio_resid > 0) {
 		error = write_piece(vp, uio);
 		if (error == EAGAIN) {
-			vm_wait();
+			if (!wait_for_memory(&waits))
+				break;
 		} else if (error == ENOSPC && !settled) {
 			(void)vfs_sync_all(true);
 			settled = true;
@@ -115,7 +125,7 @@ vn_write_uio(struct vnode *vp, struct uio *uio)
 		}
 	}
 	vnode_pager_settle(vp);
-	return (uio->uio_resid == 0 ? 0 : error);
+	return (uio->uio_resid == 0 ? 0 : error == EAGAIN ? ENOMEM : error);
 }
 
 int
@@ -135,20 +145,17 @@ int
 vn_truncate(struct vnode *vp, off_t size)
 {
 	struct vattr va = { .va_size = (uint64_t)size };
-	int error;
+	int error, waits = 0;
 
 	if (size < 0)
 		return (EINVAL);
-	for (;;) {
+	do {
 		VOP_LOCK(vp, LK_EXCLUSIVE);
 		error = VOP_SETATTR(vp, &va, VA_SIZE, &cred_kernel);
 		VOP_UNLOCK(vp);
-		if (error != EAGAIN)
-			break;
-		vm_wait();
-	}
+	} while (error == EAGAIN && wait_for_memory(&waits));
 	vnode_pager_settle(vp);
-	return (error);
+	return (error == EAGAIN ? ENOMEM : error);
 }
 
 int

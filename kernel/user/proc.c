@@ -41,6 +41,7 @@ proc_init(void)
 	state_cache = kmem_cache_create("user_state", sizeof(struct user_state), 64);
 	signal_init();
 	futex_init();
+	proc_oom_init();
 }
 
 struct proc *

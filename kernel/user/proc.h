@@ -155,6 +155,7 @@ int  fd_vnode(int fd, struct vnode **vpp, int *mode);
 
 /* proc.c */
 void proc_init(void);
+void proc_oom_init(void);			/* processes can be ended when memory is out: oom.c */
 /*
  * Start the first program and wait for it.  path: `init=`; args: blanks separate them.
  * Returns its wait status, or -errno when it could not be started.

@@ -74,6 +74,9 @@ static const struct row {
 	{ "the end of memory, and of the disk",
 	    { "pageout.end_of_memory_kills_the_fault_and_not_the_machine", "swap.out_of_memory_fails_the_fault_and_nothing_else",
 	    "dirty.writer_on_a_full_disk_dies_and_the_machine_lives" } },
+	{ "who goes when memory ends",
+	    { "oom.the_largest_goes_and_who_asked_goes_on", "oom.who_asks_goes_if_it_is_the_largest",
+	    "oom.who_does_not_go_is_not_asked_twice" } },
 
 	/* pagers */
 	{ "an error is not sticky", { "fakepager.error_is_not_sticky" } },

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Out of memory: who is ended, who goes on, and who is not asked twice.
+ *
+ * Memory is made short with a ballast; the address spaces of the test stand for processes, and the
+ * test's killer for what would send them a signal.
+ */
+#include "kernel/lib/errno.h"
+#include "tests/kernel/t_vm.h"
+#include "vm/swap_pager.h"
+#include "vm/vm_oom.h"
+
+#define ROOM		600	/* pages that the test may have */
+#define BIG		(ROOM * 3 / 4)
+#define SIGKILL		9
+
+static struct {
+	struct vmspace	*big, *small;
+	struct vmspace	*volatile ended;
+	int		 times;
+} oom;
+
+static bool
+may_end(struct vmspace *vm, char *who, size_t size)
+{
+	if (vm != oom.big && vm != oom.small)
+		return (false);
+	snprintf(who, size, "the test's %s space", vm == oom.big ? "big" : "small");
+	return (true);
+}
+
+static void
+end(struct vmspace *vm)
+{
+	oom.ended = vm;
+	oom.times++;
+}
+
+static struct vm_killer test_killer = { .may_end = may_end, .end = end };
+
+static void
+touch(struct vmspace *vm, int first, int npages)
+{
+	for (int i = first; i < first + npages; i++)
+		CHECK_EQ(put(vm, AT(i), (uint8_t)i), 0);
+}
+
+static bool
+oom_begin(void)
+{
+	struct swap_info swap;
+
+	swap_info(&swap);
+	if (swap.disk != NULL) {
+		ktest_skip("there is swap: memory does not end so soon");
+		return (false);
+	}
+	memset(&oom, 0, sizeof(oom));
+	oom.big = vmspace_alloc();
+	oom.small = vmspace_alloc();
+	map_anonymous(oom.big, 0, 4 * ROOM, MAP_PRIVATE);
+	map_anonymous(oom.small, 0, 4 * ROOM, MAP_PRIVATE);
+	vt_ballast_take(vm_ladder.reserved + ROOM);
+	touch(oom.big, 0, BIG);
+	touch(oom.small, 0, ROOM / 8);
+	vm_oom_register(&test_killer);
+	return (true);
+}
+
+static void
+oom_end(void)
+{
+	vm_oom_unregister(&test_killer);
+	vt_ballast_drop();
+	memset(&curthread->fault, 0, sizeof(curthread->fault));
+	if (oom.big != NULL)
+		vmspace_free(oom.big);
+	vmspace_free(oom.small);
+}
+
+/* What a process would do: go as soon as it is told. */
+static void
+go_when_ended(struct vt_job *job)
+{
+	while (oom.ended == NULL && !job->arg)
+		vt_pause();
+	if (oom.ended == oom.big) {
+		vmspace_free(oom.big);
+		oom.big = NULL;
+	}
+}
+
+/* The small one asks for more and more: the big one goes, and the small one gets it. */
+KTEST(oom, the_largest_goes_and_who_asked_goes_on)
+{
+	struct vt_job job = { .fn = go_when_ended };
+	struct vmspace *big;
+
+	if (!oom_begin())
+		return;
+	big = oom.big;
+	vt_start(&job, "big");
+	for (int i = ROOM / 8; i < BIG; i++)
+		if (!CHECK_EQ(put(oom.small, AT(i), (uint8_t)i), 0))
+			break;
+	job.arg = &job;
+	vt_finish(&job);
+	CHECK(oom.ended == big);
+	CHECK_EQ(oom.times, 1);
+	CHECK(!oom.small->doomed);
+	for (int i = 0; i < BIG; i++)
+		CHECK_EQ(get(oom.small, AT(i)), (uint8_t)i);
+	oom_end();
+}
+
+/* The big one asks: it is told to go, and its fault fails; the small one keeps what it has. */
+KTEST(oom, who_asks_goes_if_it_is_the_largest)
+{
+	int n = BIG;
+
+	if (!oom_begin())
+		return;
+	while (n < 2 * ROOM && put(oom.big, AT(n), 1) == 0)
+		n++;
+	CHECK(n < 2 * ROOM);
+	CHECK_EQ(curthread->fault.signo, SIGKILL);
+	CHECK(oom.ended == oom.big);
+	CHECK(oom.big->doomed);
+	/* It gets nothing more, not even after a wait. */
+	CHECK_EQ(put(oom.big, AT(n + 1), 1), EFAULT);
+	CHECK_EQ(oom.times, 1);
+	for (int i = 0; i < ROOM / 8; i++)
+		CHECK_EQ(get(oom.small, AT(i)), (uint8_t)i);
+	oom_end();
+}
+
+/* The first to be ended does not go: the next standstill takes the next, and then there is none. */
+KTEST(oom, who_does_not_go_is_not_asked_twice)
+{
+	struct vmspace *other;
+	int n = 0;
+
+	if (!oom_begin())
+		return;
+	other = vmspace_alloc();		/* nobody may end this one */
+	map_anonymous(other, 0, 4 * ROOM, MAP_PRIVATE);
+	while (n < 2 * ROOM && put(other, AT(n), 1) == 0)
+		n++;
+	CHECK(n < 2 * ROOM);
+	CHECK_EQ(curthread->fault.signo, SIGKILL);
+	CHECK_EQ(oom.times, 2);
+	CHECK(oom.big->doomed && oom.small->doomed && !other->doomed);
+	vmspace_free(other);
+	oom_end();
+}

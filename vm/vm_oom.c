@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Out of memory: who has to go.
+ *
+ *	allocation fails --> vm_oom_wait: vm_wait(), try again ...
+ *	                        |  ten times, and reclaim is at a standstill (vm_pageout_hopeless)
+ *	                        v
+ *	             the largest address space that may be ended
+ *	                |                          |                       |
+ *	             another's                 our own                  there is none
+ *	             doomed, ended;            doomed, ended;           the allocation fails
+ *	             we wait on                the allocation fails
+ *
+ * Largest: private pages, swap blocks, and dirty pages of files, for these are what reclaim could not
+ * have.  Who may be ended is not
+ * known here: killers say so (processes: all but the first one).  A doomed address space gets no more
+ * pages: its own faults fail at once, wherever they wait.  It is chosen once; if what it had does not
+ * come back, or is not enough, the next standstill chooses the next.
+ *
+ * Standstill is a lack of progress, not of pages: a slow disk never ends anybody (vm_pageout.c).
+ *
+ * Lock order: oom_mutex (nothing else is held), a map by try, vmspace list and killers.
+ *
+ * Why not Linux's scores: they weigh wishes and history; here one number decides, and the log
+ * shows it.
+ */
+#include "vm/vm_oom.h"
+
+#include "kernel/kassert.h"
+#include "kernel/lib/printf.h"
+#include "kernel/lock.h"
+#include "vm/vm_map.h"
+#include "vm/vm_object.h"
+#include "vm/vm_page.h"
+#include "vm/vm_pageout.h"
+#include "vm/vm_pager.h"
+#include "vm/vm_path.h"
+
+#define PATIENCE	10	/* waits (100 ms each at most) before asking whether there is any hope */
+#define WHO_MAX		48
+
+static struct mutex oom_mutex = { .lk = { .name = "oom", .kind = LOCK_MUTEX, .rank = RANK_NONE } };
+static TAILQ_HEAD(, vm_killer) killers = TAILQ_HEAD_INITIALIZER(killers);	/* oom_mutex */
+
+struct victim {
+	struct vmspace	 *vm;		/* referenced; NULL: none */
+	struct vm_killer *killer;
+	size_t		  pages, swapped;
+	unsigned	  candidates;
+	char		  who[WHO_MAX];
+};
+
+void
+vm_oom_register(struct vm_killer *killer)
+{
+	mutex_lock(&oom_mutex);
+	TAILQ_INSERT_TAIL(&killers, killer, link);
+	mutex_unlock(&oom_mutex);
+}
+
+void
+vm_oom_unregister(struct vm_killer *killer)
+{
+	mutex_lock(&oom_mutex);
+	TAILQ_REMOVE(&killers, killer, link);
+	mutex_unlock(&oom_mutex);
+}
+
+/*
+ * What one entry holds: private pages, or the dirty ones of a file, which nobody can take while
+ * they cannot be written.  Of the top object only: what lies below may be another's, too.  Objects
+ * are looked at without their locks, for an estimate.
+ */
+static size_t
+entry_size(const struct vm_map_entry *e, size_t *swapped)
+{
+	const struct vm_object *object = e->object;
+	size_t npages = OFF_TO_IDX(e->end - e->start);
+
+	if (object == NULL || e->needs_copy)
+		return (0);
+	if (object->type == OBJT_SWAP)
+		*swapped += MIN(object->un_pager.swp.nblocks, npages);
+	return (MIN(vm_object_is_anonymous(object) ? object->resident_page_count : object->dirty_count, npages));
+}
+
+size_t
+vm_oom_size(struct vmspace *vm, size_t *swapped)
+{
+	size_t pages = 0;
+
+	*swapped = 0;
+	/* A map that somebody has locked is not waited for: its pages that are mapped will do. */
+	if (!vm_map_tryrlock(&vm->map))
+		return (vm->pmap.resident_count);
+	for (struct vm_map_entry *e = vm_map_first(&vm->map); e != NULL; e = vm_map_next(e))
+		pages += entry_size(e, swapped);
+	vm_map_runlock(&vm->map);
+	return (pages + *swapped);
+}
+
+/* Compare one address space with the best so far.  => oom_mutex; vm referenced */
+static void
+consider(struct vmspace *vm, struct victim *best)
+{
+	struct vm_killer *killer;
+	char who[WHO_MAX];
+	size_t swapped, pages;
+
+	if (vm->doomed)
+		return;
+	TAILQ_FOREACH(killer, &killers, link)
+		if (killer->may_end(vm, who, sizeof(who)))
+			break;
+	if (killer == NULL)
+		return;
+	best->candidates++;
+	pages = vm_oom_size(vm, &swapped);
+	if (best->vm != NULL && pages <= best->pages)
+		return;
+	if (best->vm != NULL)
+		vmspace_free(best->vm);
+	vmspace_ref(vm);
+	*best = (struct victim){ .vm = vm, .killer = killer, .pages = pages, .swapped = swapped,
+	    .candidates = best->candidates };
+	snprintf(best->who, sizeof(best->who), "%s", who);
+}
+
+/*
+ * Reclaim is at a standstill: end somebody.  Returns whether `self` may go on.
+ */
+static bool
+choose_and_end(struct vmspace *self, vm_offset_t addr)
+{
+	struct victim best = { 0 };
+	struct vmspace *vm;
+	uint32_t free;
+	bool go_on;
+
+	mutex_lock(&oom_mutex);
+	/* re-check: whoever had the mutex before may have ended us, or another. */
+	if ((self != NULL && self->doomed) || !vm_pageout_hopeless()) {
+		go_on = self == NULL || !self->doomed;
+		mutex_unlock(&oom_mutex);
+		return (go_on);
+	}
+	/*
+	 * Files that nobody uses any more, but with pages that the disk had no room for: before somebody
+	 * is ended, they are tried once more, and then given up.
+	 */
+	free = vm_free_count();
+	(void)vm_object_cache_shrink(SIZE_MAX, true);
+	if (vm_free_count() > free + VM_PAGER_CLUSTER_MAX) {
+		VM_PATH("oom_gives_up_dirty_files");
+		vm_pageout_progress(1);
+		mutex_unlock(&oom_mutex);
+		return (true);
+	}
+	vm_pageout_report_oom(addr);
+	for (vm = vmspace_next(NULL); vm != NULL; vm = vmspace_next(vm))
+		consider(vm, &best);
+	if (best.vm != NULL) {
+		VM_PATH("oom_ends_somebody");
+		printf("out of memory: %s is ended: it holds %lu pages in memory and %lu swapped out, the most of %u that may "
+		    "be ended\n", best.who, best.pages - best.swapped, best.swapped, best.candidates);
+		best.vm->doomed = true;
+		best.killer->end(best.vm);
+		vm_pageout_progress(0);		/* it gets the time to go */
+	}
+	go_on = best.vm != NULL && best.vm != self;
+	mutex_unlock(&oom_mutex);
+	if (best.vm != NULL)
+		vmspace_free(best.vm);
+	return (go_on);
+}
+
+bool
+vm_oom_wait(struct vmspace *vm, int *waits, vm_offset_t addr)
+{
+	if (vm != NULL && vm->doomed) {
+		VM_PATH("oom_doomed_gets_nothing");
+		return (false);
+	}
+	if (++*waits > PATIENCE && vm_pageout_hopeless() && !choose_and_end(vm, addr))
+		return (false);
+	vm_wait();
+	return (true);
+}
