@@ -112,6 +112,32 @@ KTEST(ext2w, fsync_makes_the_whole_path_durable)
 	scratch_leave();
 }
 
+/*
+ * A file loses one of its names to another file, and its other name is not on the disk yet: that
+ * one has to get there before.
+ */
+KTEST(ext2w, a_name_that_stays_is_on_disk_before_one_goes)
+{
+	struct ext2_mount *em = rootfs != NULL ? MTOE(rootfs) : NULL;
+	struct vnode *vp, *target;
+	uint64_t syncs;
+
+	SCRATCH_OR_SKIP();
+	CHECK_EQ(vn_mkdir("/w/x", &dir_attr), 0);
+	vp = scratch_create("/w/source");
+	target = scratch_create("/w/target");
+	CHECK_EQ(vfs_sync_all(true), 0);
+	syncs = em->em_syncs;
+	CHECK_EQ(vn_link("/w/target", "/w/x/stays"), 0);
+	CHECK_EQ(vn_rename("/w/source", "/w/target"), 0);
+	CHECK(em->em_syncs - syncs >= 2);	/* the second name, and the change of hands */
+	CHECK_EQ(scratch_ino("/w/target"), vp->v_ino);
+	CHECK_EQ(scratch_ino("/w/x/stays"), target->v_ino);
+	vrele(vp);
+	vrele(target);
+	scratch_leave();
+}
+
 KTEST(ext2w, old_dirt_reaches_the_disk_by_itself)
 {
 	struct model m;
