@@ -28,6 +28,27 @@
 #include "vm/vm_page.h"
 #include "vm/vm_pager.h"
 
+/* ---- how many ---- */
+
+#define RAM_SHARE	8		/* a file may have this part of memory dirty */
+
+static uint32_t dirty_bound;		/* tests only; 0: RAM_SHARE decides */
+
+bool
+vm_object_too_dirty(const struct vm_object *object)
+{
+	return (object->dirty_count >= (dirty_bound != 0 ? dirty_bound : vm_page_count / RAM_SHARE));
+}
+
+uint32_t
+vm_object_dirty_bound(uint32_t pages)
+{
+	uint32_t old = dirty_bound;
+
+	dirty_bound = pages;
+	return (old);
+}
+
 /* ---- the list ---- */
 
 static inline struct vm_page *

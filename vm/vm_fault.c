@@ -56,6 +56,7 @@
 #include "vm/vm_path.h"
 #include "vm/vm_torture.h"
 
+#define DIRTY_STEP	64	/* beyond the bound on a file's dirty pages, writing is tried each time so many came */
 #define AROUND_PAGES	16	/* resident neighbours mapped along with a fault: an aligned block of this many pages */
 
 /* ---- letting go ---- */
@@ -382,9 +383,15 @@ fault_give_up(struct faultstate *fs)
 static void
 note_store(struct faultstate *fs, bool wire)
 {
-	if (fs->object->type == OBJT_VNODE && (fs->type & VM_PROT_WRITE))
+	if (fs->object->type == OBJT_VNODE && (fs->type & VM_PROT_WRITE)) {
 		vm_object_page_dirty(fs->m, 0, PAGE_SIZE);
-	else if (fs->object->type == OBJT_SWAP && ((fs->type & VM_PROT_WRITE) || wire))
+		/* Only now and then, so that a full disk is not tried for every page anew. */
+		if (vm_object_too_dirty(fs->object) && fs->object->dirty_count % DIRTY_STEP == 0 &&
+		    (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0 && fs->dirty_vp == NULL && fs->object->handle != NULL) {
+			fs->dirty_vp = fs->object->handle;
+			vref(fs->dirty_vp);
+		}
+	} else if (fs->object->type == OBJT_SWAP && ((fs->type & VM_PROT_WRITE) || wire))
 		swap_pager_dirtied(fs->m);
 }
 
@@ -441,6 +448,22 @@ fault_hard(struct faultstate *fs)
 	return (fault_enter(fs));
 }
 
+/*
+ * Dirty pages are bounded for each file, however they became dirty: the one who made too many by his
+ * stores writes them, before he goes on.  => nothing locked; the reference goes
+ */
+static void
+clean_too_dirty(struct vnode *vp)
+{
+	VM_PATH("fault_cleans_too_dirty");
+	VOP_LOCK(vp, LK_EXCLUSIVE);
+	/* re-check: others may have written them, or the object may have died, while we slept. */
+	if (vp->v_object != NULL && (vp->v_object->flags & OBJ_DEAD) == 0 && vm_object_too_dirty(vp->v_object))
+		(void)vm_object_page_clean(vp->v_object, 0, 0, 0);	/* an error is the file's, told by fsync */
+	VOP_UNLOCK(vp);
+	vrele(vp);
+}
+
 int
 vm_fault(struct vm_map *map, vm_offset_t addr, vm_prot_t type, int flags, struct vm_page **held)
 {
@@ -460,6 +483,8 @@ vm_fault(struct vm_map *map, vm_offset_t addr, vm_prot_t type, int flags, struct
 			kr = fault_hard(&fs);
 	} while (kr == KERN_RESTART);
 	fault_vnode_release(&fs);
+	if (fs.dirty_vp != NULL)
+		clean_too_dirty(fs.dirty_vp);
 	vm_pageout_poll();
 	if (kr != KERN_SUCCESS)
 		VMCNT_INC(v_failed_faults);

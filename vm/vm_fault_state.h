@@ -39,6 +39,8 @@ struct faultstate {
 
 	struct vnode		*vp;		/* locked shared and referenced, or NULL */
 	int			 nomem;		/* waits for memory so far */
+	/* referenced: a file that has too many dirty pages now, to be written at the end; NULL: none */
+	struct vnode		*dirty_vp;
 	/* times that a pager had no resources although memory was there */
 	int			 again;
 };

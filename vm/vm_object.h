@@ -177,6 +177,12 @@ int  vm_object_page_clean(struct vm_object *object, vm_pindex_t start, vm_pindex
  * nobody can write it.
  */
 void vm_object_page_dirty(struct vm_page *m, size_t off, size_t len);
+/*
+ * Has the file as many dirty pages as it may have, an eighth of memory?
+ * => a hint, unless the object is locked
+ */
+bool vm_object_too_dirty(const struct vm_object *object);
+uint32_t vm_object_dirty_bound(uint32_t pages);	/* a seam for tests: set it, 0: as usual */
 /* The page's dirty bits may have become 0: take it off the list.  => object exclusively locked. */
 void vm_object_page_cleaned(struct vm_page *m);
 /*

@@ -23,7 +23,6 @@
 
 static MALLOC_DEFINE(M_VNPATH, "directory paths");
 
-#define DIRTY_RAM_SHARE	8		/* a file may have this part of memory dirty */
 #define WRITE_PIECE	(64 * KiB)	/* look at that bound so often */
 
 /* ---- contents ---- */
@@ -84,7 +83,7 @@ write_bound(struct vnode *vp)
 {
 	struct vm_object *object = vp->v_object;
 
-	if (object == NULL || object->dirty_count < vm_page_count / DIRTY_RAM_SHARE)
+	if (object == NULL || !vm_object_too_dirty(object))
 		return (0);
 	return (vm_object_page_clean(object, 0, 0, 0));
 }

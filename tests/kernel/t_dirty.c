@@ -45,6 +45,33 @@ byte_of(size_t page)
 	return ((uint8_t)(page * 7 + 1));
 }
 
+/* Whoever stores through a mapping writes what is too much himself, and loses nothing. */
+KTEST(dirty, stores_through_a_mapping_are_bounded)
+{
+	uint32_t most = 0;
+	struct vmspace *vm;
+	struct vnode *vp;
+
+	SCRATCH_OR_SKIP();
+	vm = vmspace_alloc();
+	vp = map_sparse(vm, "/w/bounded", 400);
+	if (vp != NULL) {
+		(void)vm_object_dirty_bound(100);
+		for (size_t i = 0; i < 400; i++) {
+			CHECK_EQ(put(vm, AT(i), byte_of(i)), 0);
+			most = MAX(most, vp->v_object->dirty_count);
+		}
+		(void)vm_object_dirty_bound(0);
+		CHECK(most >= 100 && most < 200);
+		evict(vp);
+		for (size_t i = 0; i < 400; i++)
+			CHECK_EQ(get(vm, AT(i)), byte_of(i));
+		vmspace_free(vm);
+		vrele(vp);
+	}
+	scratch_leave();
+}
+
 /*
  * All that could be reclaimed is dirty: the laundry has to write it, and does, while the pages are
  * stored to one after the other.
