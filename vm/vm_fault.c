@@ -364,6 +364,9 @@ fault_finish(struct faultstate *fs, bool collapse)
 		vm_object_pip_wakeup(below);
 		vm_object_unlock(below);
 	}
+	/* If the fault starts again, nothing of this try may look like its own. */
+	fs->m = NULL;
+	fs->object = NULL;
 	fault_map_release(fs);
 }
 

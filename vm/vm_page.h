@@ -160,6 +160,7 @@ void vm_page_disown(struct vm_page *m);
 void vm_wait(void);
 /* for the idle thread: zero one free page; false: nothing to do */
 bool vm_page_zero_idle(void);
+bool vm_page_zero_now(void);	/* the same for tests and the bench, held or not */
 /* For tests: from the return on (until called with false) no idle CPU zeroes pages. */
 void vm_page_zero_hold(bool hold);
 

@@ -254,13 +254,13 @@ vm_page_zero_hold(bool hold)
 	spin_unlock(&free_lock);
 }
 
-bool
-vm_page_zero_idle(void)
+static bool
+zero_one(bool idle)
 {
 	struct vm_page *m = NULL;
 
 	spin_lock(&free_lock);
-	if (!zero_held && pageq[PQ_FREE].count > 0 && pageq[PQ_ZERO].count < pageq[PQ_FREE].count / 2) {
+	if (!(idle && zero_held) && pageq[PQ_FREE].count > 0 && pageq[PQ_ZERO].count < pageq[PQ_FREE].count / 2) {
 		m = &vm_page_array[pageq[PQ_FREE].head];
 		page_set_queue(m, PQ_NONE);
 		m->wire_count = 1;	/* accounted for while it is on neither list */
@@ -277,6 +277,18 @@ vm_page_zero_idle(void)
 		wakeup(&zeroing);
 	spin_unlock(&free_lock);
 	return (true);
+}
+
+bool
+vm_page_zero_idle(void)
+{
+	return (zero_one(true));
+}
+
+bool
+vm_page_zero_now(void)
+{
+	return (zero_one(false));
 }
 
 /* ---- pages in use ---- */

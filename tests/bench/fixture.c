@@ -183,7 +183,7 @@ sort_free_pages(void)
 void
 zero_queue_fill(void)
 {
-	while (vm_page_zero_idle())
+	while (vm_page_zero_now())
 		continue;
 }
 

@@ -49,29 +49,32 @@ class Machine(typing.NamedTuple):
     mem: str = "256M"
     cpu: str = "max"
     bs: int = 4096          # block size of the test volume
+    smp: int = 1            # number of CPUs
     torture: int = 0        # 1: every page is evicted as soon as it can be
 
     def options(self):
         """boot/qemu's words for it."""
-        return ["--boot", self.boot, "--machine", self.machine, "--mem", self.mem, "--cpu", self.cpu]
+        return ["--boot", self.boot, "--machine", self.machine, "--mem", self.mem, "--cpu", self.cpu,
+                "--smp", str(self.smp)]
 
     def __str__(self):
-        return " ".join(map(str, self[:-1])) + (" torture" if self.torture else "")
+        return (" ".join(map(str, self[:-2])) + (f" {self.smp} CPUs" if int(self.smp) > 1 else "")
+                + (" torture" if self.torture else ""))
 
 
 # Every value of every field occurs in MATRIX; `make soak` runs the product of DIMENSIONS.
-MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", bs=2048),
-          Machine(machine="q35", mem="16M", bs=8192), Machine(mem="8M", bs=65536),
+MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", bs=2048, smp=2),
+          Machine(machine="q35", mem="16M", bs=8192, smp=4), Machine(mem="8M", bs=65536),
           Machine(boot="uefi", mem="128M"), Machine(boot="efi", machine="q35", mem="128M"),
           Machine(mem="16M", torture=1)]
 DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "mem": ("256M", "16M", "8M"),
-              "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "torture": (0, 1)}
+              "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "smp": (1, 2, 4), "torture": (0, 1)}
 UBSAN_RUN = Machine(bs=1024)
 LITTLE = ("8M", "16M")  # less than UEFI firmware can work with
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
 READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
 IOERR_BLOCK_SIZES = (1024, 4096)
-RESTRICTIONS = (*(f.upper() for f in Machine._fields), "SMP")
+RESTRICTIONS = tuple(f.upper() for f in Machine._fields)
 
 
 class Job:
@@ -140,8 +143,6 @@ class Job:
             parts += [f"SEED={w[5:]}" for w in words if w.startswith("seed=")]
             if self.kernel or os.environ.get("SAN"):
                 parts.append("SAN=ubsan" if self.kernel else f"SAN={os.environ['SAN']}")
-            if os.environ.get("SMP"):
-                parts.append(f"SMP={os.environ['SMP']}")
             glob_word = [w[9:] for w in words if w.startswith("selftest=")]
             parts += [f"TEST={shlex.quote(g)}" for g in glob_word]
             return "make test " + " ".join(parts)
@@ -174,9 +175,8 @@ def volume(bs):
 
 def suite_job(machine, test, seed, kernel=None):
     options = machine.options()
-    for option in ("smp", "accel"):
-        if os.environ.get(option.upper()):
-            options += ["--" + option, os.environ[option.upper()]]
+    if os.environ.get("ACCEL"):
+        options += ["--accel", os.environ["ACCEL"]]
     words = [f"selftest={test}" if test else "selftest", f"seed={seed}", "paths"]
     if machine.torture:
         words.append("torture")
@@ -230,14 +230,18 @@ def plan_jobs(test, seed, soak):
     if scripts:
         return script_jobs(test), False
     if restricted and not own_runs:
-        fields = {k.lower(): v for k, v in restricted.items() if k != "SMP"}
+        fields = {k.lower(): v for k, v in restricted.items()}
         bs = fields.get("bs", "4096")
         if not bs.isdigit() or int(bs) not in mkimage.BLOCK_SIZES:
             raise mkimage.Failure(f"BS={bs}: must be one of {', '.join(map(str, mkimage.BLOCK_SIZES))}")
         torture = fields.get("torture", "0")
         if torture not in ("0", "1"):
             raise mkimage.Failure(f"TORTURE={torture}: must be 0 or 1")
-        return [suite_job(Machine(**{**fields, "bs": int(bs), "torture": int(torture)}), test, seed)], False
+        smp = fields.get("smp", "1")
+        if not smp.isdigit() or not 1 <= int(smp) <= 8:
+            raise mkimage.Failure(f"SMP={smp}: must be a number from 1 to 8")
+        numbers = {"bs": int(bs), "smp": int(smp), "torture": int(torture)}
+        return [suite_job(Machine(**{**fields, **numbers}), test, seed)], False
     matrix = MATRIX
     if soak:
         matrix = [Machine(*values) for values in itertools.product(*(DIMENSIONS[f] for f in Machine._fields))]

@@ -71,6 +71,18 @@ def asked_for():
 
 
 @test
+def other_cpus_are_stopped_and_tell_what_they_did():
+    p = Panic("panic", "--smp", "4")
+    stopped = re.findall(r"^CPU (\d) was in thread (\S+) \(tid \d+\), \d+ spin locks held:\n  #0 +0x[0-9a-f]{16} (\w+)",
+                         p.text, re.M)
+    here = int(re.search(r"thread main \(tid \d+\) on CPU (\d)", p.text).group(1))
+    equal("the CPUs that were stopped", sorted(int(n) for n, _, _ in stopped), [n for n in range(4) if n != here])
+    for n, thread, function in stopped:
+        check(thread.startswith("idle"), f"CPU {n} was in {thread}, in {function}")
+    check(p.text.index("backtrace:") < p.text.index(" was in thread "), "the reason's backtrace does not come first")
+
+
+@test
 def stack_overflow():
     p = Panic("overflow")
     check(re.fullmatch(r"kernel stack overflow of thread main \(guard page touched at 0x[0-9a-f]+\)", p.reason),

@@ -98,8 +98,9 @@ looks_right(const struct vm_page *m)
 
 KTEST(page, free_lists_are_complete_and_disjoint)
 {
-	uint32_t nfree = 0, nzero = 0, wired = 0, moving = 0, bad = 0;
+	uint32_t nfree = 0, nzero = 0, wired = 0, bad = 0;
 
+	vm_page_zero_hold(true);
 	vm_pageq_lock();		/* nobody else runs */
 	for (uint32_t i = 0; i < vm_page_count; i++) {
 		const struct vm_page *m = &vm_page_array[i];
@@ -107,17 +108,13 @@ KTEST(page, free_lists_are_complete_and_disjoint)
 		nfree += m->queue == PQ_FREE;
 		nzero += m->queue == PQ_ZERO;
 		wired += m->wire_count > 0;
-		/* The idle thread may have been stopped while zeroing a page between the lists. */
-		if (m->queue == PQ_NONE && m->busy == VPB_FREED && m->wire_count == 1)
-			moving++;
-		else
-			bad += !looks_right(m);
+		bad += !looks_right(m);
 	}
 	CHECK_EQ(nfree, vm_page_queue_len(PQ_FREE));
 	CHECK_EQ(nzero, vm_page_queue_len(PQ_ZERO));
 	vm_pageq_unlock();
+	vm_page_zero_hold(false);
 	CHECK_EQ(bad, 0);
-	CHECK(moving <= ncpus);
 	CHECK(wired > 0 && nfree > 0);
 }
 
@@ -243,7 +240,7 @@ KTEST(page, zero_queue_holds_zero_pages)
 		chain_add(&dirty, d);
 	}
 	chain_free(&dirty);
-	while (vm_page_queue_len(PQ_ZERO) < nitems(m) && vm_page_zero_idle())
+	while (vm_page_queue_len(PQ_ZERO) < nitems(m) && vm_page_zero_now())
 		continue;
 	CHECK_OR_RETURN(vm_page_queue_len(PQ_ZERO) >= nitems(m));
 	for (size_t i = 0; i < nitems(m); i++) {
@@ -266,15 +263,17 @@ KTEST(page, idle_zeroing_moves_one_page)
 	uint32_t before, zero, nfree;
 	bool moved;
 
-	vm_pageq_lock();	/* keeps the idle thread out */
+	vm_page_zero_hold(true);
+	vm_pageq_lock();
 	before = vm_free_count();
 	zero = vm_page_queue_len(PQ_ZERO);
 	nfree = vm_page_queue_len(PQ_FREE);
-	moved = vm_page_zero_idle();
+	moved = vm_page_zero_now();
 	CHECK_EQ(vm_page_queue_len(PQ_ZERO), zero + moved);
 	CHECK_EQ(vm_page_queue_len(PQ_FREE), nfree - moved);
 	CHECK_EQ(vm_free_count(), before);
 	vm_pageq_unlock();
+	vm_page_zero_hold(false);
 }
 
 /* ---- freeing twice ---- */
