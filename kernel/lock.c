@@ -29,6 +29,7 @@
 #include "kernel/lock.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
+#include "kernel/lockstat.h"
 #include "kernel/thread.h"
 
 void (*lock_violation_hook)(const char *message);
@@ -83,6 +84,19 @@ spin_leave(struct cpu *cpu)
 	intr_enable();
 }
 
+/* A panic goes through all locks. */
+static __attribute__((noinline)) void
+spin_lock_slow(struct spinlock *l)
+{
+	uint64_t spins = 0;
+
+	do {
+		for (; l->locked && !panicking_here(); spins++)
+			cpu_spinwait();
+	} while (__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE) && !panicking_here());
+	lockstat_contended(l->lk.name, spins);
+}
+
 void
 spin_lock(struct spinlock *l)
 {
@@ -93,9 +107,8 @@ spin_lock(struct spinlock *l)
 		panic("spin lock %s taken twice by CPU %u", l->lk.name, cpu->id);
 #endif
 	check_acquire(&l->lk);
-	while (unlikely(__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE)) && !panicking_here())
-		while (l->locked && !panicking_here())	/* a panic goes through all locks */
-			cpu_spinwait();
+	if (unlikely(__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE)))
+		spin_lock_slow(l);
 	l->owner = cpu;
 	note_spin(cpu, &l->lk);
 }
@@ -181,6 +194,7 @@ mutex_lock_slow(struct mutex *m)
 {
 	struct spinlock *guard = guard_of(m);
 
+	lockstat_contended(m->lk.name, 0);
 	spin_lock(guard);
 	m->waiters++;
 	__atomic_fetch_or(&m->word, MUTEX_WAITED, __ATOMIC_SEQ_CST);
@@ -305,6 +319,7 @@ rw_rlock_slow(struct rwlock *rw)
 {
 	struct spinlock *guard = guard_of(rw);
 
+	lockstat_contended(rw->lk.name, 0);
 	spin_lock(guard);
 	rw->read_waiters++;
 	__atomic_fetch_or(&rw->word, RW_READ_WAITED, __ATOMIC_SEQ_CST);
@@ -324,6 +339,7 @@ rw_wlock_slow(struct rwlock *rw)
 {
 	struct spinlock *guard = guard_of(rw);
 
+	lockstat_contended(rw->lk.name, 0);
 	spin_lock(guard);
 	rw->write_waiters++;
 	__atomic_fetch_or(&rw->word, RW_WRITE_WAITED, __ATOMIC_SEQ_CST);
@@ -560,6 +576,7 @@ note_acquired(struct lock *l)
 {
 	struct thread *td = curthread;
 
+	lockstat_acquired(l->name);
 	if (td->nheld == THREAD_HELD_MAX)
 		violation("thread %s holds more than %d locks", td->name, THREAD_HELD_MAX);
 	else
@@ -586,6 +603,7 @@ note_spin(struct cpu *cpu, struct lock *l)
 {
 	size_t i;
 
+	lockstat_acquired(l->name);
 	for (i = 0; i < nitems(cpu->spin_held); i++)
 		if (cpu->spin_held[i] == NULL) {
 			cpu->spin_held[i] = l;

@@ -167,6 +167,8 @@ static const struct command {
 	    "the VM's counters since boot" },
 	{ "threads", "", 0, 0, cmd_threads,
 	    "threads and what they wait for; interrupts" },
+	{ "locks", "", 0, 0, cmd_locks,
+	    "how often locks were taken, and how often somebody had to wait" },
 	{ "maps", "", 0, 0, cmd_maps,
 	    "address spaces" },
 	{ "disks", "", 0, 0, cmd_disks,

@@ -30,6 +30,7 @@ void cmd_pages(int argc, char **argv);
 void cmd_queues(int argc, char **argv);
 void cmd_vmstat(int argc, char **argv);
 void cmd_threads(int argc, char **argv);
+void cmd_locks(int argc, char **argv);
 void cmd_maps(int argc, char **argv);
 void cmd_disks(int argc, char **argv);
 void cmd_kmem(int argc, char **argv);

@@ -8,6 +8,7 @@
 #include "kernel/fs/vnode.h"
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
+#include "kernel/lockstat.h"
 #include "kernel/malloc.h"
 #include "kernel/monitor.h"
 #include "kernel/thread.h"
@@ -202,6 +203,12 @@ cmd_threads(int argc, char **argv)
 	printf("interrupts:\n");
 	for (unsigned i = 0; intr_stat_get(i, &is); i++)
 		printf("  vector 0x%02x  %-12s %10lu\n", is.vector, is.name, is.count);
+}
+
+void
+cmd_locks(int argc, char **argv)
+{
+	lockstat_print();
 }
 
 void

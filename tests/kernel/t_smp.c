@@ -7,6 +7,7 @@
  */
 #include "kernel/amd64/machdep.h"
 #include "kernel/clock.h"
+#include "kernel/lockstat.h"
 #include "tests/kernel/t_vm.h"
 #include "tests/kernel/vmtest.h"
 #include "vm/pmap.h"
@@ -173,6 +174,52 @@ KTEST(smp, a_pinned_thread_stays)
 	for (int i = 0; i < 8; i++)
 		thread_join(td[i]);
 	CHECK_EQ(been_on, 1u << (ncpus - 1));
+}
+
+/* ---- lock counters ---- */
+
+static struct spinlock fought = SPINLOCK_INITIALIZER("t-fought", RANK_NONE);
+
+static void
+take_it_once(void *arg)
+{
+	thread_pin(1);
+	there = true;
+	while (!go)
+		cpu_spinwait();
+	spin_lock(&fought);
+	spin_unlock(&fought);
+}
+
+/*
+ * We hold the lock, and let it go when the other thread is in the middle of taking it: its CPU counts one.
+ * It may still be on its way from the count to the lock's word; in one of many rounds it is not.
+ */
+KTEST(smp, a_lock_that_is_waited_for_is_counted)
+{
+	struct lockstat before = lockstat_get("t-fought"), after = before;
+	struct thread *td;
+	unsigned rounds;
+
+	NEEDS_CPUS(2);
+	thread_pin(0);
+	for (rounds = 0; rounds < 100 && after.contended == before.contended; rounds++) {
+		go = there = false;
+		td = thread_create("t-fight", PRI_KERNEL, take_it_once, NULL);
+		VT_WAIT(there);
+		spin_lock(&fought);
+		go = true;
+		while (cpus[1].thread != td || *(volatile int *)&cpus[1].spin_depth == 0)
+			cpu_spinwait();
+		for (int i = 0; i < 1000; i++)
+			cpu_spinwait();
+		spin_unlock(&fought);
+		thread_join(td);
+		after = lockstat_get("t-fought");
+	}
+	CHECK_EQ(after.contended - before.contended, 1);
+	CHECK(after.spins > before.spins);
+	CHECK_EQ(after.acquired - before.acquired, FAULTLINE_DEBUG ? 2 * rounds : 0);
 }
 
 /* ---- translations ---- */

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Which locks are fought for: counters for each lock name.  See lockstat.c. */
+#ifndef KERNEL_LOCKSTAT_H
+#define KERNEL_LOCKSTAT_H
+
+#include "kernel/lib/types.h"
+
+struct lockstat {
+	const char	*name;
+	uint64_t	 acquired;	/* debug builds only; a try that failed does not count */
+	uint64_t	 contended;	/* times that somebody had to wait */
+	uint64_t	 spins;		/* turns of waiting loops; sleep locks sleep instead */
+};
+
+void lockstat_acquired(const char *name);
+void lockstat_contended(const char *name, uint64_t spins);
+/* The sum over all CPUs for the locks of that name (tests). */
+struct lockstat lockstat_get(const char *name);
+void lockstat_print(void);		/* all names, the most contended first */
+
+#endif
