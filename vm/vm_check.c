@@ -254,6 +254,7 @@ vm_check(void)
 	static struct spinlock quiet = SPINLOCK_INITIALIZER("vmcheck", RANK_NONE);
 
 	vm_pageout_freeze(true);
+	vm_page_zero_hold(true);	/* no page is on its way between the free lists */
 	violations = 0;
 	spin_lock(&quiet);		/* interrupts off: nobody else runs on this CPU */
 	vm_pageq_check();
@@ -266,5 +267,6 @@ vm_check(void)
 	if (mappings != pmap_pv_count())
 		vm_check_violation("%lu mappings in page tables, %lu reverse mappings", mappings, pmap_pv_count());
 	spin_unlock(&quiet);
+	vm_page_zero_hold(false);
 	vm_pageout_freeze(false);
 }

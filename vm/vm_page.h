@@ -161,7 +161,10 @@ void vm_wait(void);
 /* for the idle thread: zero one free page; false: nothing to do */
 bool vm_page_zero_idle(void);
 bool vm_page_zero_now(void);	/* the same for tests and the bench, held or not */
-/* For tests: from the return on (until called with false) no idle CPU zeroes pages. */
+/*
+ * For tests and vm_check(): from the return on, until called with false as often, no idle CPU zeroes pages.
+ * => true: sleeps in "zerohold".
+ */
 void vm_page_zero_hold(bool hold);
 
 /* An object's pages.  => object locked in any mode; insert, remove, rename: exclusively. */

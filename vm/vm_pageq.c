@@ -240,17 +240,18 @@ vm_wait(void)
 	spin_unlock(&free_lock);
 }
 
-static bool zero_held;			/* (free_lock) idle CPUs zero nothing */
+static int zero_held;			/* (free_lock) > 0: idle CPUs zero nothing */
 static unsigned zeroing;		/* (free_lock) pages that some CPU is zeroing */
 
 void
 vm_page_zero_hold(bool hold)
 {
 	spin_lock(&free_lock);
-	zero_held = hold;
-	/* Asleep, not spinning: it may be this CPU's idle thread that we have pushed aside in its work. */
+	KASSERT(hold || zero_held > 0, "zeroing let go, but nobody holds it");
+	zero_held += hold ? 1 : -1;
+	/* It may be this CPU's own idle thread, which runs only when we sleep. */
 	while (hold && zeroing > 0)
-		(void)tsleep(&zeroing, &free_lock.lk, "zrhold", 0);
+		(void)tsleep(&zeroing, &free_lock.lk, "zerohold", 0);
 	spin_unlock(&free_lock);
 }
 
@@ -260,7 +261,7 @@ zero_one(bool idle)
 	struct vm_page *m = NULL;
 
 	spin_lock(&free_lock);
-	if (!(idle && zero_held) && pageq[PQ_FREE].count > 0 && pageq[PQ_ZERO].count < pageq[PQ_FREE].count / 2) {
+	if (!(idle && zero_held > 0) && pageq[PQ_FREE].count > 0 && pageq[PQ_ZERO].count < pageq[PQ_FREE].count / 2) {
 		m = &vm_page_array[pageq[PQ_FREE].head];
 		page_set_queue(m, PQ_NONE);
 		m->wire_count = 1;	/* accounted for while it is on neither list */
@@ -273,7 +274,7 @@ zero_one(bool idle)
 	spin_lock(&free_lock);
 	m->wire_count = 0;
 	page_set_queue(m, PQ_ZERO);
-	if (--zeroing == 0 && zero_held)
+	if (--zeroing == 0 && zero_held > 0)
 		wakeup(&zeroing);
 	spin_unlock(&free_lock);
 	return (true);

@@ -63,13 +63,14 @@ class Machine(typing.NamedTuple):
 
 
 # Every value of every field occurs in MATRIX; `make soak` runs the product of DIMENSIONS.
-MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", bs=2048, smp=2),
-          Machine(machine="q35", mem="16M", bs=8192, smp=4), Machine(mem="8M", bs=65536),
+MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", bs=2048),
+          Machine(machine="q35", mem="16M", bs=8192), Machine(mem="8M", bs=65536),
           Machine(boot="uefi", mem="128M"), Machine(boot="efi", machine="q35", mem="128M"),
           Machine(mem="16M", torture=1)]
 DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "mem": ("256M", "16M", "8M"),
               "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "smp": (1, 2, 4), "torture": (0, 1)}
 UBSAN_RUN = Machine(bs=1024)
+SMP_RUNS = (("smp.*", 2), ("smp.*", 4), ("storm.*", 4))      # these suites, on so many CPUs
 LITTLE = ("8M", "16M")  # less than UEFI firmware can work with
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
 READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
@@ -182,7 +183,8 @@ def suite_job(machine, test, seed, kernel=None):
         words.append("torture")
     if machine == READ_ONLY_RUN:
         words.append("ro")
-    return Job(("ubsan " if kernel else "") + str(machine), options, words, image=volume(machine.bs),
+    name = ("ubsan " if kernel else "") + str(machine) + (f" {test}" if test else "")
+    return Job(name, options, words, image=volume(machine.bs),
                matrix=machine, companions=True, kernel=kernel)
 
 
@@ -255,6 +257,7 @@ def plan_jobs(test, seed, soak):
     if test is None or may_match(test, "damage"):
         jobs += damage_jobs(test if own_runs else "damage.*", seed)
     if test is None:
+        jobs += [suite_job(Machine(smp=cpus), suite, seed) for suite, cpus in SMP_RUNS]
         jobs += script_jobs(None)
     return jobs, test is None
 
