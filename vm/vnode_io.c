@@ -31,8 +31,8 @@ object_of(struct vnode *vp, struct ucred *cred)
 {
 	struct vattr va = { 0 };
 
-	if (vp->v_object == NULL)
-		(void)VOP_GETATTR(vp, &va);
+	/* Always: an object that is there may leave the cache before the next line. */
+	(void)VOP_GETATTR(vp, &va);
 	return (vnode_pager_alloc(vp, va.va_size, VM_PROT_ALL, 0, cred));
 }
 
