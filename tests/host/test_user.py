@@ -4,7 +4,7 @@
 
 One boot runs them all, below tests/user/run_all.c as the first process.  What they say is compared line by line, but for the
 differences that are kept on purpose: KEPT below, each with its reason.  A difference that is listed and not found fails, too.
-Further boots: system calls with random arguments, and programs that want more memory than there is.
+One more boot: system calls with random arguments.
 """
 
 import os
@@ -19,8 +19,8 @@ from volume import mke2fs  # noqa: E402
 
 MIB = 1 << 20
 BUILT = os.path.join(TOP, "build", "user")
-# These are no transcripts: the runner, the fuzzer, the bench, and what needs little memory.
-APART = ("run_all", "fuzz_calls", "bench_calls", "hog")
+# These are no transcripts: the runner, the fuzzer, the bench.
+APART = ("run_all", "fuzz_calls", "bench_calls")
 PROGRAMS = sorted(name[:-2] for name in os.listdir(os.path.join(TOP, "tests", "user"))
                   if name.endswith(".c") and name != "probe.c" and name[:-2] not in APART)
 

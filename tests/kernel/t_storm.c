@@ -149,10 +149,11 @@ evict(struct stormer *s)
 	vm_object_deallocate(object);
 }
 
+/* At any byte but within a value: half a value would be neither old nor zero. */
 static void
 cut(struct stormer *s)
 {
-	CHECK_EQ(vn_truncate(storm.vp, (off_t)draw(s, PAGES * PAGE_SIZE)), 0);
+	CHECK_EQ(vn_truncate(storm.vp, (off_t)(draw(s, PAGES * PAGE_SIZE / 8) * 8)), 0);
 	CHECK_EQ(vn_truncate(storm.vp, (off_t)(PAGES * PAGE_SIZE)), 0);
 	__atomic_fetch_add(&storm.cuts, 1, __ATOMIC_RELAXED);
 }
