@@ -73,6 +73,17 @@
 	.cfi_offset rsp, -16
 	.endm
 
+	/* CFA: just above a whole trap frame; where in it the interrupted registers are. */
+	.macro	WHOLE_FRAME_CFI
+	.cfi_offset rip, -40
+	.cfi_offset rsp, -16
+	.set	below, 56
+	.irp	reg, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
+	.set	below, below + 8
+	.cfi_offset \reg, -below
+	.endr
+	.endm
+
 	/* The exceptions for which the CPU pushes an error code, as a mask of vectors. */
 	.set	ERROR_CODE_MASK, (1<<8)|(1<<10)|(1<<11)|(1<<12)|(1<<13)|(1<<14)|(1<<17)|(1<<21)|(1<<29)|(1<<30)
 
@@ -146,10 +157,12 @@ syscall_entry:
 	.cfi_startproc simple
 	.cfi_signal_frame
 	.cfi_def_cfa rsp, 0
-	.cfi_undefined rip
+	.cfi_register rip, rcx
+	.cfi_remember_state
 	swapgs
 	movq	%rsp, %gs:CPU_USER_RSP
 	movq	%gs:CPU_KSTACK, %rsp
+	.cfi_undefined rsp
 	pushq	$SEL_UDATA
 	pushq	%gs:CPU_USER_RSP
 	pushq	%r11
@@ -158,11 +171,15 @@ syscall_entry:
 	pushq	%rax
 	pushq	$TRAP_SYSCALL
 	.cfi_def_cfa_offset 56
+	.cfi_offset rip, -40
+	.cfi_offset rsp, -16
 	PUSH_ALL
 	sti
 	xorl	%ebp, %ebp
 	movq	%rsp, %rdi
 	call	syscall
+	.global	syscall_return_address
+syscall_return_address:
 	cli
 	movq	%gs:CPU_THREAD, %rdx
 	cmpb	$0, THREAD_AST(%rdx)
@@ -178,6 +195,7 @@ syscall_entry:
 	movq	(17 * 8)(%rsp), %rcx
 	movq	(19 * 8)(%rsp), %r11
 	movq	(20 * 8)(%rsp), %rsp
+	.cfi_restore_state
 	swapgs
 	sysretq
 	.cfi_endproc
@@ -188,8 +206,12 @@ syscall_entry:
 	.type	user_enter, @function
 	.balign	16
 user_enter:
-	TRAP_CFI 176
+	.cfi_startproc simple
+	.cfi_signal_frame
+	.cfi_def_cfa rdi, 176
+	WHOLE_FRAME_CFI
 	movq	%rdi, %rsp
+	.cfi_def_cfa_register rsp
 	xorl	%ebp, %ebp
 user_enter_again:
 	movq	%rsp, %rdi

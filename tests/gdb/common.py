@@ -279,6 +279,7 @@ class Prefix(gdb.Command):
     vm break WHAT X   stop when the VM comes to an address, object, page, file, sector
     vm trace [N]      the last events recorded
     vm freeze on|off  hold the reclaim thread; this one writes
+    vm user [FILE]    the running program's symbols, loaded where it lies
     vm attach SOCKET  connect to the stopped machine, run to a named place
     vm selftest       run them all
 

@@ -88,14 +88,15 @@ def explain_address(va, root):
 class Map(Command):
     """List the mappings of an address space: rights, object, offset, and how much of it is resident.
 
-Without an argument, that of the running thread.  Else a thread's number or name, or an expression of type
+Without an argument, that of the running thread.  Else a thread's number or name, a process, or an expression of type
 struct vm_map * or struct vmspace *.  Resident counts pages of the entry's own object; what that shadows is told by
 `vm object`.
 
     (gdb) vm map
     (gdb) vm map main
+    (gdb) vm map pid 1
 
-    vm map [TID|NAME]"""
+    vm map [TID|NAME|pid N]"""
 
     NAME = "map"
 
@@ -118,8 +119,8 @@ struct vm_map * or struct vmspace *.  Resident counts pages of the entry's own o
         """-> (struct vm_map, whose it is)"""
         if not expression:
             t = fetch(thread.current())
-        elif thread.find_by_name(expression):
-            _, t = thread.find_by_name(expression)
+        elif expression.startswith("pid ") or thread.find_by_name(expression):
+            _, t = thread.find(expression)
         else:
             value, tag = evaluate(expression)
             if tag == "vm_map":
@@ -128,6 +129,8 @@ struct vm_map * or struct vmspace *.  Resident counts pages of the entry's own o
                 return fetch(value)["map"], "address space"
             _, t = thread.find(expression)
         who = f"thread {int(t['tid'])}, {thread.array_text(t['name'])}"
+        if program := thread.process_words(t):
+            who += f", of process {program}"
         if int(t["vmspace"]) == 0:
             raise gdb.GdbError(f"{who}, has no address space of its own: it uses the kernel's half only")
         return fetch(t["vmspace"])["map"], who

@@ -12,7 +12,8 @@ ARGUMENTS = {
     "freeze": None, "selftest": None,
 }
 # What is no failure: there may be nothing to show.
-NOTHING = {"map": "has no address space of its own", "object": "there is no object"}
+NOTHING = {"map": "has no address space of its own", "object": "there is no object",
+           "user": "there is no program"}
 WHY_NOT = "it would run or change the machine"
 
 

@@ -11,6 +11,7 @@ another kernel to test with.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -173,15 +174,47 @@ mem             vm mem $pfn 4
 -               kill
 """
 
+# A program of tests/user as the first process: symbols of user code, a trap and a system call from it, another process.
+PROGRAM = """\
+-               tbreak main_thread
+-               continue
+kernels         vm user
+-               tbreak syscall
+-               continue
+user            vm user
+again           vm user
+first_call      bt
+-               tbreak main
+main            continue
+main_bt         bt
+main_selftest   vm selftest
+main_threads    vm threads
+wrong           vm user build/user/probe
+other           vm user build/user/mem_fork
+back            vm user
+-               tbreak vm_fault_trap if pf_error & 4
+trap            continue
+trap_bt         bt
+-               tbreak sys_ftruncate
+call            continue
+call_bt         bt
+map             vm map pid 1
+no_process      vm map pid 4711
+runner          vm bt pid 1
+off             vm user off
+off_bt          bt 5
+-               kill
+"""
+
 
 class Session:
     """One machine and one gdb -> what each labelled command said, and the machine's exit status."""
 
-    def __init__(self, image, scratch, name, script, words=(), options=(), typed=None):
+    def __init__(self, image, scratch, name, script, words=(), options=(), typed=None, mode=",ro"):
         socket = os.path.join(scratch, name + ".sock")
         started = time.monotonic()
         self.machine = subprocess.Popen(
-            [os.path.join(TOP, "boot", "qemu"), "--kernel", KERNEL, "--gdb=" + socket, "--disk", image + ",ro",
+            [os.path.join(TOP, "boot", "qemu"), "--kernel", KERNEL, "--gdb=" + socket, "--disk", image + mode,
              "--timeout", str(SECONDS), *options, "--log", os.path.join(scratch, name + ".log"), "--", *(words or WORDS)],
             stdin=subprocess.PIPE if typed else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if typed:
@@ -228,10 +261,21 @@ class Evidence:
                             ["--qemu=-set drive.disk0.throttling.iops-read=10"])
         self.stages = Session(self.image, scratch, "stages", STAGES)
         self.damage = Session(self.image, scratch, "damage", DAMAGE.format(inode=self.inode))
+        self.program = Session(self.volume_with("mem_eof", scratch), scratch, "program", PROGRAM,
+                               ["init=/bin/mem_eof", "--", "/scratch"], mode="")
         self.values = {}
         values = re.search(r"object (\S+) page (\S+) pfn (\d+) index (\d+) va (\S+)", self.look.said.get("values", ""))
         if values:
             self.values = dict(zip(("object", "page", "pfn", "index", "va"), (int(v, 0) for v in values.groups())))
+
+    def volume_with(self, program, scratch):
+        """A volume with one program of tests/user in /bin."""
+        host, image = os.path.join(scratch, "root"), os.path.join(scratch, "program.img")
+        for folder in ("bin", "dev", "proc", "tmp", "scratch"):
+            os.makedirs(os.path.join(host, folder))
+        shutil.copy(os.path.join(TOP, "build", "user", program), os.path.join(host, "bin"))
+        volume.mke2fs(image, 4096, 16 << 20, host)
+        return image
 
     def says(self, label, *parts, session=None):
         """The output of a command holds each part; a part may be a compiled pattern."""
@@ -259,7 +303,7 @@ def number(pattern, text, base=0):
 
 @test
 def no_command_breaks(e):
-    for session in (e.look, e.stages, e.ends, e.tour, e.damage):
+    for session in (e.look, e.stages, e.ends, e.tour, e.program, e.damage):
         for word in ("Traceback", "Python Exception", "gdb hung", "Error occurred"):
             equal(f"gdb says {word}", word in session.text, False)
 
@@ -286,7 +330,7 @@ def stops_in_the_pager_for_our_file(e):
 @test
 def backtrace_crosses_the_trap(e):
     text = e.says("bt", "vnode_pager_leaf_getpages")
-    names = re.findall(r"^#\d+ +(?:0x[0-9a-f]+ in )?<?(\w[\w ]*\w)", text, re.M)
+    names = frame_names(text)
     order = ["vnode_pager_leaf_getpages", "vm_pager_read_page", "vm_fault", "vm_fault_trap", "trap",
              "signal handler called", "touch_read", "bench_cold", "bench_main", "thread_start"]
     places = [names.index(n) if n in names else -1 for n in order]
@@ -406,7 +450,8 @@ def story_tells_a_whole_fault(e):
 
 @test
 def every_command_works_at_every_stop(e):
-    for label, session in (("selftest", e.look), ("interrupt", e.tour), ("double", e.ends), ("panic", e.ends)):
+    for label, session in (("selftest", e.look), ("interrupt", e.tour), ("double", e.ends), ("panic", e.ends),
+                           ("main_selftest", e.program)):
         e.says(label, re.compile(r"^(\d+) of \1 commands are in order\.$", re.M), session=session)
     e.says("interrupt_bt", "disk_done", "intr_dispatch", session=e.tour)
     e.says("double_bt", "check_stack_guard", session=e.ends)
@@ -460,6 +505,44 @@ def one_thing_can_be_waited_for(e):
 def broken_laws_are_named(e):
     e.says("check_queue", "BROKEN P1: queue free: ", session=e.damage)
     e.says("check_object", re.compile(r"BROKEN O8: object .* pages, resident_page_count says"), session=e.damage)
+
+
+def frame_names(text):
+    return re.findall(r"^#\d+ +(?:0x[0-9a-f]+ in )?<?(\w[\w ]*\w)", text, re.M)
+
+
+@test
+def the_programs_symbols_are_loaded(e):
+    path = os.path.join(TOP, "build", "user", "mem_eof")
+    e.says("kernels", "there is no program here: thread main is the kernel's", session=e.program)
+    text = e.says("user", f"process 1, mem_eof: {path} lies at 0x400000, where it is linked.", session=e.program)
+    equal("what a second `vm user` says", e.program.said["again"], text)
+    e.says("main", "breakpoint 3, main (argc=2, argv=0x7", "tests/user/mem_eof.c:", session=e.program)
+    equal("the frames of main, in user mode", frame_names(e.says("main_bt", "main", session=e.program))[0], "main")
+    e.says("wrong", "build/user/probe is no file", session=e.program)
+    e.says("other", "BEWARE: ", "build/user/mem_fork is not the file that runs", session=e.program)
+    equal("what `vm user` says after another file", e.program.said["back"], text)
+    e.says("off", "the kernel's symbols only", session=e.program)
+    equal("main after `vm user off`", "main (" in e.says("off_bt", "sys_ftruncate", session=e.program), False)
+
+
+@test
+def backtraces_reach_the_program(e):
+    for label, order in (("trap_bt", ["vm_fault_trap", "trap", "signal handler called", "main"]),
+                         ("call_bt", ["sys_ftruncate", "syscall", "signal handler called", "ftruncate64", "main"])):
+        names = frame_names(e.says(label, session=e.program))
+        places = [names.index(n) if n in names else -1 for n in order]
+        equal(f"the order of {order} in {names}", -1 not in places and places == sorted(places), True)
+
+
+@test
+def processes_are_named(e):
+    e.says("main_threads", re.compile(r"^\* +\d+ +init +running .* 1 mem_eof +runs now", re.M),
+           re.compile(r"pageout +asleep +\w+ +psleep +0x[0-9a-f]+ +pageout_thread"), session=e.program)
+    e.says("map", re.compile(r"thread \d+, init, of process 1 mem_eof: \d+ entries"),
+           re.compile(r"0x000000400000-0x[0-9a-f]+ r-- .* from page 0 of object 0x[0-9a-f]+ \(vnode, inode \d+\)"), session=e.program)
+    e.says("no_process", "no thread belongs to a process 4711", session=e.program)
+    e.says("runner", "init, runs now", "sys_ftruncate", session=e.program)
 
 
 @test

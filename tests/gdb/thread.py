@@ -5,10 +5,11 @@ A thread that does not run has a struct switch_frame at its saved rsp (kernel/am
 pointers lead up, across trap frames, to thread_trampoline.
 """
 
+import re
 import struct
 
 import gdb
-from common import (Command, array_text, enum_word, evaluate, fetch, need_kernel, offset_of, pointer_to, register, say,
+from common import (Command, array_text, define, enum_word, evaluate, fetch, need_kernel, offset_of, pointer_to, register, say,
                     tailq, text)
 
 FRAMES_MAX = 64
@@ -25,11 +26,11 @@ def all_threads():
 
 
 def current():
-    """The thread that runs on the processor gdb has selected, or None."""
+    """The thread that runs on the processor gdb has selected, or None.  In user mode GS holds the program's base."""
     cpus, n = gdb.parse_and_eval("cpus"), int(gdb.parse_and_eval("ncpus"))
-    base = register("gs_base")
+    bases = register("gs_base"), register("k_gs_base")
     for i in range(max(n, 1)):
-        if int(cpus[i].address) == base:
+        if int(cpus[i].address) in bases:
             return cpus[i]["thread"]
     return cpus[0]["thread"]
 
@@ -43,8 +44,30 @@ def find_by_name(expression):
     return named[0] if named else None
 
 
+def process(t):
+    """The struct proc that a thread belongs to, or None: it is the kernel's."""
+    return fetch(fetch(t["user"])["proc"]) if int(t["user"]) else None
+
+
+def process_words(t):
+    """Whose thread it is, as `pid program`."""
+    p = process(t)
+    return f"{int(p['pid'])} {array_text(p['name'])}" if p is not None else ""
+
+
+def find_by_pid(pid):
+    """The first thread of a process -> (pointer, structure)."""
+    for td, t in all_threads():
+        p = process(t)
+        if p is not None and int(p["pid"]) == pid:
+            return td, t
+    raise gdb.GdbError(f"no thread belongs to a process {pid}; `vm threads` lists them")
+
+
 def find(expression):
-    """What the user calls a thread: its name, its number, or a struct thread *."""
+    """What the user calls a thread: its name, its number, `pid N`, or a struct thread *."""
+    if match := re.fullmatch(r"pid (\d+)", expression):
+        return find_by_pid(int(match.group(1)))
     named = find_by_name(expression)
     if named:
         return named
@@ -85,11 +108,12 @@ def symbol_address(name):
 
 
 def frames(t):
-    """The frames of a thread that is not running, innermost first."""
+    """The frames of a thread that is not running, innermost first; the last may be in user mode."""
     saved = int(t["rsp"])
     rbp = word(saved + offset_of("struct switch_frame", "rbp"))
     pc = word(saved + offset_of("struct switch_frame", "rip"))
-    traps = {symbol_address("trap_return_address"), symbol_address("trap_paranoid_return_address")}
+    traps = {symbol_address("trap_return_address"), symbol_address("trap_paranoid_return_address"),
+             symbol_address("syscall_return_address")}
     if rbp is None or pc is None:
         raise gdb.GdbError(f"its saved stack pointer {saved:#x} points to no memory")
     found = [Frame(pc, True)]
@@ -138,7 +162,10 @@ def say_backtrace(t):
     for frame in frames(t):
         if frame.trap is not None:
             vector, error = int(frame.trap["vector"]), int(frame.trap["error"])
-            say(f"    --- trap {vector}, error {error:#x}: interrupted here")
+            if vector == define("kernel/amd64/layout.h", "TRAP_SYSCALL"):
+                say(f"    --- system call {error}, from user mode")
+            else:
+                say(f"    --- trap {vector}, error {error:#x}: interrupted here")
         names = functions(frame.look_at)
         for inlined in names[:-1]:
             say(f"#{number:<3}{inlined} (inlined)")
@@ -159,7 +186,7 @@ def waits_in(t):
 # ---- commands -------------------------------------------------------------------------------------
 
 class Threads(Command):
-    """List all threads: state, class, what they wait for, and the function that waits.
+    """List all threads: state, class, what they wait for, pid and program, and the function that waits.
 
     (gdb) vm threads
 
@@ -173,7 +200,7 @@ class Threads(Command):
             self.usage()
         need_kernel()
         here = int(current())
-        say(f" {'tid':>4}  {'name':<20} {'state':<9} {'class':<8} {'waits for':<10} {'on':<19} in")
+        say(f" {'tid':>4}  {'name':<20} {'state':<9} {'class':<8} {'waits for':<10} {'on':<19} {'program':<16} in")
         for td, t in all_threads():
             state = enum_word("enum thread_state", t["state"], "TD_")
             prio = enum_word("enum thread_prio", t["prio"], "PRI_")
@@ -181,7 +208,7 @@ class Threads(Command):
             running = int(td) == here
             where = "runs now" if running else "" if state in ("running", "dead", "new") else waits_in(t)
             say(f"{'*' if running else ' '}{int(t['tid']):>4}  {array_text(t['name']):<20} {state:<9} {prio:<8} "
-                f"{wait:<10} {on:<19} {where}")
+                f"{wait:<10} {on:<19} {process_words(t):<16} {where}")
 
 
 class Backtrace(Command):
@@ -191,8 +218,9 @@ Traps on the way are crossed.  For the running thread this is gdb's own `bt`.
 
     (gdb) vm bt 3
     (gdb) vm bt pageout
+    (gdb) vm bt pid 1
 
-    vm bt TID|NAME"""
+    vm bt TID|NAME|pid N"""
 
     NAME = "bt"
 

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""vm user: the symbols of the program that runs.
+
+gdb knows the kernel's symbols only.  The program's own lie in its file; where that came from, the host has it, too.
+Which file is no guess: the page of the guest's file that holds its ELF header must be the same, byte for byte.
+"""
+
+import os
+import struct
+
+import gdb
+from common import Command, PAGE_SHIFT, PAGE_SIZE, Physical, TOP, array_text, fetch, need_kernel, say
+import maps
+import object as vm_objects
+import page
+import thread
+
+CHAIN_MAX = 64
+PT_LOAD = 1
+loaded = None           # (file, bias) whose symbols gdb has now
+
+
+def bottom(pointer):
+    """The object at the end of a chain of shadows."""
+    for _ in range(CHAIN_MAX):
+        below = fetch(pointer)["backing_object"]
+        if int(below) == 0:
+            break
+        pointer = below
+    return pointer
+
+
+def text_start(p):
+    """(address, object) at which a process has the first page of its program's file."""
+    for e in maps.entries(fetch(p["vmspace"])["map"]):
+        if int(e["object"]) and int(e["offset"]) == 0:
+            pointer = bottom(e["object"])
+            if int(fetch(pointer)["handle"]) == int(p["text"]):
+                return int(e["start"]), pointer
+    raise gdb.GdbError("the first page of its file is not mapped: where it lies cannot be told")
+
+
+def first_page(pointer):
+    """The bytes of the file's first page as they are in memory, or None: it is not there."""
+    for index, address in vm_objects.resident(fetch(pointer)):
+        if index == 0:
+            with Physical() as memory:
+                return memory.read(page.array().field(address, "pfn") << PAGE_SHIFT, PAGE_SIZE)
+    return None
+
+
+def same_program(path, wanted, size):
+    try:
+        if os.path.getsize(path) != size:
+            return False
+        with open(path, "rb") as f:
+            return wanted is None or f.read(PAGE_SIZE).ljust(PAGE_SIZE, b"\0") == wanted
+    except OSError:
+        return False
+
+
+def link_address(path):
+    """The address that the file's first page is linked at."""
+    with open(path, "rb") as f:
+        head = f.read(PAGE_SIZE)
+    if head[:6] != b"\x7fELF\x02\x01":
+        raise gdb.GdbError(f"{path} is no 64-bit ELF file")
+    table, = struct.unpack_from("<Q", head, 32)
+    size, count = struct.unpack_from("<HH", head, 54)
+    for i in range(count):
+        if table + (i + 1) * size > len(head):
+            break
+        kind, _, offset, va = struct.unpack_from("<IIQQ", head, table + i * size)
+        if kind == PT_LOAD and offset < PAGE_SIZE:
+            return va - offset
+    raise gdb.GdbError(f"{path} does not load its first page")
+
+
+def forget():
+    """Drop the former program's symbols: another program has other things at these addresses."""
+    global loaded
+    if loaded is not None:
+        gdb.execute(f"remove-symbol-file {loaded[0]}", to_string=True)
+        loaded = None
+
+
+class User(Command):
+    """Load the symbols of the program that runs, where it lies; `bt` and `break` then know its functions.
+
+The host's file is looked for in build/user, /bin, /usr/bin and as busybox, and must be the one that runs: its size
+and its first page are compared.  FILE names it; then a difference is told and the file is taken all the same.  The
+symbols of the program before are dropped.  `vm user off` drops them, too.
+
+    (gdb) vm user
+    (gdb) vm user build/user/mem_eof
+
+    vm user [FILE|off]"""
+
+    NAME = "user"
+    COMPLETE = gdb.COMPLETE_FILENAME
+
+    def run(self, args):
+        if len(args) > 1:
+            self.usage()
+        if args == ["off"]:
+            forget()
+            say("gdb knows the kernel's symbols only.")
+            return
+        need_kernel()
+        t = fetch(thread.current())
+        p = thread.process(t)
+        if p is None:
+            raise gdb.GdbError(f"there is no program here: thread {array_text(t['name'])} is the kernel's")
+        if int(p["text"]) == 0:
+            raise gdb.GdbError("there is no program yet: the process has not executed one")
+        start, pointer = text_start(p)
+        self.load(self.find(args, p, pointer), start, p)
+
+    def find(self, args, p, pointer):
+        """The program's file on the host."""
+        name, wanted = array_text(p["name"]), first_page(pointer)
+        size = int(fetch(pointer)["un_pager"]["vnp"]["vnp_size"])
+        if args:
+            path = os.path.abspath(os.path.expanduser(args[0]))
+            if not os.path.isfile(path):
+                raise gdb.GdbError(f"{path} is no file")
+            if not same_program(path, wanted, size):
+                say(f"BEWARE: {path} is not the file that runs.")
+            return path
+        places = [os.path.join(TOP, "build", "user", name)] + [f"{folder}/{name}" for folder in ("/bin", "/usr/bin")]
+        places.append("/bin/busybox")
+        for path in places:
+            if same_program(path, wanted, size):
+                return os.path.realpath(path)
+        raise gdb.GdbError(f"none of {', '.join(places)} is the {name} that runs ({size} bytes); name its file")
+
+    def load(self, path, start, p):
+        global loaded
+        bias = start - link_address(path)
+        if loaded != (path, bias):
+            forget()
+            gdb.execute(f"add-symbol-file {path} -o {bias:#x}", to_string=True)
+            loaded = path, bias
+        say(f"process {int(p['pid'])}, {array_text(p['name'])}: {path} lies at {start:#x}, "
+            + (f"{bias:#x} above where it is linked." if bias else "where it is linked."))
+        if not any(o.filename == path and o.lookup_global_symbol("main") for o in gdb.objfiles()):
+            say("It is stripped of its debug information: frames are found, their names are not.")
+
+
+User()
