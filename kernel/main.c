@@ -87,6 +87,7 @@ run_init(const char *path, const char *args)
 
 	devfs_init();
 	vfs_mount_at("tmpfs", "/tmp");
+	vfs_mount_at("proc", "/proc");
 	tty_init();
 	status = init_run(path, args);
 	if (status < 0) {

@@ -29,3 +29,13 @@ vm_meter_print(void)
 		if (*fields[i].value != 0)
 			printf("%12lu  %-20s %s\n", *fields[i].value, fields[i].name, fields[i].text);
 }
+
+bool
+vm_meter_get(unsigned i, const char **name, uint64_t *value)
+{
+	if (i >= nitems(fields))
+		return (false);
+	*name = fields[i].name;
+	*value = *fields[i].value;
+	return (true);
+}

@@ -52,5 +52,6 @@ extern struct vmmeter cnt;
 
 /* nonzero counters and the page queues; no locks: for panic and the monitor */
 void vm_meter_print(void);
+bool vm_meter_get(unsigned i, const char **name, uint64_t *value);	/* the i-th; false: there are not so many */
 
 #endif

@@ -19,6 +19,7 @@
 #include "drivers/disk.h"
 #include "kernel/cmdline.h"
 #include "kernel/fs/ext2/ext2.h"
+#include "kernel/fs/procfs/procfs.h"
 #include "kernel/fs/tmpfs/tmpfs.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
@@ -46,6 +47,7 @@ vfs_init(void)
 	cache_init();
 	vfs_register(&ext2_vfsops);
 	vfs_register(&tmpfs_vfsops);
+	vfs_register(&procfs_vfsops);
 	syncer_init();
 }
 

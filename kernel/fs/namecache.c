@@ -273,6 +273,34 @@ cache_name_of(struct vnode *vp, char *name, size_t size)
 	spin_unlock(&cache_lock);
 }
 
+bool
+cache_parent_of(struct vnode *vp, struct vnode **dvpp, char *name, size_t size)
+{
+	struct namecache *ncp;
+	struct vnode *dvp = NULL;
+	uint32_t id = 0;
+
+	spin_lock(&cache_lock);
+	ncp = TAILQ_FIRST(&vp->v_cache_dst);
+	if (ncp != NULL) {
+		snprintf(name, size, "%.*s", (int)ncp->nc_len, ncp->nc_name);
+		dvp = ncp->nc_dvp;
+		id = ncp->nc_dvp_id;
+		/* A directory leaves the cache before it goes, so it is alive as long as the lock is held. */
+		spin_lock(&vnode_list_lock);
+		if (!vget_locked(dvp))
+			dvp = NULL;
+		spin_unlock(&vnode_list_lock);
+	}
+	spin_unlock(&cache_lock);
+	if (dvp != NULL && dvp->v_id != id) {
+		vrele(dvp);
+		dvp = NULL;
+	}
+	*dvpp = dvp;
+	return (dvp != NULL);
+}
+
 void
 cache_get_stats(struct cache_stats *st)
 {

@@ -303,6 +303,8 @@ void cache_purge(struct vnode *vp);		/* forget all names of and in it */
 void cache_purge_name(struct vnode *dvp, const char *name, size_t len);
 /* a name that leads to vp, for messages; "" if none is known */
 void cache_name_of(struct vnode *vp, char *name, size_t size);
+/* and the directory that has it, referenced; false: none is known */
+bool cache_parent_of(struct vnode *vp, struct vnode **dvpp, char *name, size_t size);
 struct cache_stats { uint64_t hits, negative_hits, misses, entries, entries_max; };
 void cache_get_stats(struct cache_stats *st);
 

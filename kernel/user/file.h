@@ -137,6 +137,8 @@ uint32_t fs_set_umask(uint32_t mask);
 void fs_set_cwd(struct vnode *vp);		/* takes over the reference */
 /* The path of a directory from the root, into buf; returns its length without NUL, or -errno. */
 int64_t fs_path_of(struct vnode *vp, char *buf, size_t size);
+/* The same for any file, by a name that the name cache knows; -ENOENT: it knows none. */
+int64_t fs_path_of_file(struct vnode *vp, char *buf, size_t size);
 
 /* fd.c */
 void fdtable_put(struct fdtable *files, int fd, struct file *fp);	/* a table nobody uses yet; takes the reference */

@@ -290,3 +290,24 @@ fs_path_of(struct vnode *vp, char *buf, size_t size)
 	memmove(buf, buf + start, size - start);
 	return ((int64_t)(size - start - 1));
 }
+
+int64_t
+fs_path_of_file(struct vnode *vp, char *buf, size_t size)
+{
+	char name[NAME_MAX + 1];
+	struct vnode *dvp;
+	int64_t len;
+
+	if (!cache_parent_of(vp, &dvp, name, sizeof(name)))
+		return (-ENOENT);
+	len = fs_path_of(dvp, buf, size);
+	vrele(dvp);
+	if (len < 0)
+		return (len);
+	if (len == 1)
+		len = 0;			/* the root's slash is the one before the name */
+	if ((size_t)len + 1 + strlen(name) >= size)
+		return (-ENAMETOOLONG);
+	buf[len] = '/';
+	return (len + 1 + (int64_t)strlcpy(buf + len + 1, name, size - (size_t)len - 1));
+}

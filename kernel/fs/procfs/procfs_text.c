@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of /proc say.  Formats are Linux's where a program reads them (free, ps, mount, top).
+ *
+ * A process's fields are copied under proc_lock and written down without it.  Its memory map is shown to itself
+ * only: another's address space may be replaced by exec at any moment.
+ */
+#include "kernel/fs/procfs/procfs.h"
+
+#include "kernel/clock.h"
+#include "kernel/fs/vnode.h"
+#include "kernel/lib/printf.h"
+#include "kernel/lib/string.h"
+#include "kernel/user/file.h"
+#include "kernel/user/proc.h"
+#include "vm/swap_pager.h"
+#include "vm/vm_map.h"
+#include "vm/vm_meter.h"
+#include "vm/vm_object.h"
+#include "vm/vm_page.h"
+#include "vm/vm_pageq.h"
+
+#define PAGE_KIB	(PAGE_SIZE / KiB)
+
+void
+text_add(struct text *t, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(t->buf + t->len, t->size - t->len, fmt, ap);
+	va_end(ap);
+	t->len = MIN(t->len + (size_t)n, t->size - 1);
+}
+
+/* ---- the machine ---- */
+
+static int
+fill_meminfo(struct text *t, int pid)
+{
+	uint64_t inactive = vm_page_queue_len(PQ_INACTIVE), active = vm_page_queue_len(PQ_ACTIVE);
+	uint64_t free = vm_free_count();
+	struct swap_info swap;
+
+	swap_info(&swap);
+	text_add(t, "MemTotal:     %9lu kB\n", vm_page_count * PAGE_KIB);
+	text_add(t, "MemFree:      %9lu kB\n", free * PAGE_KIB);
+	text_add(t, "MemAvailable: %9lu kB\n", (free + inactive) * PAGE_KIB);
+	text_add(t, "Buffers:      %9lu kB\n", 0ul);
+	text_add(t, "Cached:       %9lu kB\n", (active + inactive) * PAGE_KIB);
+	text_add(t, "Active:       %9lu kB\n", active * PAGE_KIB);
+	text_add(t, "Inactive:     %9lu kB\n", inactive * PAGE_KIB);
+	text_add(t, "Dirty:        %9lu kB\n", vm_page_queue_len(PQ_LAUNDRY) * PAGE_KIB);
+	text_add(t, "SwapTotal:    %9lu kB\n", swap.disk != NULL ? swap.nblocks * PAGE_KIB : 0ul);
+	text_add(t, "SwapFree:     %9lu kB\n", swap.disk != NULL ? (swap.nblocks - swap.inuse) * PAGE_KIB : 0ul);
+	return (0);
+}
+
+static int
+fill_vmstat(struct text *t, int pid)
+{
+	const char *name;
+	uint64_t value;
+
+	for (unsigned i = 0; vm_meter_get(i, &name, &value); i++)
+		text_add(t, "%s %lu\n", name, value);
+	return (0);
+}
+
+/* Faultline's own: how long each page queue is. */
+static int
+fill_queues(struct text *t, int pid)
+{
+	for (int q = PQ_FREE; q < PQ_COUNT; q++)
+		text_add(t, "%-12s %8u pages\n", vm_pageq_name((unsigned)q), vm_page_queue_len(q));
+	text_add(t, "%-12s %8lu, %u of them cached\n", "objects", vm_object_count(), vm_object_cached_count());
+	return (0);
+}
+
+static int
+fill_uptime(struct text *t, int pid)
+{
+	uint64_t hundredths = clock_ns() / 10000000;
+
+	text_add(t, "%lu.%02lu 0.00\n", hundredths / 100, hundredths % 100);
+	return (0);
+}
+
+static int
+fill_loadavg(struct text *t, int pid)
+{
+	text_add(t, "0.00 0.00 0.00 1/1 1\n");	/* nobody keeps averages */
+	return (0);
+}
+
+static int
+fill_version(struct text *t, int pid)
+{
+	text_add(t, "Faultline: Linux system calls over a BSD virtual memory\n");
+	return (0);
+}
+
+static int
+fill_swaps(struct text *t, int pid)
+{
+	struct swap_info swap;
+
+	swap_info(&swap);
+	text_add(t, "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
+	if (swap.disk != NULL)
+		text_add(t, "/dev/%-34s partition\t%lu\t\t%lu\t\t-2\n", swap.disk, swap.nblocks * PAGE_KIB, swap.inuse * PAGE_KIB);
+	return (0);
+}
+
+struct mount_list {
+	struct text	*t;
+};
+
+static int
+add_mount(struct mount *mp, void *arg)
+{
+	struct mount_list *list = arg;
+	const char *from = mp->mnt_stat.f_mntfromname[0] != '\0' ? mp->mnt_stat.f_mntfromname : mp->mnt_op->name;
+	char name[NAME_MAX + 1] = "";
+
+	if (mp->mnt_covered == NULL && mp != rootfs)
+		return (0);
+	if (mp->mnt_covered != NULL)
+		cache_name_of(mp->mnt_covered, name, sizeof(name));
+	text_add(list->t, "%s%s /%s %s %s 0 0\n", mp->mnt_devvp != NULL ? "/dev/" : "", from, name, mp->mnt_op->name,
+	    mp->mnt_flag & MNT_RDONLY ? "ro" : "rw");
+	return (0);
+}
+
+/* Where a mount stands in the tree: all of ours are directories of the root. */
+static int
+fill_mounts(struct text *t, int pid)
+{
+	struct mount_list list = { t };
+
+	return (vfs_foreach(add_mount, &list));
+}
+
+static int
+fill_self(struct text *t, int pid)
+{
+	text_add(t, "%d", curproc->pid);
+	return (0);
+}
+
+static int
+fill_mounts_link(struct text *t, int pid)
+{
+	text_add(t, "self/mounts");
+	return (0);
+}
+
+const struct procfs_entry procfs_machine[] = {
+	{ "self", fill_self, true }, { "mounts", fill_mounts_link, true },
+	{ "meminfo", fill_meminfo, false }, { "vmstat", fill_vmstat, false }, { "queues", fill_queues, false },
+	{ "uptime", fill_uptime, false }, { "loadavg", fill_loadavg, false }, { "version", fill_version, false },
+	{ "swaps", fill_swaps, false }, { NULL, NULL, false },
+};
+
+/* ---- a process ---- */
+
+struct snapshot {
+	int		pid, ppid, pgid, sid, nthreads;
+	uint32_t	uid, gid;
+	char		name[16];
+	char		state;
+	uint64_t	user_ticks, sys_ticks, start_ns;
+	uint64_t	size, resident;		/* pages */
+};
+
+static int
+look_at(int pid, struct snapshot *s)
+{
+	struct proc *p;
+
+	memset(s, 0, sizeof(*s));
+	spin_lock(&proc_lock);
+	p = proc_find(pid);
+	if (p == NULL) {
+		spin_unlock(&proc_lock);
+		return (ESRCH);
+	}
+	*s = (struct snapshot){ .pid = p->pid, .ppid = p->parent != NULL ? p->parent->pid : 0, .pgid = p->pgid,
+	    .sid = p->sid, .nthreads = p->nthreads, .uid = p->cred->uid, .gid = p->cred->gid,
+	    .user_ticks = p->user_ticks, .sys_ticks = p->sys_ticks, .start_ns = p->start_ns };
+	memcpy(s->name, p->name, sizeof(s->name));
+	s->state = p->state == PROC_ZOMBIE ? 'Z' : p->stop_signal != 0 ? 'T' : p == curproc ? 'R' : 'S';
+	spin_unlock(&proc_lock);
+	if (pid == curproc->pid) {
+		s->size = curproc->vmspace->map.size / PAGE_SIZE;
+		s->resident = curproc->vmspace->pmap.resident_count;
+	}
+	return (0);
+}
+
+static int
+fill_stat(struct text *t, int pid)
+{
+	struct snapshot s;
+	int error = look_at(pid, &s);
+
+	if (error != 0)
+		return (error);
+	text_add(t, "%d (%s) %c %d %d %d %d -1 0 0 0 0 0 %lu %lu 0 0 20 0 %d 0 %lu %lu %lu", s.pid, s.name, s.state, s.ppid,
+	    s.pgid, s.sid, s.sid != 0 ? 0x501 : 0, s.user_ticks, s.sys_ticks, s.nthreads, s.start_ns / 10000000,
+	    s.size * PAGE_SIZE, s.resident);
+	for (int i = 0; i < 28; i++)
+		text_add(t, " 0");
+	text_add(t, "\n");
+	return (0);
+}
+
+static int
+fill_statm(struct text *t, int pid)
+{
+	struct snapshot s;
+	int error = look_at(pid, &s);
+
+	if (error == 0)
+		text_add(t, "%lu %lu 0 0 0 0 0\n", s.size, s.resident);
+	return (error);
+}
+
+static int
+fill_status(struct text *t, int pid)
+{
+	struct snapshot s;
+	int error = look_at(pid, &s);
+
+	if (error != 0)
+		return (error);
+	text_add(t, "Name:\t%s\nState:\t%c\nTgid:\t%d\nPid:\t%d\nPPid:\t%d\nUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", s.name,
+	    s.state, s.pid, s.pid, s.ppid, s.uid, s.uid, s.uid, s.uid, s.gid, s.gid, s.gid, s.gid);
+	text_add(t, "VmSize:\t%8lu kB\nVmRSS:\t%8lu kB\nThreads:\t%d\n", s.size * PAGE_KIB, s.resident * PAGE_KIB, s.nthreads);
+	return (0);
+}
+
+/* ps wants something: the program's name stands for its arguments, which lie in the process's own memory. */
+static int
+fill_cmdline(struct text *t, int pid)
+{
+	struct snapshot s;
+	int error = look_at(pid, &s);
+
+	if (error == 0 && s.state != 'Z') {
+		text_add(t, "%s", s.name);
+		t->len++;			/* with its NUL */
+	}
+	return (error);
+}
+
+static int
+fill_exe(struct text *t, int pid)
+{
+	struct vnode *text;
+	int64_t len;
+
+	if (pid != curproc->pid)
+		return (EACCES);
+	text = curproc->text;
+	if (text == NULL)
+		return (ENOENT);
+	len = fs_path_of_file(text, t->buf, t->size);
+	if (len < 0)
+		return ((int)-len);
+	t->len = (size_t)len;
+	return (0);
+}
+
+static int
+fill_cwd(struct text *t, int pid)
+{
+	struct vnode *vp;
+	int64_t len;
+	int error;
+
+	if (pid != curproc->pid)
+		return (EACCES);
+	error = fs_start(AT_FDCWD, &vp);
+	if (error != 0)
+		return (error);
+	len = fs_path_of(vp, t->buf, t->size);
+	vrele(vp);
+	if (len < 0)
+		return ((int)-len);
+	t->len = (size_t)len;
+	return (0);
+}
+
+static int
+fill_root(struct text *t, int pid)
+{
+	text_add(t, "/");
+	return (0);
+}
+
+/*
+ * The file at the bottom of an entry's chain, referenced, and where in it the entry begins; NULL: anonymous memory.
+ * => map locked
+ */
+static struct vnode *
+file_of(const struct vm_map_entry *e, vm_ooffset_t *offset)
+{
+	struct vm_object *object = e->object, *next;
+	struct vnode *vp = NULL;
+
+	*offset = e->offset;
+	if (object == NULL)
+		return (NULL);
+	vm_object_rlock(object);
+	while ((next = object->backing_object) != NULL) {
+		*offset += object->backing_object_offset;
+		vm_object_rlock(next);
+		vm_object_unlock(object);
+		object = next;
+	}
+	if (object->type == OBJT_VNODE && object->handle != NULL) {
+		vp = object->handle;
+		vref(vp);
+	}
+	vm_object_unlock(object);
+	return (vp);
+}
+
+struct map_line {
+	vm_offset_t	 start, end;
+	vm_ooffset_t	 offset;
+	vm_prot_t	 prot;
+	bool		 shared;
+	struct vnode	*vp;		/* referenced, or NULL */
+};
+
+/* The first entry that ends behind `at`; false: none. */
+static bool
+map_line_from(struct vm_map *map, vm_offset_t at, struct map_line *line)
+{
+	struct vm_map_entry *e;
+
+	vm_map_rlock(map);
+	for (e = vm_map_first(map); e != NULL && e->end <= at; e = vm_map_next(e))
+		continue;
+	if (e != NULL) {
+		*line = (struct map_line){ .start = e->start, .end = e->end, .prot = e->protection,
+		    .shared = e->inheritance == VM_INHERIT_SHARE };
+		line->vp = file_of(e, &line->offset);
+	}
+	vm_map_runlock(map);
+	return (e != NULL);
+}
+
+static int
+fill_maps(struct text *t, int pid)
+{
+	struct proc *p = curproc;
+	struct map_line l;
+	char name[NAME_MAX + 1];
+
+	if (pid != p->pid)
+		return (EACCES);
+	for (vm_offset_t at = 0; map_line_from(&p->vmspace->map, at, &l); at = l.end) {
+		text_add(t, "%08lx-%08lx %c%c%c%c %08lx 00:00 %lu", l.start, l.end, l.prot & VM_PROT_READ ? 'r' : '-',
+		    l.prot & VM_PROT_WRITE ? 'w' : '-', l.prot & VM_PROT_EXECUTE ? 'x' : '-', l.shared ? 's' : 'p',
+		    l.vp != NULL ? (uint64_t)l.offset : 0ul, l.vp != NULL ? (uint64_t)l.vp->v_ino : 0ul);
+		name[0] = '\0';
+		if (l.vp != NULL) {
+			if (fs_path_of_file(l.vp, name, sizeof(name)) < 0)
+				cache_name_of(l.vp, name, sizeof(name));
+			vrele(l.vp);
+		} else if (l.end == p->stack_top) {
+			strlcpy(name, "[stack]", sizeof(name));
+		} else if (l.start < p->brk && l.end > p->brk_start) {
+			strlcpy(name, "[heap]", sizeof(name));
+		}
+		text_add(t, "%s%s\n", name[0] != '\0' ? " " : "", name);
+	}
+	return (0);
+}
+
+const struct procfs_entry procfs_process[] = {
+	{ "exe", fill_exe, true }, { "cwd", fill_cwd, true }, { "root", fill_root, true },
+	{ "maps", fill_maps, false }, { "stat", fill_stat, false }, { "statm", fill_statm, false },
+	{ "status", fill_status, false }, { "cmdline", fill_cmdline, false }, { "mounts", fill_mounts, false },
+	{ NULL, NULL, false },
+};
