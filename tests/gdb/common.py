@@ -280,6 +280,7 @@ class Prefix(gdb.Command):
     vm trace [N]      the last events recorded
     vm freeze on|off  hold the reclaim thread; this one writes
     vm user [FILE]    the running program's symbols, loaded where it lies
+    vm touched        which pages of its file it has used, and what that cost
     vm attach SOCKET  connect to the stopped machine, run to a named place
     vm selftest       run them all
 

@@ -13,7 +13,7 @@ ARGUMENTS = {
 }
 # What is no failure: there may be nothing to show.
 NOTHING = {"map": "has no address space of its own", "object": "there is no object",
-           "user": "there is no program"}
+           "user": "there is no program", "touched": "there is no program"}
 WHY_NOT = "it would run or change the machine"
 
 

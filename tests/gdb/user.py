@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""vm user: the symbols of the program that runs.
+"""vm user, vm touched: the symbols of the program that runs, and what of its file it has used.
 
 gdb knows the kernel's symbols only.  The program's own lie in its file; where that came from, the host has it, too.
 Which file is no guess: the page of the guest's file that holds its ELF header must be the same, byte for byte.
@@ -14,6 +14,7 @@ import maps
 import object as vm_objects
 import page
 import thread
+import walk
 
 CHAIN_MAX = 64
 PT_LOAD = 1
@@ -107,12 +108,7 @@ symbols of the program before are dropped.  `vm user off` drops them, too.
             say("gdb knows the kernel's symbols only.")
             return
         need_kernel()
-        t = fetch(thread.current())
-        p = thread.process(t)
-        if p is None:
-            raise gdb.GdbError(f"there is no program here: thread {array_text(t['name'])} is the kernel's")
-        if int(p["text"]) == 0:
-            raise gdb.GdbError("there is no program yet: the process has not executed one")
+        _, p = current_process()
         start, pointer = text_start(p)
         self.load(self.find(args, p, pointer), start, p)
 
@@ -147,4 +143,67 @@ symbols of the program before are dropped.  `vm user off` drops them, too.
             say("It is stripped of its debug information: frames are found, their names are not.")
 
 
+def current_process():
+    """-> (the running thread, its process), both as structures."""
+    t = fetch(thread.current())
+    p = thread.process(t)
+    if p is None:
+        raise gdb.GdbError(f"there is no program here: thread {array_text(t['name'])} is the kernel's")
+    if int(p["text"]) == 0:
+        raise gdb.GdbError("there is no program yet: the process has not executed one")
+    return t, p
+
+
+def touched_indices(p):
+    """Pages of a process's program's file that its page tables have accessed.  A page that it has changed is no longer the file's."""
+    bits, root, found = walk.Bits(), int(fetch(p["vmspace"])["pmap"]["pml4_pa"]), set()
+    for e in maps.entries(fetch(p["vmspace"])["map"]):
+        if int(e["object"]) == 0 or int(fetch(bottom(e["object"]))["handle"]) != int(p["text"]):
+            continue
+        frames = {page.array().field(a, "pfn"): i for i, a in vm_objects.resident(fetch(bottom(e["object"])))}
+        for va in range(int(e["start"]), int(e["end"]), PAGE_SIZE):
+            entry = walk.walk(va, root)[-1][3]
+            if entry & bits.PG_V and entry & bits.PG_A and (entry & bits.PG_FRAME) >> PAGE_SHIFT in frames:
+                found.add(frames[(entry & bits.PG_FRAME) >> PAGE_SHIFT])
+    return found
+
+
+class Touched(Command):
+    """Show which pages of its file the running program has touched, out of how many, and what that cost.
+
+Touched is what the processor has marked as accessed in the page tables of this process.  The counters are those of
+the whole machine, and what they have gained since the last `vm touched`.
+
+    (gdb) vm touched
+
+    vm touched"""
+
+    NAME = "touched"
+    COMPLETE = gdb.COMPLETE_NONE
+    COUNTERS = (("v_vm_faults", "page faults"), ("v_io_faults", "that needed a pager"), ("v_vnodein", "requests to the vnode pager"),
+                ("v_vnodepgsin", "pages read"))
+    before = {}
+
+    def run(self, args):
+        if args:
+            self.usage()
+        need_kernel()
+        _, p = current_process()
+        _, pointer = text_start(p)
+        o = fetch(pointer)
+        there, touched = {i for i, _ in vm_objects.resident(o)}, touched_indices(p)
+        say(f"process {int(p['pid'])}, {array_text(p['name'])}: its file has {int(o['size'])} pages; {len(there)} are in memory, "
+            f"{len(touched)} of them touched by this process.")
+        for at in range(0, int(o["size"]), vm_objects.STRIP_LINE):
+            say(f"    {at:8} " + "".join("#" if i in touched else "o" if i in there else "."
+                                         for i in range(at, min(at + vm_objects.STRIP_LINE, int(o["size"])))))
+        say("    # touched  o in memory only  . not read")
+        now = {name: int(gdb.parse_and_eval("cnt")[name]) for name, _ in self.COUNTERS}
+        say("counters: " + ", ".join(f"{now[name]} {words}" for name, words in self.COUNTERS))
+        if self.before:
+            say("since the last look: " + ", ".join(f"+{now[name] - self.before[name]} {words}" for name, words in self.COUNTERS))
+        Touched.before = now
+
+
 User()
+Touched()

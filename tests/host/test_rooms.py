@@ -73,6 +73,27 @@ def steps_in_gdb_are_as_written():
 
 
 @test
+def a_programs_start_is_counted():
+    """The numbers of kernel/user/README.md agree with each other and with the file, and a second start is cheaper."""
+    first, second = ("\n".join(rooms.play_gdb(b, guest.SCRATCH.name, f"start-{n}"))
+                     for n, b in enumerate(rooms.blocks("kernel/user/README.md")))
+    counted = r"its file has (\d+) pages; (\d+) are in memory, (\d+) of them touched"
+    for text, pages, there, touched in ((text, *map(int, m)) for text in (first, second) for m in re.findall(counted, text)):
+        equal("the pages of the file", pages, -(-os.path.getsize("/bin/busybox") // 4096))
+        check(0 < touched < there < pages, f"touched {touched} of {there} in memory of {pages}")
+    letters = "".join(re.findall(r"^ +\d+ ([#o.]+)$", first, re.M))
+    pages, there, touched = map(int, re.search(counted, first).groups())
+    equal("the letters of the picture", (len(letters), letters.count("#"), len(letters) - letters.count(".")), (pages, touched, there))
+    read = [int(n) for n in re.findall(r"^counters: .*?(\d+) pages read$", first + "\n" + second, re.M)]
+    again = int(re.search(r"^since the last look: .*?\+(\d+) pages read$", second, re.M).group(1))
+    start, prompt = (tuple(map(int, m)) for m in re.findall(counted, second))
+    equal("the pages gained by the second start", again, read[2] - read[1])
+    equal("the pages read of other files, until the prompt", read[2] - prompt[1], read[0] - there)
+    equal("what the shell touches, started second", prompt[2], touched)
+    check(again < read[0] // 2, f"started first the shell reads {read[0]} pages, second {again}; {start[1]} were there")
+
+
+@test
 def there_are_steps():
     for page in rooms.PAGES[1:]:
         steps = [s for b in rooms.blocks(page) for s in b.steps]
