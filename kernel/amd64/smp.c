@@ -21,6 +21,7 @@
  */
 #include "kernel/amd64/machdep.h"
 #include "kernel/clock.h"
+#include "kernel/cmdline.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
@@ -87,6 +88,10 @@ smp_init(void)
 
 	if (acpi_info.ncpu < 2)
 		return;
+	if (cmdline_has("nosmp")) {
+		printf("smp: nosmp: one of %u processors is used\n", acpi_info.ncpu);
+		return;
+	}
 	if (page == 0) {
 		printf("smp: no free page below 1 MiB to start processors from: one is used\n");
 		return;

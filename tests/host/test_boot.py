@@ -45,6 +45,15 @@ def root_is_found_on_vda_whatever_the_way():
 
 
 @test
+def one_processor_if_told_so():
+    for words, said in ((["nosmp"], "smp: nosmp: one of 2 processors is used\n"), ([], "smp: 2 processors\n")):
+        run = guest.Run("--no-disk", "--smp", "2", words=["selftest=smp.a_wakeup_*"] + words, timeout=200)
+        equal(f"{words}: the exit status ({(run.err + run.out).strip()[-600:]})", run.status, 0)
+        contains(str(words), run.out, said)
+        equal(f"{words}: tests skipped for want of a second CPU", "needs 2 CPUs" in run.out, bool(words))
+
+
+@test
 def ram_above_4g():
     for way, machine, glob in (("pvh", "pc", "pmap*"), ("efi", "q35", "page.*")):
         _, out = boots(way, "--machine", machine, "--mem", "6G", glob=glob)
