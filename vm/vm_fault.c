@@ -453,16 +453,21 @@ fault_hard(struct faultstate *fs)
 
 /*
  * Dirty pages are bounded for each file, however they became dirty: the one who made too many by his
- * stores writes them, before he goes on.  => nothing locked; the reference goes
+ * stores writes them, before he goes on; but not the page that he is about to store to.
+ * => nothing locked; the reference goes
  */
 static void
-clean_too_dirty(struct vnode *vp)
+clean_too_dirty(struct vnode *vp, vm_pindex_t pindex)
 {
 	VM_PATH("fault_cleans_too_dirty");
 	VOP_LOCK(vp, LK_EXCLUSIVE);
 	/* re-check: others may have written them, or the object may have died, while we slept. */
-	if (vp->v_object != NULL && (vp->v_object->flags & OBJ_DEAD) == 0 && vm_object_too_dirty(vp->v_object))
-		(void)vm_object_page_clean(vp->v_object, 0, 0, 0);	/* an error is the file's, told by fsync */
+	if (vp->v_object != NULL && (vp->v_object->flags & OBJ_DEAD) == 0 && vm_object_too_dirty(vp->v_object)) {
+		/* An error is the file's, told by fsync. */
+		if (pindex > 0)
+			(void)vm_object_page_clean(vp->v_object, 0, pindex, 0);
+		(void)vm_object_page_clean(vp->v_object, pindex + 1, 0, 0);
+	}
 	VOP_UNLOCK(vp);
 	vrele(vp);
 }
@@ -487,7 +492,7 @@ vm_fault(struct vm_map *map, vm_offset_t addr, vm_prot_t type, int flags, struct
 	} while (kr == KERN_RESTART);
 	fault_vnode_release(&fs);
 	if (fs.dirty_vp != NULL)
-		clean_too_dirty(fs.dirty_vp);
+		clean_too_dirty(fs.dirty_vp, fs.place.pindex);
 	vm_pageout_poll();
 	if (kr != KERN_SUCCESS)
 		VMCNT_INC(v_failed_faults);

@@ -16,7 +16,7 @@ from rig import SEED, SOAK, Rig, boot, check, make_volume, must_pass, read_files
 
 MIB = 1 << 20
 BLOCK_SIZES = (1024, 2048, 4096, 8192, 65536)
-OPERATIONS = os.environ.get("FSX") or ("1000000" if SOAK else "100000")
+OPERATIONS = os.environ.get("FSX") or ("100000" if SOAK else "20000")
 FILE = re.compile(r"^# fsx file (\S+) (\d+) ([0-9a-f]{8})$", re.M)
 
 rig = Rig("fsx")
