@@ -151,7 +151,6 @@ choose_and_end(struct vmspace *self, vm_offset_t addr)
 	free = vm_free_count();
 	(void)vm_object_cache_shrink(SIZE_MAX, true);
 	if (vm_free_count() > free + VM_PAGER_CLUSTER_MAX) {
-		VM_PATH("oom_gives_up_dirty_files");
 		vm_pageout_progress(1);
 		mutex_unlock(&oom_mutex);
 		return (true);

@@ -149,13 +149,35 @@ sync_round(struct mount *mp, void *arg)
 	return (0);
 }
 
+static struct spinlock syncer_lock = SPINLOCK_INITIALIZER("syncer", RANK_NONE);
+static int frozen;			/* (syncer_lock) > 0: no rounds */
+static bool in_round;			/* (syncer_lock) */
+
 static void
 syncer_main(void *arg)
 {
+	spin_lock(&syncer_lock);
 	for (;;) {
-		(void)tsleep(&syncer_main, NULL, "syncer", SYNC_PERIOD);
+		(void)tsleep(&syncer_main, &syncer_lock.lk, "syncer", SYNC_PERIOD);
+		if (frozen > 0)
+			continue;
+		in_round = true;
+		spin_unlock(&syncer_lock);
 		(void)vfs_foreach(sync_round, NULL);
+		spin_lock(&syncer_lock);
+		in_round = false;
+		wakeup(&in_round);
 	}
+}
+
+void
+syncer_freeze(bool on)
+{
+	spin_lock(&syncer_lock);
+	frozen += on ? 1 : -1;
+	while (on && in_round)
+		(void)tsleep(&in_round, &syncer_lock.lk, "syncfz", 0);
+	spin_unlock(&syncer_lock);
 }
 
 void

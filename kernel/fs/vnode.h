@@ -446,6 +446,8 @@ int  vn_symlink(const char *target, const char *path);
 
 /* syncer.c */
 void syncer_init(void);
+/* For tests that stall a disk: from the return on (until called with false) the syncer writes nothing.  => sleeps */
+void syncer_freeze(bool on);
 int  vfs_sync_all(bool wait);			/* every mount: vfsops' sync; first error */
 /*
  * Write the dirty pages of a mount's files: of those that have been dirty for `min_age` ticks.  =>

@@ -6,6 +6,7 @@
 #include "tests/kernel/stall.h"
 
 #include "drivers/disk.h"
+#include "kernel/fs/vnode.h"
 #include "kernel/clock.h"
 #include "kernel/thread.h"
 #include "tests/kernel/ktest.h"
@@ -57,6 +58,8 @@ static const struct disk_ops stall_ops = { .strategy = stall_strategy };
 void
 stall_begin(struct disk *dk)
 {
+	/* It may hold the filesystem's locks while its write is held back, and the test would wait for them for ever. */
+	syncer_freeze(true);
 	spin_lock(&stall_lock);
 	TAILQ_INIT(&stall.held);
 	stall.disk = dk;
@@ -76,6 +79,7 @@ stall_end(void)
 	spin_lock(&stall_lock);
 	stall.disk->dk_ops = stall.real;
 	spin_unlock(&stall_lock);
+	syncer_freeze(false);
 }
 
 void
