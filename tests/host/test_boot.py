@@ -102,7 +102,7 @@ def menu(way, key, line):
 
 @test
 def menu_under_bios():
-    menu("bios", b"s", 'command line is "nosmp ata=pio"')
+    menu("bios", b"s", 'command line is "nosmp screen=none"')
 
 
 @test
