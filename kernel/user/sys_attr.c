@@ -102,18 +102,12 @@ lookup_arg(int dirfd, vm_offset_t upath, int namei_flags, struct vnode **vpp)
 	return (error);
 }
 
-/* The same, where an empty path may stand for the descriptor itself. */
+/* An open file's vnode, referenced. */
 static int
-lookup_or_fd(int dirfd, vm_offset_t upath, uint64_t at_flags, struct vnode **vpp)
+vnode_of_fd(int fd, struct vnode **vpp)
 {
-	struct file *fp;
-	char first;
+	struct file *fp = fd_get(fd);
 
-	if ((at_flags & AT_EMPTY_PATH) == 0 || (upath != 0 && (copyin(upath, &first, 1) != 0 || first != '\0')))
-		return (lookup_arg(dirfd, upath, at_flags & AT_SYMLINK_NOFOLLOW ? NAMEI_NOFOLLOW : 0, vpp));
-	if (dirfd == AT_FDCWD)
-		return (fs_start(dirfd, vpp));
-	fp = fd_get(dirfd);
 	if (fp == NULL)
 		return (EBADF);
 	*vpp = fp->vp;
@@ -121,6 +115,19 @@ lookup_or_fd(int dirfd, vm_offset_t upath, uint64_t at_flags, struct vnode **vpp
 		vref(fp->vp);
 	file_release(fp);
 	return (*vpp == NULL ? EINVAL : 0);
+}
+
+/* A path, or an empty one that stands for the descriptor itself. */
+static int
+lookup_or_fd(int dirfd, vm_offset_t upath, uint64_t at_flags, struct vnode **vpp)
+{
+	char first;
+
+	if ((at_flags & AT_EMPTY_PATH) == 0 || (upath != 0 && (copyin(upath, &first, 1) != 0 || first != '\0')))
+		return (lookup_arg(dirfd, upath, at_flags & AT_SYMLINK_NOFOLLOW ? NAMEI_NOFOLLOW : 0, vpp));
+	if (dirfd == AT_FDCWD)
+		return (fs_start(dirfd, vpp));
+	return (vnode_of_fd(dirfd, vpp));
 }
 
 int64_t
@@ -261,21 +268,6 @@ int64_t
 sys_chmod(const uint64_t *a)
 {
 	return (sys_fchmodat((uint64_t[]){ (uint64_t)AT_FDCWD, a[0], a[1] }));
-}
-
-/* An open file's vnode, referenced. */
-static int
-vnode_of_fd(int fd, struct vnode **vpp)
-{
-	struct file *fp = fd_get(fd);
-
-	if (fp == NULL)
-		return (EBADF);
-	*vpp = fp->vp;
-	if (fp->vp != NULL)
-		vref(fp->vp);
-	file_release(fp);
-	return (*vpp == NULL ? EINVAL : 0);
 }
 
 int64_t
