@@ -109,7 +109,7 @@ spin_lock(struct spinlock *l)
 	check_acquire(&l->lk);
 	if (unlikely(__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE)))
 		spin_lock_slow(l);
-	l->owner = cpu;
+	l->owner = curcpu;		/* reads it anew: cheaper than saving it for the case of spinning */
 	note_spin(cpu, &l->lk);
 }
 

@@ -223,24 +223,30 @@ slab_destroy(struct slab *s)
 	vm_page_free(PHYS_TO_VM_PAGE(DMAP_TO_PHYS(s)));
 }
 
-/* Take a free object out of a slab with room.  => cache locked. */
-static void *
-slab_take(struct kmem_cache *c, struct slab *s)
+/* Take up to n > 0 free objects out of a slab with room; returns how many.  => cache locked. */
+static size_t
+slab_take(struct kmem_cache *c, struct slab *s, void **p, size_t n)
 {
-	unsigned word = 0, bit;
+	size_t got = 0;
 
-	while (s->free[word] == 0)
-		word++;
-	bit = (unsigned)__builtin_ctzl(s->free[word]);
-	s->free[word] &= s->free[word] - 1;
-	if (s->inuse++ == 0)
+	n = MIN(n, (size_t)(c->per_slab - s->inuse));
+	for (uint32_t word = 0; got < n; word++) {
+		uint64_t free = s->free[word];
+		char *first = object(c, s, word * 64);
+
+		for (; free != 0 && got < n; free &= free - 1)
+			p[got++] = first + (uint32_t)__builtin_ctzl(free) * c->stride;
+		s->free[word] = free;
+	}
+	if (s->inuse == 0)
 		c->nempty--;
+	s->inuse += (uint32_t)n;
 	if (s->inuse == c->per_slab) {
 		TAILQ_REMOVE(&c->partial, s, link);
 		TAILQ_INSERT_HEAD(&c->full, s, link);
 	}
-	c->inuse++;
-	return (object(c, s, word * 64 + bit));
+	c->inuse += n;
+	return (n);
 }
 
 /* Put object i back.  => cache locked.  Returns the slab if it is to be destroyed, else NULL. */
@@ -294,7 +300,7 @@ slab_alloc(struct kmem_cache *c, const char *type, size_t size, int flags, const
 	spin_lock(&c->lock);
 	s = slab_with_room(c, flags);
 	if (s != NULL) {
-		p = slab_take(c, s);
+		(void)slab_take(c, s, &p, 1);
 		if (FAULTLINE_DEBUG)
 			note_allocated(c, p, type, size, caller);
 	}
@@ -452,12 +458,10 @@ kmem_cache_alloc_bulk(struct kmem_cache *c, void **p, size_t n)
 	size_t got = 0;
 
 	spin_lock(&c->lock);
-	while (got < n && (s = slab_with_room(c, M_NOWAIT)) != NULL) {
-		p[got] = slab_take(c, s);
-		if (FAULTLINE_DEBUG)
-			note_allocated(c, p[got], c->name, c->size, caller);
-		got++;
-	}
+	while (got < n && (s = slab_with_room(c, M_NOWAIT)) != NULL)
+		got += slab_take(c, s, p + got, n - got);
+	for (size_t i = 0; FAULTLINE_DEBUG && i < got; i++)
+		note_allocated(c, p[i], c->name, c->size, caller);
 	spin_unlock(&c->lock);
 	return (got);
 }

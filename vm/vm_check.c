@@ -113,6 +113,8 @@ check_object_pages(struct vm_object *object)
 	if (listed != object->dirty_count)
 		vm_check_violation("object %p: %u pages say that they are on its list of %u dirty ones (P5)", object, listed,
 		    object->dirty_count);
+	if (object->memq_tail != NULL ? vm_page_next(object->memq_tail) != NULL : n > 0)
+		vm_check_violation("object %p: its last page is not at index %lu (P3)", object, last);
 	if (n != object->resident_page_count || rb_check(&object->memq) != (long)n)
 		vm_check_violation("object %p: %u pages, noted %u (P3)", object, n, object->resident_page_count);
 }

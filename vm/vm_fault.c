@@ -168,7 +168,7 @@ map_around(struct faultstate *fs)
 	vm_pindex_t last = first + OFF_TO_IDX(end - start) - 1;
 	vm_prot_t prot = fs->place.prot & ~VM_PROT_WRITE;
 	struct vm_page *pages[AROUND_PAGES] = { NULL }, *m;
-	uint64_t mapped;
+	uint64_t mapped, count = 0;
 
 	if (prot == VM_PROT_NONE || end - start == PAGE_SIZE)
 		return;
@@ -176,12 +176,12 @@ map_around(struct faultstate *fs)
 		if (vm_page_all_valid(m) && !vm_page_busied(m))
 			pages[m->pindex - first] = m;
 	mapped = pmap_enter_run(fs->map->pmap, start, pages, (int)OFF_TO_IDX(end - start), prot);
-	for (; mapped != 0; mapped &= mapped - 1) {
+	for (; mapped != 0; mapped &= mapped - 1, count++) {
 		int i = __builtin_ctzl(mapped);
 
-		VMCNT_INC(v_prefaulted);
 		TRACE(TR_PAGE_ENTER, start + IDX_TO_OFF(i), pages[i]->pfn, prot, 1);
 	}
+	VMCNT_ADD(v_prefaulted, count);
 }
 
 /*

@@ -68,6 +68,8 @@ struct vm_object {
 	TAILQ_HEAD(, vm_object) shadow_head;	/* (o) the objects that shadow this one */
 	TAILQ_ENTRY(vm_object) shadow_list;	/* (backing object's o) */
 	struct rb_tree	 memq;			/* (o) resident pages, by index */
+	/* (o) the last of them: what grows at its end, as most things do, needs no search */
+	struct vm_page	*memq_tail;
 	vm_pindex_t	 size;			/* (o) pages */
 	volatile int	 ref_count;		/* atomic, see (r) */
 	int		 shadow_count;		/* (o) length of shadow_head */

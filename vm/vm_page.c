@@ -232,6 +232,8 @@ page_remove(struct vm_page *m)
 
 	KASSERT(rw_wheld(&object->lock), "removing a page from an object that is not locked");
 	vm_page_assert_xbusied(m);
+	if (object->memq_tail == m)
+		object->memq_tail = vm_page_prev(m);
 	rb_remove(&object->memq, &m->obj_node, NULL);
 	object->resident_page_count--;
 	m->object = NULL;
@@ -306,6 +308,8 @@ vm_page_lookup(struct vm_object *object, vm_pindex_t pindex)
 {
 	struct rb_node *node = object->memq.root;
 
+	if (node == NULL || pindex > object->memq_tail->pindex)
+		return (NULL);
 	while (node != NULL) {
 		struct vm_page *m = node_page(node);
 
@@ -347,22 +351,27 @@ vm_page_prev(struct vm_page *m)
 void
 vm_page_insert(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
 {
-	struct rb_node *parent = NULL, *node = object->memq.root;
+	struct vm_page *tail = object->memq_tail, *parent = NULL;
+	struct rb_node *node = object->memq.root;
 	int side = 0;
 
 	KASSERT(rw_wheld(&object->lock), "inserting a page into an object that is not locked");
 	KASSERT(m->object == NULL, "page %u is already in an object (P3)", m->pfn);
+	if (tail == NULL || pindex > tail->pindex) {
+		parent = tail;		/* which has nobody on its right */
+		side = 1;
+		node = NULL;
+		object->memq_tail = m;
+	}
 	while (node != NULL) {
-		struct vm_page *at = node_page(node);
-
-		KASSERT(at->pindex != pindex, "object %p holds index %lu already (P3)", object, pindex);
-		parent = node;
-		side = pindex > at->pindex;
+		parent = node_page(node);
+		KASSERT(parent->pindex != pindex, "object %p holds index %lu already (P3)", object, pindex);
+		side = pindex > parent->pindex;
 		node = node->child[side];
 	}
 	m->object = object;
 	m->pindex = pindex;
-	rb_insert(&object->memq, parent, side, &m->obj_node, NULL);
+	rb_insert(&object->memq, parent == NULL ? NULL : &parent->obj_node, side, &m->obj_node, NULL);
 	object->resident_page_count++;
 }
 

@@ -253,7 +253,7 @@ enter_new(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pde,
 	if (unlikely(pv == NULL))
 		return (false);
 	pv->va = va;
-	pde_count_in(pmap, pde);
+	pde_count_in(pmap, pde, 1);
 	pmap->resident_count++;
 	*pte = new;
 	pv_insert(m, pv, (new & PG_RW) != 0);
@@ -334,28 +334,48 @@ pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot,
 	return (kr);
 }
 
-uint64_t
-pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count,
+/*
+ * pmap_enter_run() in one page table, whose entry is *pde.  The pv entries come first: how many
+ * there are says how many pages can be mapped.
+ */
+static uint64_t
+enter_run_in_table(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count, pt_entry_t *pde,
     vm_prot_t prot)
 {
-	pt_entry_t *pde = NULL, *pte;
+	pt_entry_t *pte = &PT_TABLE(*pde)[PT_INDEX(va, 1)];
+	uint64_t which = 0, n = 0;
+
+	for (int i = 0; i < count; i++)
+		if (m[i] != NULL && pte[i] == 0)
+			which |= 1ul << i;
+	which = pv_insert_run(pmap, va, m, which);
+	for (uint64_t left = which; left != 0; left &= left - 1, n++) {
+		int i = __builtin_ctzl(left);
+
+		KASSERT(m[i]->valid == VM_PAGE_BITS_ALL, "mapping page %u, not wholly valid (P6)", m[i]->pfn);
+		pte[i] = make_pte(m[i], prot);
+	}
+	if (n > 0)
+		pde_count_in(pmap, pde, n);
+	pmap->resident_count += n;
+	return (which);
+}
+
+uint64_t
+pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count, vm_prot_t prot)
+{
 	uint64_t entered = 0;
 
+	KASSERT(count <= 64, "pmap_enter_run of %d pages: more than the result has bits", count);
 	prot &= ~VM_PROT_WRITE;
 	spin_lock(&pmap->lock);
-	for (int i = 0; i < count; i++, va += PAGE_SIZE) {
-		if (pde == NULL || PT_INDEX(va, 1) == 0)
-			pde = pmap_pde(pmap, va);
-		if (pde == NULL || !(*pde & PG_V))
-			continue;
-		pte = &PT_TABLE(*pde)[PT_INDEX(va, 1)];
-		if (m[i] == NULL || *pte != 0)
-			continue;
-		KASSERT(m[i]->valid == VM_PAGE_BITS_ALL, "mapping page %u, not wholly valid (P6)",
-		    m[i]->pfn);
-		if (!enter_new(pmap, va, m[i], pde, pte, make_pte(m[i], prot)))
-			break;
-		entered |= 1ul << i;
+	for (int done = 0, n; done < count; done += n) {
+		vm_offset_t at = va + IDX_TO_OFF(done);
+		pt_entry_t *pde = pmap_pde(pmap, at);
+
+		n = (int)MIN((unsigned)(count - done), PT_ENTRIES - PT_INDEX(at, 1));
+		if (pde != NULL && (*pde & PG_V))
+			entered |= enter_run_in_table(pmap, at, m + done, n, pde, prot) << done;
 	}
 	spin_unlock(&pmap->lock);
 	return (entered);

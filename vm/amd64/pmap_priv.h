@@ -52,13 +52,13 @@ pmap_pte(struct pmap *pmap, vm_offset_t va)
 	return (&PT_TABLE(*pde)[PT_INDEX(va, 1)]);
 }
 
-/* Count an entry in or out of the table that *pde points to. */
+/* Count n > 0 entries into the table that *pde points to, or one out of it. */
 static inline void
-pde_count_in(struct pmap *pmap, pt_entry_t *pde)
+pde_count_in(struct pmap *pmap, pt_entry_t *pde, uint64_t n)
 {
-	*pde += PTP_ONE;
-	if (PTP_COUNT(*pde) == 1)
+	if (PTP_COUNT(*pde) == 0)
 		pmap->empty_ptps--;
+	*pde += n * PTP_ONE;
 }
 
 static inline void
@@ -96,6 +96,11 @@ struct pv_entry *pv_get(struct pmap *pmap);	/* NULL: no memory */
 void pv_put(struct pmap *pmap, struct pv_entry *pv);
 void pv_free_spares(struct pmap *pmap);
 void pv_insert(struct vm_page *m, struct pv_entry *pv, bool writable);
+/*
+ * The same for many, mapped read-only: pages[i] at va + i pages, for each bit i of `which`.  Returns
+ * the bits of those that got a pv entry; when memory is short, the last ones do not.
+ */
+uint64_t pv_insert_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *pages, uint64_t which);
 /*
  * Forget that the pmap maps m at va, and carry the bits of its former entry `old` into m.  Returns
  * the pv entry.

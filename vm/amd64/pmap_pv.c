@@ -30,6 +30,7 @@
 #include "vm/amd64/pmap_priv.h"
 
 #define PV_LOCKS	64		/* a power of two */
+#define PV_LOCK_PAGES	16		/* neighbours with one lock: a file's pages mostly lie together */
 #define PV_BATCH	16		/* entries fetched or given back at once */
 #define PV_SPARE_MAX	48		/* kept by one pmap */
 #define TS_REFERENCED_MAX 5		/* mappings that one pmap_ts_referenced() looks at */
@@ -49,7 +50,7 @@ pmap_init(void)
 static inline struct spinlock *
 pv_lock(const struct vm_page *m)
 {
-	return (&pv_locks[m->pfn % PV_LOCKS]);
+	return (&pv_locks[m->pfn / PV_LOCK_PAGES % PV_LOCKS]);
 }
 
 /* ---- pv entries ---- */
@@ -87,8 +88,9 @@ pv_give_back(struct pmap *pmap)
 	kmem_cache_free_bulk(pv_cache, pv, n);
 }
 
-struct pv_entry *
-pv_get(struct pmap *pmap)
+/* A spare entry, not yet counted as in use. */
+static inline struct pv_entry *
+pv_spare_take(struct pmap *pmap)
 {
 	struct pv_entry *pv;
 
@@ -100,7 +102,16 @@ pv_get(struct pmap *pmap)
 	pmap->pv_spare = pv->next;
 	pmap->pv_spares--;
 	pv->pmap = pmap;
-	__atomic_fetch_add(&pv_inuse, 1, __ATOMIC_RELAXED);
+	return (pv);
+}
+
+struct pv_entry *
+pv_get(struct pmap *pmap)
+{
+	struct pv_entry *pv = pv_spare_take(pmap);
+
+	if (likely(pv != NULL))
+		__atomic_fetch_add(&pv_inuse, 1, __ATOMIC_RELAXED);
 	return (pv);
 }
 
@@ -145,6 +156,37 @@ pv_insert(struct vm_page *m, struct pv_entry *pv, bool writable)
 	m->pv = pv;
 	flag_set_once(m, writable ? PG_MAPPED | PG_WRITEABLE : PG_MAPPED);
 	spin_unlock(lock);
+}
+
+/* A lock is kept from page to page as long as it is the right one. */
+uint64_t
+pv_insert_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *pages, uint64_t which)
+{
+	struct spinlock *held = NULL;
+	uint64_t left = which, count = 0;
+
+	for (; left != 0; left &= left - 1, count++) {
+		unsigned i = (unsigned)__builtin_ctzl(left);
+		struct spinlock *lock = pv_lock(pages[i]);
+		struct pv_entry *pv = pv_spare_take(pmap);
+
+		if (unlikely(pv == NULL))
+			break;
+		if (lock != held) {
+			if (held != NULL)
+				spin_unlock(held);
+			spin_lock(lock);
+			held = lock;
+		}
+		pv->va = va + ((vm_offset_t)i << PAGE_SHIFT);
+		pv->next = pages[i]->pv;
+		pages[i]->pv = pv;
+		flag_set_once(pages[i], PG_MAPPED);
+	}
+	if (held != NULL)
+		spin_unlock(held);
+	__atomic_fetch_add(&pv_inuse, count, __ATOMIC_RELAXED);
+	return (which & ~left);
 }
 
 void
