@@ -155,8 +155,8 @@ fault_lookup(struct faultstate *fs)
 }
 
 /*
- * Map the resident neighbours of addr that cost nothing: valid, idle, in the top object, same
- * entry, same block of pages.
+ * Map the resident neighbours of addr that cost nothing: valid, idle, in the top object, which has a
+ * pager, same entry, same block of pages.
  * => map locked; first_object locked, either mode.
  */
 static void
@@ -170,7 +170,8 @@ map_around(struct faultstate *fs)
 	struct vm_page *pages[AROUND_PAGES] = { NULL }, *m;
 	uint64_t mapped, count = 0;
 
-	if (prot == VM_PROT_NONE || end - start == PAGE_SIZE)
+	if (prot == VM_PROT_NONE || end - start == PAGE_SIZE || (fs->flags & VM_FAULT_ALONE) ||
+	    !vm_object_has_pager(fs->first_object))
 		return;
 	for (m = vm_page_find_least(fs->first_object, first); m != NULL && m->pindex <= last; m = vm_page_next(m))
 		if (vm_page_all_valid(m) && !vm_page_busied(m))
@@ -238,8 +239,7 @@ fault_soft(struct faultstate *fs)
 			vm_page_wire(m);
 			*fs->held = m;
 		}
-		if (vm_object_has_pager(fs->first_object))
-			map_around(fs);
+		map_around(fs);
 		VMCNT_INC(v_soft_faults);
 	}
 	vm_object_unlock(fs->first_object);
@@ -430,7 +430,7 @@ fault_enter(struct faultstate *fs)
 		page_enqueue_used(fs->m);
 	if (fs->flags & VM_FAULT_HOLD)
 		*fs->held = fs->m;
-	if (fs->object == fs->first_object && vm_object_has_pager(fs->object))
+	if (fs->object == fs->first_object)
 		map_around(fs);
 	fault_finish(fs, (fs->type & VM_PROT_WRITE) != 0);
 	return (KERN_SUCCESS);

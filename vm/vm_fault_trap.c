@@ -55,13 +55,14 @@ vm_fault_trap(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, struct fa
 {
 	vm_prot_t type = pf_error & PF_WRITE ? VM_PROT_WRITE : pf_error & PF_FETCH ? VM_PROT_EXECUTE : VM_PROT_READ;
 	uint64_t start = trace_on ? clock_ns() : 0;
+	int flags = pf_error & PF_PRESENT ? VM_FAULT_ALONE : 0;
 	int kr;
 
 	STAGE_MARK(FAULT_ENTER, addr, type);
 	TRACE(TR_FAULT_ENTER, addr, curthread->frame != NULL ? curthread->frame->rip : 0, &vm->map, pf_error);
-	kr = vm_fault(&vm->map, addr, type, 0, NULL);
+	kr = vm_fault(&vm->map, addr, type, flags, NULL);
 	if (kr == KERN_INVALID_ADDRESS && vm_map_grow(&vm->map, addr))
-		kr = vm_fault(&vm->map, addr, type, 0, NULL);
+		kr = vm_fault(&vm->map, addr, type, flags, NULL);
 	STAGE_MARK(FAULT_RETURN, addr, kr);
 	TRACE(TR_FAULT_RETURN, addr, kr, clock_ns() - start, 0);
 	if (kr == KERN_SUCCESS)

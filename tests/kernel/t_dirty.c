@@ -72,6 +72,36 @@ KTEST(dirty, stores_through_a_mapping_are_bounded)
 	scratch_leave();
 }
 
+/* The first store to a page that is mapped already: its neighbours had their chance, and are not looked at again. */
+KTEST_COUNTING(dirty, first_store_to_a_mapped_page_maps_no_other)
+{
+	struct vmspace *vm;
+	struct vnode *vp;
+	uint64_t before;
+
+	SCRATCH_OR_SKIP();
+	vm = vmspace_alloc();
+	vp = map_sparse(vm, "/w/alone", 16);
+	if (vp != NULL) {
+		for (size_t i = 0; i < 16; i++)
+			CHECK_EQ(get(vm, AT(i)), 0);
+		CHECK_EQ(vn_fsync(vp), 0);
+		pmap_remove(&vm->pmap, AT(5), AT(6));
+		before = cnt.v_prefaulted;
+		CHECK_EQ(put(vm, AT(4), 1), 0);
+		CHECK_EQ(cnt.v_prefaulted, before);
+		CHECK(mapped_page(vm, AT(5)) == NULL);
+		/* A page that is not mapped brings them along. */
+		CHECK_EQ(put(vm, AT(5), 1), 0);
+		pmap_remove(&vm->pmap, AT(0), AT(16));
+		CHECK_EQ(put(vm, AT(8), 1), 0);
+		CHECK_EQ(cnt.v_prefaulted, before + 15);
+		vmspace_free(vm);
+		vrele(vp);
+	}
+	scratch_leave();
+}
+
 /*
  * All that could be reclaimed is dirty: the laundry has to write it, and does, while the pages are
  * stored to one after the other.
