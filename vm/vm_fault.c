@@ -154,9 +154,16 @@ fault_lookup(struct faultstate *fs)
 	return (KERN_SUCCESS);
 }
 
+/* Only what a pager brought may lie around unmapped; and once a page is mapped, its neighbours had their chance. */
+static inline bool
+may_map_around(const struct faultstate *fs)
+{
+	return (vm_object_has_pager(fs->first_object) && (fs->flags & VM_FAULT_ALONE) == 0);
+}
+
 /*
- * Map the resident neighbours of addr that cost nothing: valid, idle, in the top object, which has a
- * pager, same entry, same block of pages.
+ * Map the resident neighbours of addr that cost nothing: valid, idle, in the top object, same
+ * entry, same block of pages.
  * => map locked; first_object locked, either mode.
  */
 static void
@@ -170,8 +177,7 @@ map_around(struct faultstate *fs)
 	struct vm_page *pages[AROUND_PAGES] = { NULL }, *m;
 	uint64_t mapped, count = 0;
 
-	if (prot == VM_PROT_NONE || end - start == PAGE_SIZE || (fs->flags & VM_FAULT_ALONE) ||
-	    !vm_object_has_pager(fs->first_object))
+	if (prot == VM_PROT_NONE || end - start == PAGE_SIZE)
 		return;
 	for (m = vm_page_find_least(fs->first_object, first); m != NULL && m->pindex <= last; m = vm_page_next(m))
 		if (vm_page_all_valid(m) && !vm_page_busied(m))
@@ -239,7 +245,8 @@ fault_soft(struct faultstate *fs)
 			vm_page_wire(m);
 			*fs->held = m;
 		}
-		map_around(fs);
+		if (may_map_around(fs))
+			map_around(fs);
 		VMCNT_INC(v_soft_faults);
 	}
 	vm_object_unlock(fs->first_object);
@@ -430,7 +437,7 @@ fault_enter(struct faultstate *fs)
 		page_enqueue_used(fs->m);
 	if (fs->flags & VM_FAULT_HOLD)
 		*fs->held = fs->m;
-	if (fs->object == fs->first_object)
+	if (fs->object == fs->first_object && may_map_around(fs))
 		map_around(fs);
 	fault_finish(fs, (fs->type & VM_PROT_WRITE) != 0);
 	return (KERN_SUCCESS);

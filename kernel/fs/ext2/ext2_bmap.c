@@ -99,13 +99,13 @@ bmap_run(const struct ext2_inode *ip, const uint32_t *p, uint32_t n, uint32_t i,
 			b++;
 		bm->blkno = 0;
 	} else {
-		if (!ext2_block_ok(em, here))
-			return (ext2_bad_pointer(ip, "block", lbn, p[i]));
 		while (a < most_ahead && p[i + a + 1] == here + a + 1)
 			a++;
 		while (b < most_behind && p[i - b - 1] == here - b - 1)
 			b++;
-		a = ext2_blocks_ok(em, here + 1, a);
+		a = ext2_blocks_ok(em, here, a + 1);
+		if (a-- == 0)
+			return (ext2_bad_pointer(ip, "block", lbn, p[i]));
 		b = bmap_ok_behind(em, here, b);
 		bm->blkno = ext2_devblk(em, here);
 	}
