@@ -11,9 +11,15 @@
  * sectors, is longer than it promised to take or writes where nothing may be written; and the
  * counters mean the same for every driver.
  *
+ * A partition is a disk without a driver.  Its requests are checked against its own end, moved to
+ * where it begins on the whole disk, counted for both, and given to the driver of that one; so
+ * there is one level, no request is copied, and a flush of a partition is a flush of its disk:
+ *
+ *	b_disk = vda1   b_blkno = 10 --(+ dk_first 2048)--> vda's driver   b_pblkno = 2058
+ *
  * Disks come at boot and stay.  (The self-tests also take some away again.)
  *
- * Locks: disk_list_lock for the list.  Counters are atomic, for completions arrive on any CPU.
+ * Locks: disk_list_lock for the list and for claims.  Counters are atomic, for completions arrive on any CPU.
  *
  * Not done: sorting.  Requests go to the driver in the order in which they come; the pagers already
  * make them long and consecutive, and the device behind virtio has a scheduler of its own.
@@ -69,6 +75,20 @@ name_choose(struct disk *dk)
 	} while (find_locked(dk->dk_name) != NULL && n < 27 * 26);
 }
 
+/* A partition goes behind its disk and those of its partitions that are there already. */
+static void
+insert_part(struct disk *part)
+{
+	struct disk *next = TAILQ_NEXT(part->dk_whole, dk_link);
+
+	while (next != NULL && next->dk_whole == part->dk_whole)
+		next = TAILQ_NEXT(next, dk_link);
+	if (next != NULL)
+		TAILQ_INSERT_BEFORE(&disks, next, part, dk_link);
+	else
+		TAILQ_INSERT_TAIL(&disks, part, dk_link);
+}
+
 /*
  * Put a disk on the list; from here on it gets requests.
  *
@@ -86,7 +106,10 @@ disk_register(struct disk *dk)
 	if (strchr(dk->dk_name, '?') != NULL)
 		name_choose(dk);
 	KASSERT(find_locked(dk->dk_name) == NULL, "two disks named %s", dk->dk_name);
-	TAILQ_INSERT_TAIL(&disks, dk, dk_link);
+	if (dk->dk_whole == NULL)
+		TAILQ_INSERT_TAIL(&disks, dk, dk_link);
+	else
+		insert_part(dk);
 	spin_unlock(&disk_list_lock);
 }
 
@@ -97,6 +120,8 @@ disk_unregister(struct disk *dk)
 	KASSERT(dk->dk_stats.inflight == 0, "disk %s goes with %lu requests in flight", dk->dk_name,
 	    dk->dk_stats.inflight);
 	KASSERT(dk->dk_vnode == NULL, "disk %s goes with its vnode in use", dk->dk_name);
+	KASSERT(dk->dk_use == NULL, "disk %s goes while it is claimed for %s", dk->dk_name,
+	    dk->dk_use);
 	spin_lock(&disk_list_lock);
 	TAILQ_REMOVE(&disks, dk, dk_link);
 	spin_unlock(&disk_list_lock);
@@ -122,6 +147,43 @@ disk_next(struct disk *dk)
 	dk = dk == NULL ? TAILQ_FIRST(&disks) : TAILQ_NEXT(dk, dk_link);
 	spin_unlock(&disk_list_lock);
 	return (dk);
+}
+
+/* Do the two have sectors in common?  Partitions of one disk have not: see part.c. */
+static bool
+related(const struct disk *a, const struct disk *b)
+{
+	return (a == b || a->dk_whole == b || b->dk_whole == a);
+}
+
+int
+disk_claim(struct disk *dk, const char *use)
+{
+	struct disk *other;
+
+	spin_lock(&disk_list_lock);
+	TAILQ_FOREACH(other, &disks, dk_link) {
+		if (other->dk_use != NULL && related(dk, other))
+			break;
+	}
+	if (other == NULL && dk->dk_use == NULL)
+		dk->dk_use = use;
+	else if (other == NULL)
+		other = dk;		/* a test's, which is on no list */
+	spin_unlock(&disk_list_lock);
+	if (other == NULL)
+		return (0);
+	printf("%s: not for %s: %s is in use (%s)\n", dk->dk_name, use, other->dk_name, other->dk_use);
+	return (EBUSY);
+}
+
+void
+disk_release(struct disk *dk)
+{
+	spin_lock(&disk_list_lock);
+	KASSERT(dk->dk_use != NULL, "disk %s is released and was not claimed", dk->dk_name);
+	dk->dk_use = NULL;
+	spin_unlock(&disk_list_lock);
 }
 
 static void
@@ -167,6 +229,7 @@ count_start(struct disk *dk, const struct buf *bp)
 {
 	struct disk_stats *st = &dk->dk_stats;
 
+	count_max(&st->inflight_max, __atomic_add_fetch(&st->inflight, 1, __ATOMIC_RELAXED));
 	if (bp->b_flags & B_FLUSH) {
 		count(&st->flushes, 1);
 	} else if (bp->b_flags & B_READ) {
@@ -178,11 +241,26 @@ count_start(struct disk *dk, const struct buf *bp)
 	}
 }
 
+/* Back to its owner.  => counted out of what is in flight, or never counted in */
+static void
+request_end(struct disk *dk, struct buf *bp)
+{
+	if (bp->b_error != 0) {
+		__atomic_or_fetch(&bp->b_flags, B_ERROR, __ATOMIC_RELAXED);
+		count(&dk->dk_stats.errors, 1);
+	}
+	STAGE(DISK_DONE, dk, bp->b_blkno, bp->b_error, bp);
+	biodone(bp);
+}
+
 /* Check, count and start a request; the contract is in disk.h. */
 void
 disk_strategy(struct disk *dk, struct buf *bp)
 {
-	bp->b_error = 0;
+	struct disk *driven = dk->dk_whole != NULL ? dk->dk_whole : dk;
+
+	bp->b_disk = dk;
+	bp->b_pblkno = bp->b_blkno + (daddr_t)dk->dk_first;
 	bp->b_resid = (bp->b_flags & B_FLUSH) ? 0 : bp->b_bcount;
 	bp->b_start_ns = clock_ns();
 	if (bp->b_flags & (B_DONE | B_ERROR))
@@ -190,28 +268,31 @@ disk_strategy(struct disk *dk, struct buf *bp)
 	STAGE_MARK(DISK_REQUEST, dk, bp->b_blkno);
 	TRACE(bp->b_flags & B_FLUSH ? TR_DISK_FLUSH : bp->b_flags & B_READ ? TR_DISK_READ : TR_DISK_WRITE, dk,
 	    bp->b_blkno, bp->b_bcount, bp);
-	count_max(&dk->dk_stats.inflight_max,
-	    __atomic_add_fetch(&dk->dk_stats.inflight, 1, __ATOMIC_RELAXED));
 	bp->b_error = request_check(dk, bp);
 	if (bp->b_error != 0) {
-		disk_done(dk, bp);
+		request_end(dk, bp);
 		return;
 	}
 	count_start(dk, bp);
-	dk->dk_ops->strategy(dk, bp);
+	if (driven != dk)
+		count_start(driven, bp);
+	driven->dk_ops->strategy(driven, bp);
 }
 
 /* Count a finished request and give it back to its owner; the contract is in disk.h. */
 void
 disk_done(struct disk *dk, struct buf *bp)
 {
-	if (bp->b_error != 0) {
-		__atomic_or_fetch(&bp->b_flags, B_ERROR, __ATOMIC_RELAXED);
-		count(&dk->dk_stats.errors, 1);
+	struct disk *asked = bp->b_disk;
+
+	KASSERT(asked == dk || asked->dk_whole == dk, "disk %s ends a request for %s", dk->dk_name,
+	    asked->dk_name);
+	count(&asked->dk_stats.inflight, -1ul);
+	if (asked != dk) {
+		count(&dk->dk_stats.inflight, -1ul);
+		count(&dk->dk_stats.errors, bp->b_error != 0);
 	}
-	count(&dk->dk_stats.inflight, -1ul);
-	STAGE(DISK_DONE, dk, bp->b_blkno, bp->b_error, bp);
-	biodone(bp);
+	request_end(asked, bp);
 }
 
 /*

@@ -255,7 +255,7 @@ request_offer(struct vblk *sc, struct request *req, struct job *job, unsigned nd
 
 	req->dma->header.type = flush ? TYPE_FLUSH : in ? TYPE_IN : TYPE_OUT;
 	req->dma->header.reserved = 0;
-	req->dma->header.sector = flush ? 0 : bp->b_blkno + (job->issued >> DEV_BSHIFT);
+	req->dma->header.sector = flush ? 0 : bp->b_pblkno + (job->issued >> DEV_BSHIFT);
 	req->dma->status = STATUS_UNWRITTEN;
 	chain[0].addr = req->dma_pa + offsetof(struct request_dma, header);
 	chain[0].len = sizeof(req->dma->header);

@@ -257,6 +257,8 @@ cost_now(struct cost *c)
 {
 	*c = (struct cost){ .faults = cnt.v_vm_faults };
 	for (struct disk *dk = disk_next(NULL); dk != NULL; dk = disk_next(dk)) {
+		if (dk->dk_whole != NULL)
+			continue;	/* a partition's are counted for its disk too */
 		c->requests += dk->dk_stats.reads;
 		c->sectors += dk->dk_stats.sectors_read;
 	}

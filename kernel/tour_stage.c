@@ -48,6 +48,8 @@ counts_take(const struct tour *t, struct tale_counts *c)
 	c->vm = cnt;
 	c->bystander = t->counted;
 	for (struct disk *dk = disk_next(NULL); dk != NULL; dk = disk_next(dk)) {
+		if (dk->dk_whole != NULL)
+			continue;	/* a partition's are counted for its disk too */
 		c->requests += dk->dk_stats.reads + dk->dk_stats.writes;
 		c->sectors += dk->dk_stats.sectors_read + dk->dk_stats.sectors_written;
 		c->written += dk->dk_stats.sectors_written;

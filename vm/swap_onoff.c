@@ -57,6 +57,14 @@ look_for_volume(struct disk *dk)
 	return (error);
 }
 
+static void
+area_free(struct swap_area *area)
+{
+	disk_release(area->disk);
+	blist_destroy(area->map);
+	kfree(area, &M_SWAP);
+}
+
 int
 swap_on(struct disk *dk)
 {
@@ -68,21 +76,21 @@ swap_on(struct disk *dk)
 		return (EROFS);
 	if (pages < SWAP_DISK_MIN / PAGE_SIZE || dk->dk_sectorsize > PAGE_SIZE)
 		return (EINVAL);
-	if (dk->dk_vnode != NULL || swap_area_get() != NULL)
+	if (swap_area_get() != NULL || disk_claim(dk, "swap") != 0)
 		return (EBUSY);
 	error = look_for_volume(dk);
-	if (error != 0)
+	if (error != 0) {
+		disk_release(dk);
 		return (error);
+	}
 	area = kmalloc(sizeof(*area), &M_SWAP, M_WAITOK | M_ZERO);
 	area->disk = dk;
 	area->nblocks = (uint32_t)MIN(pages, (uint64_t)BLIST_BLOCKS_MAX);
 	area->map = blist_create(area->nblocks);
 	(void)blist_fill(area->map, 0, 1);
 	error = swap_area_open(area);
-	if (error != 0) {
-		blist_destroy(area->map);
-		kfree(area, &M_SWAP);
-	}
+	if (error != 0)
+		area_free(area);
 	return (error);
 }
 
@@ -268,8 +276,6 @@ swap_off(void)
 		swap_area_refuse(false);
 		return (error);
 	}
-	area = swap_area_close();
-	blist_destroy(area->map);
-	kfree(area, &M_SWAP);
+	area_free(swap_area_close());
 	return (0);
 }

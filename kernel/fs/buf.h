@@ -4,7 +4,8 @@
  *
  * A buf names bytes [b_blkno * 512, + b_bcount) of a disk and as many bytes of kernel memory at
  * b_data.  The driver scatters or gathers straight from the pages under b_data (buf_segments());
- * nothing is bounced.  Three kinds:
+ * nothing is bounced.  The disk may be a partition: b_blkno counts from its start, and b_pblkno is
+ * what the driver of the whole disk goes by.  Three kinds:
  *
  *   metadata buffer	from bread(); cached by (device vnode, b_blkno); bounded; owned while B_BUSY
  *   pbuf from getpbuf(); header plus an empty 128 KiB window of kernel addresses, which a pager
@@ -72,7 +73,10 @@ struct buf {
 	int		 b_error;	/* (o) errno when B_ERROR */
 	/* (o) the device's vnode (VBLK), referenced for cached buffers */
 	struct vnode	*b_vp;
-	daddr_t		 b_blkno;	/* (o) on the device, in 512-byte units */
+	daddr_t		 b_blkno;	/* (o) on the disk that was asked, in 512-byte units */
+	/* (o) set by disk_strategy(): the disk that was asked, and the block for the driver */
+	struct disk	*b_disk;
+	daddr_t		 b_pblkno;
 	size_t		 b_bcount;	/* (o) bytes to transfer */
 	size_t		 b_resid;	/* (o) bytes not transferred, set by the driver */
 	/* (o) kernel address of the data; any alignment that is a multiple of 4 */

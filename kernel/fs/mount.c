@@ -87,26 +87,16 @@ vfs_find(const char *name)
 	return (ops);
 }
 
-/* => mount_lock held */
-static bool
-disk_is_mounted(const struct disk *disk)
-{
-	struct mount *mp;
-
-	TAILQ_FOREACH(mp, &mounts, mnt_list) {
-		if (mp->mnt_devvp != NULL && mp->mnt_devvp->v_disk == disk)
-			return (true);
-	}
-	return (false);
-}
-
 /* Give up a mount's device.  => none of its vnodes is left */
 static void
 mount_free(struct mount *mp)
 {
 	if (mp->mnt_devvp != NULL) {
+		struct disk *disk = mp->mnt_devvp->v_disk;
+
 		binval(mp->mnt_devvp);
 		vrele(mp->mnt_devvp);
+		disk_release(disk);
 	}
 	kfree(mp, &M_MOUNT);
 }
@@ -120,6 +110,8 @@ vfs_mount_locked(const struct vfsops *ops, struct disk *disk, const char *opts, 
 	struct mount *mp;
 	int error;
 
+	if (disk != NULL && disk_claim(disk, "mount") != 0)
+		return (EBUSY);
 	mp = kmalloc(sizeof(*mp), &M_MOUNT, M_WAITOK | M_ZERO);
 	mp->mnt_op = ops;
 	mp->mnt_flag = flags;
@@ -153,8 +145,6 @@ vfs_mount(const char *fsname, struct disk *disk, const char *opts, uint32_t flag
 	if (ops == NULL) {
 		printf("mount: no filesystem type %s\n", fsname);
 		error = ENODEV;
-	} else if (disk != NULL && disk_is_mounted(disk)) {
-		error = EBUSY;
 	} else {
 		error = vfs_mount_locked(ops, disk, opts, flags, mpp);
 	}
