@@ -75,6 +75,7 @@ LITTLE = ("8M", "16M")  # less than UEFI firmware can work with
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
 READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
 IOERR_BLOCK_SIZES = (1024, 4096)
+BY_BLOCK_SIZE = ("host.fsx",)   # scripts that take BS, and run long for each
 RESTRICTIONS = tuple(f.upper() for f in Machine._fields)
 
 
@@ -85,8 +86,9 @@ class Job:
     """
 
     def __init__(self, name, options=(), words=(), image=None, rules=None, script=None, timeout=TIMEOUT_SECONDS,
-                 matrix=None, companions=False, kernel=None):
+                 matrix=None, companions=False, kernel=None, env=None):
         self.name, self.options, self.words = name, list(options), list(words)
+        self.env = env or {}    # of a script, besides our own
         self.image, self.rules, self.script, self.timeout, self.matrix = image, rules, script, timeout, matrix
         self.companions = companions
         self.kernel = kernel    # not build/kernel.elf but one made with SAN=ubsan
@@ -120,6 +122,7 @@ class Job:
             try:
                 # The launcher keeps the time itself; this limit catches a launcher or a script that hangs.
                 status = subprocess.run(self.command(), stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=TOP,
+                                        env={**os.environ, **self.env},
                                         timeout=self.timeout + (60 if not self.script else 0)).returncode
             except subprocess.TimeoutExpired:
                 status = 124
@@ -137,7 +140,7 @@ class Job:
     def reproduction(self, name):
         """The shell line that repeats this failure."""
         if self.script:
-            return f"python3 {os.path.relpath(self.script, TOP)}"
+            return " ".join([*(f"{k}={v}" for k, v in self.env.items()), "python3", os.path.relpath(self.script, TOP)])
         words = [f"selftest={name}" if w.split("=")[0] == "selftest" and name else w for w in self.words]
         if self.matrix:
             parts = [f"{field.upper()}={value}" for field, value in self.matrix._asdict().items()]
@@ -202,14 +205,21 @@ def damage_jobs(test, seed):
 
 
 def script_jobs(test):
-    """harness_test.py and every test_*.py below tests/host and tests/gdb."""
+    """harness_test.py and every test_*.py below tests/host and tests/gdb; long ones in parts that run side by side."""
     found = [("harness.self", os.path.join(TOP, "tests", "host", "harness_test.py"))]
     for room in ("host", "gdb"):
         for path in sorted(glob.glob(os.path.join(TOP, "tests", room, "test_*.py"))):
             found.append((f"{room}.{os.path.basename(path)[5:-3]}", path))
     limit = SOAK_SCRIPT_TIMEOUT_SECONDS if os.environ.get("SOAK") else TIMEOUT_SECONDS
-    return [Job(name, script=path, timeout=limit) for name, path in found
-            if test is None or fnmatch.fnmatchcase(name, test)]
+    return [Job(" ".join([name, *part.values()]), script=path, timeout=limit, env=part) for name, path in found
+            if test is None or fnmatch.fnmatchcase(name, test) for part in parts_of(name)]
+
+
+def parts_of(name):
+    """What to put into the environment of each part of a script."""
+    if name not in BY_BLOCK_SIZE or os.environ.get("BS"):
+        return [{}]
+    return [{"BS": str(bs)} for bs in mkimage.BLOCK_SIZES]
 
 
 def with_room(matrix):

@@ -94,9 +94,15 @@ fsx_print_log(const struct fsx_model *m)
 void
 fsx_write(struct fsx_model *m, size_t off, size_t len, uint8_t *buf)
 {
+	unsigned value = (m->ops * 37 + off / DEV_BSIZE * 11 + off) % 255;
+
 	/* Never zero, and different in neighbouring sectors and operations. */
-	for (size_t i = 0; i < len; i++)
-		buf[i] = (uint8_t)(1 + (m->ops * 37 + (off + i) / DEV_BSIZE * 11 + off + i) % 255);
+	for (size_t i = 0; i < len; i++) {
+		buf[i] = (uint8_t)(1 + value);
+		value += (off + i + 1) % DEV_BSIZE == 0 ? 12 : 1;
+		if (value >= 255)
+			value -= 255;
+	}
 	memcpy(m->bytes + off, buf, len);
 	m->size = MAX(m->size, off + len);
 }
