@@ -120,6 +120,8 @@ disk_unregister(struct disk *dk)
 	KASSERT(dk->dk_stats.inflight == 0, "disk %s goes with %lu requests in flight", dk->dk_name,
 	    dk->dk_stats.inflight);
 	KASSERT(dk->dk_vnode == NULL, "disk %s goes with its vnode in use", dk->dk_name);
+	KASSERT(disk_next(dk) == NULL || disk_next(dk)->dk_whole != dk, "disk %s goes before %s",
+	    dk->dk_name, disk_next(dk)->dk_name);
 	KASSERT(dk->dk_use == NULL, "disk %s goes while it is claimed for %s", dk->dk_name,
 	    dk->dk_use);
 	spin_lock(&disk_list_lock);
@@ -225,11 +227,18 @@ request_check(const struct disk *dk, const struct buf *bp)
 }
 
 static void
-count_start(struct disk *dk, const struct buf *bp)
+count_start(struct disk *dk)
 {
 	struct disk_stats *st = &dk->dk_stats;
 
 	count_max(&st->inflight_max, __atomic_add_fetch(&st->inflight, 1, __ATOMIC_RELAXED));
+}
+
+static void
+count_kind(struct disk *dk, const struct buf *bp)
+{
+	struct disk_stats *st = &dk->dk_stats;
+
 	if (bp->b_flags & B_FLUSH) {
 		count(&st->flushes, 1);
 	} else if (bp->b_flags & B_READ) {
@@ -241,16 +250,11 @@ count_start(struct disk *dk, const struct buf *bp)
 	}
 }
 
-/* Back to its owner.  => counted out of what is in flight, or never counted in */
 static void
-request_end(struct disk *dk, struct buf *bp)
+count_end(struct disk *dk, const struct buf *bp)
 {
-	if (bp->b_error != 0) {
-		__atomic_or_fetch(&bp->b_flags, B_ERROR, __ATOMIC_RELAXED);
-		count(&dk->dk_stats.errors, 1);
-	}
-	STAGE(DISK_DONE, dk, bp->b_blkno, bp->b_error, bp);
-	biodone(bp);
+	count(&dk->dk_stats.errors, bp->b_error != 0);
+	count(&dk->dk_stats.inflight, -1ul);
 }
 
 /* Check, count and start a request; the contract is in disk.h. */
@@ -268,14 +272,17 @@ disk_strategy(struct disk *dk, struct buf *bp)
 	STAGE_MARK(DISK_REQUEST, dk, bp->b_blkno);
 	TRACE(bp->b_flags & B_FLUSH ? TR_DISK_FLUSH : bp->b_flags & B_READ ? TR_DISK_READ : TR_DISK_WRITE, dk,
 	    bp->b_blkno, bp->b_bcount, bp);
+	count_start(dk);
+	if (driven != dk)
+		count_start(driven);
 	bp->b_error = request_check(dk, bp);
 	if (bp->b_error != 0) {
-		request_end(dk, bp);
+		disk_done(driven, bp);
 		return;
 	}
-	count_start(dk, bp);
+	count_kind(dk, bp);
 	if (driven != dk)
-		count_start(driven, bp);
+		count_kind(driven, bp);
 	driven->dk_ops->strategy(driven, bp);
 }
 
@@ -287,12 +294,13 @@ disk_done(struct disk *dk, struct buf *bp)
 
 	KASSERT(asked == dk || asked->dk_whole == dk, "disk %s ends a request for %s", dk->dk_name,
 	    asked->dk_name);
-	count(&asked->dk_stats.inflight, -1ul);
-	if (asked != dk) {
-		count(&dk->dk_stats.inflight, -1ul);
-		count(&dk->dk_stats.errors, bp->b_error != 0);
-	}
-	request_end(asked, bp);
+	if (bp->b_error != 0)
+		__atomic_or_fetch(&bp->b_flags, B_ERROR, __ATOMIC_RELAXED);
+	count_end(asked, bp);
+	if (asked != dk)
+		count_end(dk, bp);
+	STAGE(DISK_DONE, asked, bp->b_blkno, bp->b_error, bp);
+	biodone(bp);
 }
 
 /*

@@ -9,6 +9,7 @@
 #include "boot/boot_info.h"
 #include "drivers/disk.h"
 #include "drivers/fw_cfg.h"
+#include "drivers/part.h"
 #include "drivers/pci.h"
 #include "drivers/ps2kbd.h"
 #include "drivers/screen.h"
@@ -18,6 +19,7 @@
 #include "kernel/console.h"
 #include "kernel/fs/buf.h"
 #include "kernel/fs/devfs/devfs.h"
+#include "kernel/fs/ext2/ext2.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/kasan.h"
 #include "kernel/kassert.h"
@@ -157,6 +159,7 @@ main_thread(void *arg)
 	vfs_init();
 	disk_init();
 	pci_init();
+	part_scan(ext2_vfsops.probe);
 	error = mount_root();
 	if (error != 0)
 		printf("root: not mounted: %s\n", errno_name(error));

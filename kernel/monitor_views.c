@@ -222,6 +222,10 @@ cmd_disks(int argc, char **argv)
 		printf("%s: %lu KiB in sectors of %u%s; up to %u KiB a request\n", dk->dk_name,
 		    dk->dk_nsectors * DEV_BSIZE / KiB, dk->dk_sectorsize,
 		    dk->dk_readonly ? ", read-only" : "", (unsigned)(dk->dk_maxsize / KiB));
+		if (dk->dk_whole != NULL)
+			printf("  a part of %s, from its sector %lu on\n", dk->dk_whole->dk_name, dk->dk_first);
+		if (dk->dk_use != NULL)
+			printf("  in use: %s\n", dk->dk_use);
 		printf("  %8lu reads, %lu sectors\n", st->reads, st->sectors_read);
 		printf("  %8lu writes, %lu sectors\n", st->writes, st->sectors_written);
 		printf("  %8lu flushes\n  %8lu errors\n", st->flushes, st->errors);

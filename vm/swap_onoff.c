@@ -20,6 +20,7 @@
 #include "vm/swap_pager.h"
 
 #include "drivers/disk.h"
+#include "drivers/part.h"
 #include "kernel/cmdline.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
@@ -103,7 +104,7 @@ swap_boot(void)
 
 	if (word == NULL)
 		return;
-	dk = disk_find(strncmp(word, "/dev/", 5) == 0 ? word + 5 : word);
+	dk = disk_by_word(word);
 	error = dk == NULL ? ENODEV : swap_on(dk);
 	if (error != 0)
 		printf("swap: not on %s: %s\n", word, errno_name(error));

@@ -17,6 +17,7 @@
  * what path lookup needs (v_mountedhere, mnt_covered, mnt_busy) is under vnode_list_lock.
  */
 #include "drivers/disk.h"
+#include "drivers/part.h"
 #include "kernel/cmdline.h"
 #include "kernel/fs/ext2/ext2.h"
 #include "kernel/fs/procfs/procfs.h"
@@ -394,7 +395,7 @@ mount_root(void)
 	struct disk *disk;
 
 	if (word != NULL && word[0] != '\0') {
-		disk = disk_find(strncmp(word, "/dev/", 5) == 0 ? word + 5 : word);
+		disk = disk_by_word(word);
 		if (disk != NULL)
 			return (mount_root_from(disk, "root="));
 		printf("root: no disk %s; there are:", word);
