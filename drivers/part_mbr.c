@@ -223,10 +223,13 @@ parse_mbr(struct part_parse *p, const struct mbr *mbr)
 		else
 			part_note(p, PF_EXTENDED_TWICE, i + 1);
 	}
-	/* A box at sector 0 would have the table itself as its first link. */
-	if (extended != NULL && extended->first == 0)
-		part_note(p, PF_AT_TABLE, (uint32_t)(extended - mbr->entries) + 1);
-	else if (extended != NULL)
+	if (extended == NULL)
+		return;
+	/* One at sector 0 would have the table itself as its first link. */
+	if (extended->first == 0 || extended->first >= p->src->nsectors)
+		part_note(p, extended->first == 0 ? PF_AT_TABLE : PF_BEYOND,
+		    (uint32_t)(extended - mbr->entries) + 1);
+	else
 		parse_chain(p, extended->first, extended->count, mbr->signature);
 }
 

@@ -5,6 +5,7 @@
  * A volume is named by its disk.
  */
 #include "drivers/disk.h"
+#include "drivers/part.h"
 #include "kernel/fs/buf.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/lib/printf.h"
@@ -56,7 +57,7 @@ say(char **argv, int error)
 void
 cmd_mount(int argc, char **argv)
 {
-	struct disk *disk = disk_find(disk_name(argv[1]));
+	struct disk *disk = disk_by_word(argv[1]);
 	bool readonly = argc == 4;
 	struct vnode *covered;
 	struct mount *mp;
