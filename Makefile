@@ -34,7 +34,7 @@ SHELL := /bin/bash
 # ---- packages -------------------------------------------------------------------------------------
 
 PACKAGES := gcc libc6-dev make binutils python3 qemu-system-x86 qemu-utils grub-pc-bin grub-common \
-	grub-efi-amd64-bin ovmf gnu-efi xorriso mtools e2fsprogs gdb busybox-static dash coreutils sqlite3
+	grub-efi-amd64-bin ovmf gnu-efi xorriso mtools e2fsprogs gdb busybox-static dash coreutils sqlite3 fdisk
 ifneq ($(findstring clang,$(CC)),)
 PACKAGES += clang
 endif

@@ -7,6 +7,7 @@
  */
 #include "kernel/fs/procfs/procfs.h"
 
+#include "drivers/disk.h"
 #include "kernel/clock.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/lib/printf.h"
@@ -113,6 +114,18 @@ fill_swaps(struct text *t, int pid)
 	return (0);
 }
 
+/* Sizes in KiB.  Nothing opens a device by its number here; these are as Linux gives them to virtio disks. */
+static int
+fill_partitions(struct text *t, int pid)
+{
+	unsigned minor = 0;
+
+	text_add(t, "major minor  #blocks  name\n\n");
+	for (struct disk *dk = disk_next(NULL); dk != NULL; dk = disk_next(dk))
+		text_add(t, "%4u  %7u %10lu %s\n", 254, minor++, dk->dk_nsectors * DEV_BSIZE / KiB, dk->dk_name);
+	return (0);
+}
+
 struct mount_list {
 	struct text	*t;
 };
@@ -160,7 +173,7 @@ const struct procfs_entry procfs_machine[] = {
 	{ "self", fill_self, true }, { "mounts", fill_mounts_link, true },
 	{ "meminfo", fill_meminfo, false }, { "vmstat", fill_vmstat, false }, { "queues", fill_queues, false },
 	{ "uptime", fill_uptime, false }, { "loadavg", fill_loadavg, false }, { "version", fill_version, false },
-	{ "swaps", fill_swaps, false }, { NULL, NULL, false },
+	{ "swaps", fill_swaps, false }, { "partitions", fill_partitions, false }, { NULL, NULL, false },
 };
 
 /* ---- a process ---- */
