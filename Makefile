@@ -22,6 +22,7 @@
 #: ACCEL=NAME     tcg or kvm (default tcg)
 #: ARGS=WORDS     run, gdb: the kernel's command line
 #: BREAK=WHERE    gdb: where to stop first (default vnode_pager_leaf_getpages; with TEST=NAME, that test)
+#: RR=1           gdb: record the run first, then repeat it under gdb, where `vm undo` goes backwards
 #: GLOB=GLOB      bench: only the measurements whose name matches
 #: V=1            print each command
 #: CI=1           compiler warnings are errors
@@ -268,7 +269,7 @@ soak: kernel iso esp disk programs ## run the self-tests in every combination of
 
 BREAK := $(if $(TEST),ktest_$(subst .,_,$(TEST)),vnode_pager_leaf_getpages)
 gdb: kernel disk $(MEDIUM) ## boot to BREAK in gdb, the guest's console in build/console.log
-	@tests/gdb/run '$(BREAK)' $(wordlist 2,99,$(QEMU)) $(if $(ARGS)$(TEST),-- $(or $(ARGS),selftest='$(TEST)'))
+	@RR='$(RR)' tests/gdb/run '$(BREAK)' $(wordlist 2,99,$(QEMU)) $(if $(ARGS)$(TEST),-- $(or $(ARGS),selftest='$(TEST)'))
 
 # Always a release build and the same machine: the numbers are to be compared.
 BENCH_KERNEL := build/release-$(notdir $(firstword $(CC)))/kernel.elf

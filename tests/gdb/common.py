@@ -269,12 +269,14 @@ class Prefix(gdb.Command):
     vm diff           ... and what has changed since
     vm vnode V OFF    a byte of a file: inode, pointer blocks, sector, page
     vm io             disks, requests under way, who waits for them
+    vm cpus           the processors, and what each of them does
     vm threads        all threads and what they wait for
     vm wait           who is asleep, on what, and who will wake them
     vm bt THREAD      the backtrace of a thread that is not running
     vm check          the laws of the VM, evaluated from outside
     vm stages         the named stages of a page fault
     vm step [STAGE]   run to the next of them
+    vm undo [STAGE]   back to the stage before (`make gdb RR=1`)
     vm story          run one fault and tell it, stage by stage
     vm break WHAT X   stop when the VM comes to an address, object, page, file, sector
     vm trace [N]      the last events recorded

@@ -129,7 +129,10 @@ class Io(Command):
         if args:
             self.usage()
         need_kernel()
-        for pointer in tailq(gdb.parse_and_eval("'drivers/disk.c'::disks"), "dk_link"):
+        disks = list(tailq(gdb.parse_and_eval("'drivers/disk.c'::disks"), "dk_link"))
+        if not disks:
+            say("No disk has been found (yet).")
+        for pointer in disks:
             dk = fetch(pointer)
             st = dk["dk_stats"]
             say(f"{array_text(dk['dk_name'])}: {int(st['reads'])} reads, {int(st['writes'])} writes, "

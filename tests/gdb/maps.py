@@ -122,7 +122,10 @@ struct vm_map * or struct vmspace *.  Resident counts pages of the entry's own o
         elif expression.startswith("pid ") or thread.find_by_name(expression):
             _, t = thread.find(expression)
         else:
-            value, tag = evaluate(expression)
+            try:
+                value, tag = evaluate(expression)
+            except gdb.error as e:
+                raise gdb.GdbError(f"there is no thread {expression} ({e}); `vm threads` lists them") from None
             if tag == "vm_map":
                 return fetch(value), "map"
             if tag == "vmspace":

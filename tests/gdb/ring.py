@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """vm trace: the rings of events (kernel/trace.c), read from outside."""
 
+import os
 import struct
+import sys
 
 import gdb
-from common import Command, enumerators, need_kernel, plural, say, text
+from common import Command, TOP, array_text, enumerators, need_kernel, plural, say, text
+
+sys.path.insert(0, os.path.join(TOP, "tests", "host"))
+import traceview  # noqa: E402
 
 SHOWN = 40
 
@@ -88,28 +93,56 @@ def of_page(pfn, limit):
                            "object-lookup")][-limit:]
 
 
-class Trace(Command):
-    """Show the last events that the kernel has recorded: 40, or as many as asked for.
+def as_file(found):
+    """Events as `boot/qemu --trace` would have written them, with the threads' names: the input of tests/host/traceview.py."""
+    import thread
+    boot, hz = times()
+    for _, t in thread.all_threads():
+        yield f"# thread {int(t['tid'])} {array_text(t['name'])}"
+    for e in found:
+        ns = (e.tsc - boot) * 10**9 // hz if hz else 0
+        yield f"{ns // 10**9:5}.{ns % 10**9:09} cpu{e.cpu} tid{e.tid:<3} {e.name:<13} {e.shown()}"
 
-The kernel records when it was given the word `trace`, or after `trace on` in its monitor.
+
+class Trace(Command):
+    """Show the last events that the kernel has recorded: 40, or as many as asked for; or all of them in a file.
+
+The kernel records when it was given the word `trace`, or after `trace on` in its monitor.  -f html writes a page with a
+drawing, for a browser; -f json a file for ui.perfetto.dev; -f text a time line in words.  Each goes to build/trace.FORM
+unless a file is named.
 
     (gdb) vm trace
     (gdb) vm trace 10
+    (gdb) vm trace -f html build/fault.html
 
-    vm trace [N]"""
+    vm trace [N | -f html|json|text [FILE]]"""
 
     NAME = "trace"
 
     def run(self, args):
-        if len(args) > 1:
+        form = args[1] if len(args) in (2, 3) and args[0] == "-f" else None
+        if len(args) > 1 and form not in ("html", "json", "text"):
             self.usage()
-        found, n = events(), int(gdb.parse_and_eval(args[0])) if args else SHOWN
+        found = events()
         if not found:
             say("Nothing has been recorded: the kernel's word `trace` switches it on, or `trace on` in its monitor.")
-        for e in found[max(0, len(found) - n):]:
-            say(line(e))
-        if found:
+        elif form is not None:
+            self.write(found, form, args[2] if len(args) == 3 else os.path.join(TOP, "build", "trace." + form))
+        else:
+            for e in found[max(0, len(found) - (int(gdb.parse_and_eval(args[0])) if args else SHOWN)):]:
+                say(line(e))
             say(f"({plural(len(found), 'event')} in the rings)")
+
+    def write(self, found, form, path):
+        trace = traceview.Trace(as_file(found))
+        try:
+            with open(path, "w", encoding="utf-8") as f:
+                f.write({"html": lambda: traceview.to_html(trace, "Faultline's trace, read by gdb"),
+                         "json": lambda: traceview.json.dumps(traceview.to_json(trace)),
+                         "text": lambda: "\n".join(traceview.timeline(trace)) + "\n"}[form]())
+        except OSError as e:
+            raise gdb.GdbError(f"{path} cannot be written: {e.strerror}") from None
+        say(f"{os.path.relpath(path)}: {plural(len(trace.events), 'event')}")
 
 
 Trace()

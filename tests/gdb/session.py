@@ -1,10 +1,101 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""vm attach: the beginning of a session."""
+"""vm attach: the beginning of a session; and QEMU's monitor, which can be asked about the same machine."""
 
+import atexit
+import json
 import os
+import re
+import socket as sockets
+import subprocess
+import time
 
 import gdb
 from common import Command, say
+
+PATIENCE_SECONDS = 10
+attached = None         # the path of the socket
+machine = None          # the process of boot/qemu, if it was started here
+
+
+def monitor(command):
+    """What QEMU's monitor answers about the selected processor, or None: there is no way to ask it.
+
+    gdb's own `monitor` is no way: QEMU puts the whole answer in one packet, and breaks off when that is too long.
+    """
+    if attached is None or not os.path.exists(attached + ".qmp"):
+        return None
+    with sockets.socket(sockets.AF_UNIX) as s:
+        s.settimeout(PATIENCE_SECONDS)
+        try:
+            s.connect(attached + ".qmp")
+            lines = s.makefile("r", encoding="utf-8")
+            lines.readline()
+            for request in ({"execute": "qmp_capabilities"},
+                            {"execute": "human-monitor-command",
+                             "arguments": {"command-line": command, "cpu-index": gdb.selected_thread().num - 1}}):
+                s.sendall(json.dumps(request).encode() + b"\n")
+                reply = {}
+                while not {"return", "error"} & set(reply):
+                    reply = json.loads(lines.readline())
+            return reply.get("return")
+        except (OSError, ValueError):
+            return None
+
+
+TLB_LINE = re.compile(r"^([0-9a-f]{16}): ([0-9a-f]{16}) ([-XGPDACTUW]{9})\r?$", re.M)
+
+
+def tlb():
+    """{virtual address: (physical address, letters of the bits)}: QEMU's own walk of the page tables that are loaded, or None."""
+    answer = monitor("info tlb")
+    if answer is None:
+        return None
+    return {int(va, 16): (int(pa, 16), set(bits) - {"-"}) for va, pa, bits in TLB_LINE.findall(answer)}
+
+
+def connect(socket):
+    """QEMU makes the socket a moment before it listens."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            gdb.execute(f"target remote {socket}", to_string=True)
+            return
+        except gdb.error as e:
+            if "refused" not in str(e) or time.monotonic() > end:
+                raise
+        time.sleep(0.05)
+
+
+def start_again():
+    """Put the same recorded machine before its first instruction, in another QEMU.
+
+    => it was started by `boot/qemu --replay --gdb`, which has left its own words beside the socket.
+
+    QEMU can also load a snapshot instead; but 7.2 hangs for ever when a disk request is under way at that moment.
+    """
+    global machine
+    with open(attached + ".again", encoding="utf-8") as f:
+        words = json.load(f)
+    try:
+        gdb.execute("kill", to_string=True)
+    except gdb.error:
+        pass        # QEMU ends before it has answered
+    end_machine()
+    end = time.monotonic() + PATIENCE_SECONDS       # the former QEMU removes its sockets when it ends, whosever they are then
+    while (os.path.exists(attached) or os.path.exists(attached + ".qmp")) and time.monotonic() < end:
+        time.sleep(0.02)
+    machine = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True)
+    while not os.path.exists(attached) and machine.poll() is None:
+        time.sleep(0.02)
+    connect(attached)
+
+
+@atexit.register
+def end_machine():
+    if machine is not None and machine.poll() is None:
+        machine.terminate()
+        machine.wait()
 
 
 class Attach(Command):
@@ -19,6 +110,7 @@ WHERE is anything that `break` takes; without it the machine stays before its fi
     NAME = "attach"
 
     def run(self, args):
+        global attached
         if not args:
             self.usage()
         if gdb.selected_thread() is not None:
@@ -26,7 +118,8 @@ WHERE is anything that `break` takes; without it the machine stays before its fi
         socket, where = args[0], " ".join(args[1:])
         if not os.path.exists(socket):
             raise gdb.GdbError(f"{socket} does not exist: start the machine with `boot/qemu --gdb`")
-        gdb.execute(f"target remote {socket}", to_string=True)
+        connect(socket)
+        attached = socket
         say("The machine stands before its first instruction.")
         if not where:
             return

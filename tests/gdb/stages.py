@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""vm stages, vm step, vm story: follow a page fault by its named stages (kernel/stage.h).
+"""vm stages, vm step, vm undo, vm story: follow a page fault by its named stages (kernel/stage.h), forwards and backwards.
 
 Where the stages are, and where their words are found there, is read from the records that the compiler left beside
 the code: in the ELF file, so it is known before the machine has executed one instruction.
 """
 
+import os
 import re
 import struct
 
@@ -13,6 +14,7 @@ from common import (Command, TOP, array_text, enumerators, fetch, machine_mode, 
                     say, text)
 import maps
 import object as vm_objects
+import session
 import thread
 
 STAGE_H = "kernel/stage.h"
@@ -173,9 +175,9 @@ class Watch:
                 point.delete()
         gdb.execute(f"set breakpoint always-inserted {'on' if self.former else 'off'}")
 
-    def go(self):
+    def go(self, command="continue"):
         try:
-            gdb.execute("continue", to_string=True)
+            gdb.execute(command, to_string=True)
         except gdb.error as e:
             raise gdb.GdbError(f"the machine ended before it came to a stage ({e})") from None
         if gdb.selected_thread() is None:
@@ -236,6 +238,93 @@ Interrupts happen on the way, as they do when nobody looks.
         say(f"  thread {running()[1]}, {place.where()}")
 
 
+def instructions():
+    """How far a replayed machine has come, in instructions since it started; None: it is not replayed."""
+    found = re.search(r"Replaying .*instruction count = (\d+)", gdb.execute("monitor info replay", to_string=True))
+    return int(found.group(1)) if found else None
+
+
+class Alone:
+    """with Alone(): the user's own breakpoints do not stop the machine, and gdb says nothing of where it comes to stand.
+
+    What gdb says of a stop by itself goes past to_string=True and past its logging, so its output is closed meanwhile.
+    """
+
+    def __enter__(self):
+        gdb.flush()
+        self.stdout, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+        self.enabled = [b for b in gdb.breakpoints() if b.enabled]
+        for b in self.enabled:
+            b.enabled = False
+
+    def __exit__(self, *_):
+        for b in self.enabled:
+            if b.is_valid():
+                b.enabled = True
+        gdb.flush()
+        os.dup2(self.stdout, 1)
+        os.close(self.stdout)
+
+
+class Undo(Command):
+    """Go back to the stage before, or to the last one of that name: the machine runs backwards.
+
+That needs a machine that is replayed: `make gdb RR=1` records a run first and then repeats it under gdb.  A repeated run
+is the same to the instruction, so going back is starting again and stopping earlier; `vm step` goes forward again, over
+the same stages, and what was changed by hand in between is gone.
+
+    (gdb) vm undo
+    (gdb) vm undo fault enter
+
+    vm undo [STAGE]"""
+
+    NAME = "undo"
+    COMPLETE = gdb.COMPLETE_NONE
+    WINDOW = 1 << 22        # instructions before now that are searched first; stopping at each stage takes its time
+
+    def run(self, args):
+        machine_mode()
+        wanted, now, window = find_stages(args), instructions(), self.WINDOW
+        if now is None or session.attached is None or not os.path.exists(session.attached + ".again"):
+            raise gdb.GdbError("only a recorded machine runs backwards: `make gdb RR=1` starts one")
+        with Alone():
+            while True:
+                begin = max(now - window, 0)
+                last = self.last_between(wanted, begin, now)
+                if last is not None or begin == 0:
+                    break
+                window *= 16
+            session.start_again()
+            if last is not None:
+                self.run_to(last - 1)
+                with Watch(wanted) as watch:
+                    place = watch.go()
+        if last is None:
+            say("No such stage comes before: the machine stands before its first instruction.")
+            return
+        say(f"{stage_text(place.stage)}: {words_at(place)}")
+        say(f"  thread {running()[1]}, {place.where()}; {now - instructions()} instructions back")
+
+    def run_to(self, count):
+        """From the first instruction to one that is known by its number."""
+        if count > 0:
+            session.monitor(f"replay_break {count}")
+            gdb.execute("continue", to_string=True)
+
+    def last_between(self, wanted, begin, end):
+        """How many instructions lead to the last of these stages between two moments; None: there is none."""
+        session.start_again()
+        self.run_to(begin)
+        last = None
+        with Watch(wanted) as watch:
+            session.monitor(f"replay_break {end}")
+            while watch.go() is not None and (here := instructions()) < end:
+                last = here
+        return last
+
+
 class Story(Command):
     """Run one whole fault, stage by stage, and tell it: who, what, and the line of source.
 
@@ -289,4 +378,5 @@ are told of only where they matter: the interrupt, and who is woken.
 
 Stages()
 Step()
+Undo()
 Story()

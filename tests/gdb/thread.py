@@ -11,6 +11,7 @@ import struct
 import gdb
 from common import (Command, array_text, define, enum_word, evaluate, fetch, need_kernel, offset_of, pointer_to, register, say,
                     tailq, text)
+import cpus
 
 FRAMES_MAX = 64
 # Where a sleeping thread always stands; what called these is where it waits.
@@ -26,13 +27,11 @@ def all_threads():
 
 
 def current():
-    """The thread that runs on the processor gdb has selected, or None.  In user mode GS holds the program's base."""
-    cpus, n = gdb.parse_and_eval("cpus"), int(gdb.parse_and_eval("ncpus"))
-    bases = register("gs_base"), register("k_gs_base")
-    for i in range(max(n, 1)):
-        if int(cpus[i].address) in bases:
-            return cpus[i]["thread"]
-    return cpus[0]["thread"]
+    """The thread that runs on the processor gdb has selected.  => GdbError where a processor has not come so far"""
+    i = cpus.index_here()
+    if i is None and gdb.selected_thread().num > 1:
+        raise gdb.GdbError("this processor runs no thread yet; `vm cpus` lists them, `thread 1` leads to the first")
+    return gdb.parse_and_eval("cpus")[i or 0]["thread"]
 
 
 def find_by_name(expression):
@@ -71,7 +70,10 @@ def find(expression):
     named = find_by_name(expression)
     if named:
         return named
-    value, tag = evaluate(expression)
+    try:
+        value, tag = evaluate(expression)
+    except gdb.error as e:
+        raise gdb.GdbError(f"there is no thread {expression} ({e}); `vm threads` lists them") from None
     if tag == "thread":
         return pointer_to("struct thread", int(value)), fetch(value)
     for td, t in all_threads():
@@ -199,22 +201,24 @@ class Threads(Command):
         if args:
             self.usage()
         need_kernel()
-        here = int(current())
+        here, all_cpus = int(current()), gdb.parse_and_eval("cpus")
+        on_cpu = {int(all_cpus[i]["thread"]): i for i in range(int(gdb.parse_and_eval("ncpus")))}
         say(f" {'tid':>4}  {'name':<20} {'state':<9} {'class':<8} {'waits for':<10} {'on':<19} {'program':<16} in")
         for td, t in all_threads():
             state = enum_word("enum thread_state", t["state"], "TD_")
             prio = enum_word("enum thread_prio", t["prio"], "PRI_")
             wait, on = (text(t["wmesg"]), f"{int(t['wchan']):#x}") if int(t["wchan"]) else ("-", "-")
             running = int(td) == here
-            where = "runs now" if running else "" if state in ("running", "dead", "new") else waits_in(t)
+            where = ("runs now" if running else f"runs on CPU {on_cpu[int(td)]}" if int(td) in on_cpu
+                     else "" if state in ("running", "dead", "new") else waits_in(t))
             say(f"{'*' if running else ' '}{int(t['tid']):>4}  {array_text(t['name']):<20} {state:<9} {prio:<8} "
                 f"{wait:<10} {on:<19} {process_words(t):<16} {where}")
 
 
 class Backtrace(Command):
-    """Show the backtrace of a thread that is not running, from the stack pointer it saved.
+    """Show the backtrace of a thread, from the stack pointer it saved when it last gave up its processor.
 
-Traps on the way are crossed.  For the running thread this is gdb's own `bt`.
+Traps on the way are crossed.  For a thread that runs, on this or another processor, this is gdb's own `bt`.
 
     (gdb) vm bt 3
     (gdb) vm bt pageout
@@ -232,6 +236,11 @@ Traps on the way are crossed.  For the running thread this is gdb's own `bt`.
         if int(td) == int(current()):
             say(f"thread {int(t['tid'])}, {name}, runs now:")
             gdb.execute("bt")
+            return
+        if (elsewhere := cpus.running_elsewhere(td)) is not None:
+            with cpus.At(elsewhere):
+                say(f"thread {int(t['tid'])}, {name}, runs on CPU {cpus.index_here()}, gdb's thread {elsewhere.num}:")
+                gdb.execute("bt")
             return
         wait = f", waits for {text(t['wmesg'])} on {int(t['wchan']):#x}" if int(t["wchan"]) else ""
         say(f"thread {int(t['tid'])}, {name}: {state}{wait}")

@@ -5,6 +5,7 @@ import gdb
 from common import (Command, Physical, PAGE_SHIFT, PAGE_SIZE, define, evaluate, machine_mode, plural, register, say)
 import maps
 import page
+import session
 
 LEVELS = {4: "PML4", 3: "PDPT", 2: "PD", 1: "PT"}
 PMAP_H = "vm/pmap.h"
@@ -64,11 +65,45 @@ def translate(steps, va):
     return (entry & bits.PG_FRAME & ~inside) | (va & inside)
 
 
+def second_opinion(va, steps):
+    """What QEMU's own walk of the tables, `info tlb`, says against ours: a sentence, or None: it cannot be asked."""
+    listed, bits = session.tlb(), Bits()
+    if listed is None:
+        return None
+    level, _, _, entry = steps[-1]
+    start = va & -(1 << level_shift(level))
+    theirs = listed.get(start - (1 << 64) if start >> 64 else start)
+    if not entry & bits.PG_V:
+        covers = [base for n in (1, 2, 3) if (base := va & -(1 << level_shift(n))) in listed]
+        return f"BEWARE: QEMU's info tlb has {listed[covers[0]][0]:#x} there" if covers else "QEMU's info tlb has nothing there either"
+    letters = (bits.PG_NX, "X"), (bits.PG_G, "G"), (bits.PG_M, "D"), (bits.PG_A, "A"), (bits.PG_PCD, "C"), (bits.PG_U, "U"), (bits.PG_RW, "W")
+    ours = {letter for bit, letter in letters if entry & bit}
+    if theirs is None:
+        return "BEWARE: QEMU's info tlb has nothing there"
+    if theirs[0] != entry & bits.PG_FRAME & -(1 << level_shift(level)) or theirs[1] - {"P", "T"} != ours:
+        return f"BEWARE: QEMU's info tlb says {theirs[0]:#x}, {''.join(sorted(theirs[1]))}; the entry says {''.join(sorted(ours))}"
+    return "QEMU's info tlb agrees"
+
+
+def compare_with_tlb(limit=64):
+    """Walk to mappings that QEMU's `info tlb` lists, evenly chosen -> (compared, listed, sentences about those that differ)."""
+    listed = sorted(session.tlb() or {})
+    chosen = listed[::max(1, len(listed) // limit)]
+    wrong = []
+    for va in chosen:
+        va &= (1 << 64) - 1
+        opinion = second_opinion(va, walk(va, register("cr3")))
+        if not opinion.endswith("agrees"):
+            wrong.append(f"{va:#x}: {opinion}")
+    return len(chosen), len(listed), wrong
+
+
 class Walk(Command):
     """Walk the page tables for a virtual address.
 
 Shows each level's entry with its bits in words, then the physical address and the page at the end.  Works at any
 stop, for the tables are read as physical memory.  For another address space give its root's physical address.
+For the tables that are loaded QEMU's own walk is asked, too, and a difference is told.
 
     (gdb) vm walk $cr2
     (gdb) vm walk 0x10000 bench_vm->pmap.pml4_pa
@@ -117,6 +152,8 @@ stop, for the tables are read as physical memory.  For another address space giv
             m = page.by_pfn(pa >> PAGE_SHIFT)
             say("  " + (page.one_line(m) if m is not None else
                         "no vm_page: that is no RAM, or vm_page_init() has not run"))
+        if cr3 & Bits().PG_FRAME == register("cr3") & Bits().PG_FRAME and (opinion := second_opinion(va, steps)):
+            say("  " + opinion)
         if va >> 47 == 0:
             say("  " + maps.explain_address(va, cr3 & Bits().PG_FRAME))
 

@@ -109,9 +109,9 @@ def play_gdb(block, scratch, name):
     """The answers of a gdb block's commands."""
     sys.path.insert(0, os.path.join(TOP, "tests", "gdb"))
     import mkimage
-    import test_gdb
+    import play as gdb_play
     script = "".join(f"step{n} {step.command}\n" for n, step in enumerate(block.steps)) + "- kill\n"
-    session = test_gdb.Session(mkimage.ensure_default(), scratch, name, script, block.words)
+    session = gdb_play.Session(mkimage.ensure_default(), scratch, name, script, block.words)
     return [session.said.get(f"step{n}", "") for n in range(len(block.steps))]
 
 

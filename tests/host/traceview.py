@@ -1,21 +1,27 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Show a trace that `boot/qemu --trace FILE` wrote: as a time line, or as JSON for a viewer.
+"""Show a trace that `boot/qemu --trace FILE` wrote: as a time line, as JSON for a viewer, or as a drawing in a page.
 
     tests/host/traceview.py build/trace.txt                     a time line, faults and requests as brackets
     tests/host/traceview.py build/trace.txt --json out.json     for ui.perfetto.dev or chrome://tracing
+    tests/host/traceview.py build/trace.txt --html out.html     a page that needs nothing but a browser (tracehtml.py)
     tests/host/traceview.py build/trace.txt --thread tour       one thread's events only
 
 The time line has a line for each event: seconds, CPU, thread, and what happened, indented by what is under way in
 that thread (a page fault, a pager's call).  The JSON is the Trace Event Format, which both viewers load: a track for
 each CPU with who ran on it, a track for each thread with its faults, pager calls, sleeps and instants, a track for
-each disk with its requests, and arrows from who woke to who was woken.
+each disk with its requests, and arrows from who asked a disk to who took its interrupt.
 """
 
 import argparse
 import json
+import os
 import re
 import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tracehtml  # noqa: E402
 
 LINE = re.compile(r"^ *(\d+)\.(\d{9}) cpu(\d+) tid(\d+) +(\S+) *(.*)$")
 FIELD = re.compile(r"(\w[\w-]*)=(.*?)(?= \w[\w-]*=|$)")
@@ -180,14 +186,24 @@ def to_json(trace):
     return {"displayTimeUnit": "ns", "traceEvents": Json(trace).out}
 
 
+def to_html(trace, title):
+    return tracehtml.page(title, Json(trace).out, trace.lost)
+
+
 def main(argv):
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("file", help="what boot/qemu --trace wrote")
     p.add_argument("--json", metavar="OUT", help="write JSON for Perfetto or Chrome to OUT instead of a time line")
+    p.add_argument("--html", metavar="OUT", help="write a page with a drawing to OUT instead")
     p.add_argument("--thread", metavar="NAME", help="only the events that this thread recorded")
     opts = p.parse_args(argv)
     try:
         trace = read(opts.file)
+        if opts.html is not None:
+            with open(opts.html, "w", encoding="utf-8") as f:
+                f.write(to_html(trace, f"Faultline: {os.path.basename(opts.file)}"))
+            print(f"{opts.html}: {len(trace.events)} events, {trace.lost} lost; open it in a browser")
+            return 0
         if opts.json is None:
             for line in timeline(trace, opts.thread):
                 print(line)
