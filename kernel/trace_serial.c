@@ -5,7 +5,7 @@
  * A thread of the lowest class copies new events out of the rings at each tick of the clock.  When
  * events come faster than that, a ring overwrites its oldest, and the text says how many are
  * missing.  Its own sleeps and wakeups are left out: they say nothing about the kernel but that it
- * is being watched.
+ * is being watched.  What interrupts record while it runs is everybody's, and stays.
  *
  *	# thread 2 main			the threads that there were in the beginning
  *	    0.123456789 cpu0 tid2   fault         va=0x10000 ...
@@ -62,11 +62,11 @@ static struct mutex drain_lock;
 static struct trace_place place;	/* drain_lock: written so far */
 static struct thread *tracer_thread;	/* constant; NULL: there is no port */
 
-/* Is this event about the thread that writes the trace? */
+/* Is this event about the thread that writes the trace, and about nothing else? */
 static bool
 is_own(const struct trace_event *ev)
 {
-	return (ev->tid == tracer_thread->tid ||
+	return ((ev->type == TR_SLEEP && ev->tid == tracer_thread->tid) ||
 	    (ev->type == TR_WAKE && ev->arg[1] == (uint64_t)tracer_thread));
 }
 

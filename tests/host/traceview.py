@@ -162,13 +162,19 @@ class Json:
         start = self.requests.pop(e.args.get("buf"), None)
         if start is None:
             return
-        track = self.disks.setdefault(e.args["disk"], len(self.disks))
-        self.arrows += 1
-        ident = {"id": self.arrows, "cat": "disk"}
-        self.put("b", PID_DISKS, track, start.ns, start.kind, args=start.args, **ident)
-        self.put("e", PID_DISKS, track, e.ns, start.kind, args={"error": e.args.get("error")}, **ident)
+        ident = self.ident()
+        self.request(start, e.ns, {"error": e.args.get("error")}, ident)
         self.put("s", PID_THREADS, start.tid, start.ns, "request", **ident)
         self.put("f", PID_THREADS, e.tid, e.ns, "request", bp="e", **ident)
+
+    def ident(self):
+        self.arrows += 1
+        return {"id": self.arrows, "cat": "disk"}
+
+    def request(self, start, end_ns, result, ident):
+        track = self.disks.setdefault(start.args["disk"], len(self.disks))
+        self.put("b", PID_DISKS, track, start.ns, start.kind, args=start.args, **ident)
+        self.put("e", PID_DISKS, track, end_ns, start.kind, args=result, **ident)
 
     def finish(self):
         """What is still under way when the trace ends, ends with it."""
@@ -178,6 +184,8 @@ class Json:
         for tid, spans in self.open.items():
             for name in reversed(spans):
                 self.put("E", PID_THREADS, tid, last, name)
+        for start in self.requests.values():
+            self.request(start, last, {}, self.ident())
         for cpu, (ns, tid) in self.running.items():
             self.put("X", PID_CPUS, cpu, ns, self.trace.name(tid), dur=(last - ns) / 1000)
 
