@@ -109,6 +109,13 @@ struct ata_port_ops {
 	bool		pio;		/* it can do without `prepare` */
 };
 
+/* What a flush is for a device. */
+enum ata_flush {
+	ATA_FLUSH_COMMAND,		/* the command of that name */
+	ATA_FLUSH_NEEDLESS,		/* nothing: there is no volatile cache, or it is off */
+	ATA_FLUSH_FAILS			/* impossible */
+};
+
 struct ata_dev {
 	struct ata_port	*port;		/* (c) */
 	struct disk	 disk;		/* (c) but for what the disk layer has in it */
@@ -116,9 +123,9 @@ struct ata_dev {
 	bool		 present;	/* (c) registered as a disk */
 	bool		 gone;		/* (p) does not answer any more: everything fails */
 	bool		 dma;		/* (p) reads and writes go by DMA where they can */
-	bool		 flush_fails;	/* (c) a cache that cannot be emptied */
+	uint8_t		 flush;		/* (p) enum ata_flush */
 	uint8_t		 multiple;	/* (p) sectors per block of READ MULTIPLE; 0: not in use */
-	struct ata_identity id;		/* (t) */
+	struct ata_identity id;		/* (c) */
 	TAILQ_HEAD(, buf) queue;	/* (p) requests that wait, oldest first */
 };
 
@@ -163,6 +170,8 @@ struct ata_port {
 	struct ratelimit complaints;	/* (p) */
 	struct thread	*thread;	/* (c) */
 };
+
+extern const struct pci_driver ide_driver;
 
 /* ---- ata.c ---- */
 /*

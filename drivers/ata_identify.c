@@ -175,7 +175,7 @@ ata_cmd_build(struct ata_cmd *cmd, const struct ata_identity *id, struct buf *bp
 		cmd->len = 0;
 		return;
 	}
-	cmd->lba = (uint64_t)bp->b_blkno / (id->sectorsize / DEV_BSIZE);
+	cmd->lba = (uint64_t)bp->b_pblkno / (id->sectorsize / DEV_BSIZE);
 	cmd->ext = cmd->lba + count > LBA28_MAX || count > 256;
 	cmd->count = cmd->ext ? (uint16_t)count : (uint8_t)count;
 	cmd->data = bp->b_data;

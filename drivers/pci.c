@@ -28,6 +28,7 @@
  * states.
  */
 #include "drivers/pci.h"
+#include "drivers/ata.h"
 #include "drivers/virtio.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/errno.h"
@@ -56,6 +57,7 @@
 /* Who takes which device: the first match wins. */
 static const struct pci_driver *const drivers[] = {
 	&virtio_pci_driver,
+	&ide_driver,
 };
 
 static MALLOC_DEFINE(M_PCI, "pci");

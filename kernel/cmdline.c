@@ -31,6 +31,7 @@ static const struct word {
 	{ "aslr",	 VALUE_TEXT,	 "SEED",  "a number: programs find the same random addresses and bytes in each run" },
 	{ "mem",	 VALUE_NUMBER,	 "SIZE",  "use no more RAM than this, such as 8M" },
 	{ "nosmp",	 VALUE_NONE,	 "",	  "use one processor; the others are left as the firmware left them" },
+	{ "ata",	 VALUE_TEXT,	 "pio",	  "move the data of IDE disks by the processor, not by DMA" },
 	{ "swap",	 VALUE_TEXT,	 "DISK",  "swap anonymous memory to this disk" },
 	{ "torture",	 VALUE_NONE,	 "",	  "evict every page as soon as it can be" },
 	{ "paths",	 VALUE_NONE,	 "",	  "selftest: print how often each marked path of the VM was passed" },

@@ -152,6 +152,9 @@ static inline uint32_t inl(uint16_t port) { uint32_t v; __asm__ volatile("inl %1
 static inline void outb(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1" :: "a"(v), "Nd"(port)); }
 static inline void outw(uint16_t port, uint16_t v) { __asm__ volatile("outw %0, %1" :: "a"(v), "Nd"(port)); }
 static inline void outl(uint16_t port, uint32_t v) { __asm__ volatile("outl %0, %1" :: "a"(v), "Nd"(port)); }
+/* n times four bytes between a port and memory. */
+static inline void insl(uint16_t port, void *p, size_t n) { __asm__ volatile("cld; rep insl" : "+D"(p), "+c"(n) : "d"(port) : "memory"); }
+static inline void outsl(uint16_t port, const void *p, size_t n) { __asm__ volatile("cld; rep outsl" : "+S"(p), "+c"(n) : "d"(port) : "memory"); }
 
 static inline uint64_t rdtsc(void) { uint32_t l, h; __asm__ volatile("rdtsc" : "=a"(l), "=d"(h)); return ((uint64_t)h << 32 | l); }
 static inline uint64_t rdmsr(uint32_t msr) { uint32_t l, h; __asm__ volatile("rdmsr" : "=a"(l), "=d"(h) : "c"(msr)); return ((uint64_t)h << 32 | l); }
