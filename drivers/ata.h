@@ -171,7 +171,7 @@ struct ata_port {
 	struct thread	*thread;	/* (c) */
 };
 
-extern const struct pci_driver ide_driver;
+extern const struct pci_driver ide_driver, ahci_driver;
 
 /* ---- ata.c ---- */
 /*

@@ -58,6 +58,7 @@
 static const struct pci_driver *const drivers[] = {
 	&virtio_pci_driver,
 	&ide_driver,
+	&ahci_driver,
 };
 
 static MALLOC_DEFINE(M_PCI, "pci");

@@ -15,6 +15,7 @@ from volume import problems_of as check  # noqa: E402
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KERNEL = os.environ.get("FAULTLINE_KERNEL", os.path.join(TOP, "build", "kernel.elf"))
 SOAK = bool(os.environ.get("SOAK"))
+DRIVE = os.environ.get("DRIVE") or "virtio"     # boot/qemu's --drive
 SEED = int(os.environ.get("SEED") or random.randrange(1, 1 << 31))
 
 
@@ -59,10 +60,15 @@ class Rig:
         return 1 if failed else 0
 
 
-def boot(rig, disk, *words, options=(), timeout=120):
+def drive_options(drive):
+    """boot/qemu's words for the bus that the disks hang on: virtio, ata, pio, or ahci for ata on q35."""
+    return ["--drive", "ata", "--machine", "q35"] if drive == "ahci" else ["--drive", drive]
+
+
+def boot(rig, disk, *words, options=(), timeout=120, drive=DRIVE):
     """Run the kernel on a disk (with boot/qemu's words for it) -> (status, what it said)."""
     done = subprocess.run([os.path.join(TOP, "boot", "qemu"), "--kernel", KERNEL, "--log", rig.path("qemu.log"),
-                           "--timeout", str(timeout), *options, "--disk", disk, "--", *words],
+                           "--timeout", str(timeout), *drive_options(drive), *options, "--disk", disk, "--", *words],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           timeout=timeout + 60)
     return done.returncode, done.stdout.decode(errors="replace").replace("\r", "")
@@ -126,5 +132,5 @@ def read_files(image, paths, scratch):
     return found
 
 
-__all__ = ["KERNEL", "SEED", "SOAK", "TOP", "Rig", "boot", "check", "command", "make_volume", "must_pass", "read_files",
+__all__ = ["DRIVE", "KERNEL", "SEED", "SOAK", "TOP", "Rig", "boot", "check", "command", "make_volume", "must_pass", "read_files",
            "repair"]
