@@ -34,8 +34,8 @@ fake_reset(struct ata_port *port)
 	memcpy(port->kind, f->kind, sizeof(port->kind));
 }
 
-static bool
-fake_settle(struct ata_port *port)
+bool
+fake_ata_settle(struct ata_port *port)
 {
 	event(fake_of(port), EV_SETTLE);
 	return (!fake_of(port)->unsettled);

@@ -44,7 +44,6 @@ struct fake_ata {
 	uint8_t		script[16];			/* enum fake_fate */
 	unsigned	nscript, at;
 	uint8_t		fate;				/* of the command under way */
-	bool		touched;			/* memory was written after an abort */
 	char		events[FAKE_ATA_EVENTS + 1];	/* enum fake_event; no own commands */
 	unsigned	nevents;
 	struct ata_cmd	last;				/* the last request's command */
@@ -57,6 +56,8 @@ bool	 fake_ata_attach(struct fake_ata *f, uint32_t watch, uint32_t patience);
 /* Detach if attached, free. */
 void	 fake_ata_destroy(struct fake_ata *f);
 void	 fake_ata_script(struct fake_ata *f, const uint8_t *fates, unsigned n);
+/* For ops.settle, which a fresh port has not. */
+bool	 fake_ata_settle(struct ata_port *port);
 void	 fake_ata_intr(struct fake_ata *f);
 void	 fake_ata_release(struct fake_ata *f);
 struct disk *fake_ata_disk(struct fake_ata *f, unsigned unit);
