@@ -410,6 +410,8 @@ ide_attach(struct pci_dev *pd)
 	unsigned i, found = 0;
 	char name[16];
 
+	if (cmdline_has("ata") && !streq(cmdline_get("ata"), "pio"))
+		printf("ata=%s: only ata=pio is known; taken for that\n", cmdline_get("ata"));
 	pci_enable(pd);
 	for (i = 0; i < nitems(place); i++) {
 		snprintf(name, sizeof(name), "ide%u", i);

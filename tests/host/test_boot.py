@@ -45,6 +45,30 @@ def root_is_found_on_vda_whatever_the_way():
 
 
 @test
+def root_is_found_on_sda_by_the_same_iso():
+    for way, machine, drive, said in (("bios", "pc", "pio", "sda: ATA disk at ide0 master, "), ("bios", "q35", "ata", "sda: ATA disk at ahci port 0, "),
+                                      ("uefi", "pc", "ata", "sda: ATA disk at ide0 master, ")):
+        _, out = boots(way, "--machine", machine, "--drive", drive, glob="boot.u*", disk=())
+        contains(f"{way} {machine}", out, said)
+        contains(f"{way} {machine}", out, "\nroot: sda ")
+        contains(f"{way} {machine}", out, "DVD-ROM, an ATAPI device, is left alone\n")
+
+
+@test
+def the_launcher_knows_what_fits_on_ata():
+    disk = guest.default_disk()
+    for options, wanted in ((["--disk", disk + ",snapshot"] * 5, "5 disks; pc has room for 4\n"),
+                            (["--boot", "bios"] + ["--disk", disk + ",snapshot"] * 4, "4 disks; pc has room for 3 beside the ISO\n"),
+                            (["--disk", disk + ",ro"], "no read-only ATA disks; with snapshot the file stays as it is\n")):
+        run = guest.Run("--drive", "ata", *options)
+        equal(f"{options}: the exit status", run.status, 125)
+        contains(str(options), run.err, wanted)
+    run = guest.Run("--drive", "ata", *["--disk", disk + ",snapshot"] * 4, words=["selftest=boot.u*"])
+    equal(f"four disks: the exit status ({(run.err + run.out).strip()[-600:]})", run.status, 0)
+    contains("four disks", run.out, "sdd: ATA disk at ide1 slave, ")
+
+
+@test
 def one_processor_if_told_so():
     for words, said in ((["nosmp"], "smp: nosmp: one of 2 processors is used\n"), ([], "smp: 2 processors\n")):
         run = guest.Run("--no-disk", "--smp", "2", words=["selftest=smp.a_wakeup_*"] + words, timeout=200)
@@ -102,7 +126,7 @@ def menu(way, key, line):
 
 @test
 def menu_under_bios():
-    menu("bios", b"s", 'command line is "nosmp screen=none"')
+    menu("bios", b"s", 'command line is "nosmp screen=none ata=pio"')
 
 
 @test
