@@ -38,6 +38,11 @@ void cmd_trace(int argc, char **argv);
 void cmd_drop(int argc, char **argv);
 void cmd_check(int argc, char **argv);
 
+/* monitor_crash.c: panics */
+void cmd_panic(int argc, char **argv);
+void cmd_overflow(int argc, char **argv);
+void cmd_crash(int argc, char **argv);
+
 /*
  * monitor.c: parse a number as cmdline_number() does; false, after one sentence, when it is
  * none.

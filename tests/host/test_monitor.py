@@ -219,7 +219,7 @@ SENTENCES = {
     "fault /nope 1": "fault: /nope: ENOENT",
     "fault /etc 1": "fault: /etc: EISDIR",
     "fault /etc/motd 0xffffffffffffffff": "fault: /etc/motd: EFBIG",
-    "crash nothing": "crash: `nothing` is not one of null, wild, text",
+    "crash nothing": "crash: `nothing` is not one of null, wild, text, code, jump, stray, lock, interrupt, tables, livelock",
     "trace maybe": "usage: trace on [GLOB]|off|show [N]",
     "poweroff 111": "poweroff: a status is a number from 0 to 110, not 111",
     "poweroff -1": "poweroff: `-1` is not a number (such as 4096, 0x1000 or 4K)",

@@ -24,7 +24,7 @@ class Panic:
         contains("the launcher", run.err, "panicked")
         reasons = re.findall(r"^panic: (.*)$", run.out, re.M)
         check(len(reasons) == 2 and reasons[1] == "the machine stops here", f"panics: {reasons}")
-        self.reason = reasons[0]
+        self.out, self.reason = run.out, reasons[0]
         self.text = run.out[run.out.index("\npanic: "):]
 
     def register(self, name):
@@ -99,7 +99,7 @@ def null_pointer(*options):
              "page fault: write to 0x0 (page 0: a null pointer) by kernel code: not mapped")
     equal("CR2", p.register("CR2"), 0)
     contains("the registers", p.text, "vector 14 error 2")
-    equal("the innermost function", p.backtrace()[0], "cmd_crash")
+    equal("the innermost function", p.backtrace()[0], "write_to")
 
 
 @test
@@ -127,6 +127,56 @@ def write_to_kernel_text():
     at = int(re.search(r"write to 0x([0-9a-f]+)", p.reason).group(1), 16)
     equal("the address in the reason", at, p.register("CR2"))
     contains("the registers", p.text, "vector 14 error 3")
+
+
+@test
+def data_is_not_executed():
+    p = Panic("crash code")
+    contains("the reason", p.reason, "execution of 0x")
+    contains("the reason", p.reason, "(the kernel image) by kernel code: mapped, but not for that")
+    equal("the address in rip", p.register("rip"), p.register("CR2"))
+
+
+@test
+def jump_to_user_memory():
+    p = Panic("crash jump")
+    contains("the reason", p.reason, "(the user half) by kernel code")
+    contains("the reason", p.reason, "; the kernel jumped to a user address")
+
+
+@test
+def stray_user_pointer():
+    p = Panic("crash stray").complete("cmd_crash")
+    contains("the reason", p.reason, "a user address used outside of copyin, copyout and user_access_begin")
+
+
+@test
+def user_memory_under_a_spin_lock():
+    p = Panic("crash lock").complete("cmd_crash")
+    contains("the reason", p.reason, "; user memory touched while holding a spin lock")
+    contains("what is told before it", p.out[:p.out.index("panic: ")], "crash")
+
+
+@test
+def user_memory_in_an_interrupt():
+    p = Panic("crash interrupt").complete("cmd_crash")
+    contains("the reason", p.reason, "; user memory touched by an interrupt handler")
+    names = p.backtrace()
+    check("trap" in names and names.index("trap") < names.index("cmd_crash"), f"the backtrace is {names}")
+
+
+@test
+def damaged_page_tables():
+    p = Panic("crash tables").complete("cmd_crash")
+    contains("the reason", p.reason, "reserved bit set in the page tables; the page tables are damaged")
+    check(re.search(r"vector 14 error [ab]$", p.text, re.M), "the error code does not say that a reserved bit was set")
+
+
+@test
+def fault_that_never_helps():
+    p = Panic("crash livelock").complete("cmd_crash")
+    check(re.fullmatch(r"fault livelock: thread main took the same fault 1001 times, write to 0x[0-9a-f]+, error 2; "
+                       "vm_fault succeeds, but the processor doesn't see the mapping", p.reason), f"the reason is {p.reason!r}")
 
 
 @test
