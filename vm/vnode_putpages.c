@@ -76,7 +76,9 @@ put_start(struct putstate *ps, int *rtvals)
 			ps->bits[i] = 0;
 			rtvals[i] = VM_PAGER_BAD;
 		} else if (to_eof < (vm_ooffset_t)PAGE_SIZE) {
+			/* What a mapping stored behind the end is nobody's: the disk gets zeros to the sector's end. */
 			ps->bits[i] &= vm_page_bits(0, to_eof);
+			pmap_zero_page_area(m, to_eof, PAGE_SIZE - to_eof);
 		}
 		m->dirty = 0;
 		vm_object_page_cleaned(m);

@@ -112,13 +112,13 @@ stall_wait(unsigned n)
 	return (there);
 }
 
-bool
-stall_release(int error)
+static bool
+release(bool newest, int error)
 {
 	struct buf *bp;
 
 	spin_lock(&stall_lock);
-	bp = TAILQ_FIRST(&stall.held);
+	bp = newest ? TAILQ_LAST(&stall.held) : TAILQ_FIRST(&stall.held);
 	if (bp != NULL) {
 		TAILQ_REMOVE(&stall.held, bp, b_link);
 		stall.count--;
@@ -135,6 +135,18 @@ stall_release(int error)
 		disk_done(stall.disk, bp);
 	}
 	return (true);
+}
+
+bool
+stall_release(int error)
+{
+	return (release(false, error));
+}
+
+bool
+stall_release_newest(int error)
+{
+	return (release(true, error));
 }
 
 unsigned

@@ -37,6 +37,7 @@ unsigned stall_held(void);
 bool stall_wait(unsigned n);
 /* Let the oldest held request go, or fail it with `error`.  false: none is held. */
 bool stall_release(int error);
+bool stall_release_newest(int error);
 /* requests of one kind that came since stall_begin() */
 unsigned stall_seen(unsigned kind);
 
