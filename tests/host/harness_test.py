@@ -6,12 +6,15 @@ The kernel's modes selftest=fail|panic|hang|triple|lie go wrong on purpose; the 
 status and tap.py's verdict are checked for each.  FAULTLINE_KERNEL names another kernel to test with.
 """
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
+import run  # noqa: E402
 import tap  # noqa: E402
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -210,6 +213,47 @@ def judge_lying_log():
 def judge_abnormal_end_beats_a_good_log():
     for status, sentence in ((124, "hang"), (125, "QEMU failed"), (126, "panic"), (127, "triple fault")):
         red(status, GOOD, sentence)
+
+
+# ---- the runner ---------------------------------------------------------------------------------------
+
+def job_that_said(*lines):
+    job = run.Job("a job")
+    job.serial = "".join(line + "\n" for line in lines)
+    job.verdict = tap.judge(GOOD, 0)
+    return job
+
+
+@test
+def path_never_passed_is_red():
+    jobs = [job_that_said("# path a vm/x.c:1 0", "# path b vm/x.c:2 3"), job_that_said("# path a vm/x.c:1 0", "# path b vm/x.c:2 0")]
+    equal("what no run passed", run.paths_never_passed(jobs), ["a (vm/x.c:1)"])
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        passed, failed, _ = run.totals(jobs, True)
+    equal("passed and failed", (passed, failed), (4, 1))
+    contains("the report", out.getvalue(), "not ok - not exercised: the path a (vm/x.c:1) was passed in no run")
+    equal("failed, where not everything was run", run.totals(jobs, False)[1], 0)
+    jobs[1].serial = jobs[1].serial.replace("1 0", "1 1")
+    equal("failed, when a run passed it", run.totals(jobs, True)[1], 0)
+
+
+def whole_suites():
+    jobs, full = run.plan_jobs(None, "1", False)
+    equal("everything is in it", full, True)
+    return [j.matrix for j in jobs if j.matrix and not any(w.startswith("selftest=") for w in j.words)]
+
+
+@test
+def suite_runs_in_little_memory_and_under_torture():
+    machines = whole_suites()
+    equal("the memories below 64 MiB", {m.mem for m in machines if m.mem in ("4M", "8M", "16M", "32M")}, {"8M", "16M"})
+    equal("torture", {m.torture for m in machines}, {0, 1})
+
+
+@test
+def every_block_size_is_run():
+    equal("the block sizes", {m.bs for m in whole_suites()}, set(run.mkimage.BLOCK_SIZES))
+    equal("the exerciser's", {j.env["BS"] for j in run.script_jobs("host.fsx")}, set(map(str, run.mkimage.BLOCK_SIZES)))
 
 
 def main():

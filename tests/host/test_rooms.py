@@ -127,6 +127,32 @@ def the_seed_is_all_there():
             check(proof in tests, f"{name}: there is no test {proof}")
 
 
+def host_tests():
+    """Patterns of the names of all tests that are scripts: a part that is filled in at run time is any word."""
+    found = set()
+    here = os.path.dirname(os.path.abspath(__file__))
+    for path in [os.path.join(here, n) for n in os.listdir(here)] + [os.path.join(TOP, "tests/gdb/test_gdb.py")]:
+        if not re.fullmatch(r"(test_\w+|harness_test)\.py", os.path.basename(path)):
+            continue
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        for name in re.findall(r"rig\.add\(f?\"([^\"]+)\"", text):
+            found.add(re.sub(r"\\\{.*?\\\}", r"[\\w-]+", re.escape(name)))
+        suite = re.search(r"guest\.main\(\"(\w+)\"\)|\"?ok \{\w+\} - (\w+)\.", text)
+        if suite:
+            found |= {f"{suite[1] or suite[2]}\\.{m}" for m in re.findall(r"^@(?:guest\.)?test\ndef (\w+)\(", text, re.M)}
+    return found
+
+
+@test
+def what_the_table_of_meetings_names_exists():
+    named = re.findall(r"\"script:([^\"]+)\"", page_text("tests/kernel/t_coverage.c"))
+    check(len(named) > 15, f"only {len(named)} scripts' tests are named: {named}")
+    every = host_tests()
+    for name in named:
+        check(any(re.fullmatch(pattern, name) for pattern in every), f"there is no test {name}")
+
+
 @test
 def the_diagram_is_the_tables():
     check(rooms.states() in page_text("vm/README.md"),
