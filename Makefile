@@ -258,7 +258,7 @@ MEDIUM := $(if $(filter bios uefi,$(BOOT)),iso) $(if $(filter efi,$(BOOT)),esp)
 run: kernel disk $(MEDIUM) ## boot the default disk and play the tour (Ctrl-A X quits)
 	@$(QEMU) $(if $(ARGS),-- $(ARGS))
 
-tour: kernel disk ## play the steps of the rooms' pages (vm, kernel, kernel/user, drivers) at your own pace; ROOM=vm: one of them
+tour: kernel disk ## play the steps of README.md and of the rooms' pages at your own pace; ROOM=vm: those of one room
 	@$(PYTHON) tests/host/rooms.py play $(ROOM)
 
 test: kernel iso esp disk programs $(UBSAN_KERNEL) ## run all tests; the last line says N passed, N failed

@@ -76,9 +76,10 @@ def verdict(e, va, write):
         if m is not None and page.array().field(m, "valid"):
             copy = write and (depth > 0 or int(e["needs_copy"]))
             busy = page.array().field(m, "busy")
+            mine = busy and page.array().field(m, "busy_tid") == int(fetch(thread.current())["tid"])
             yield f"resident in {where}, frame {page.array().field(m, 'pfn'):#x}" + (
-                "; it is busy, so the fault sleeps in vmpfw and starts again" if busy else "")
-            yield "a write: it is copied to the top object" if copy else "it is mapped as it is: a soft fault"
+                "; busy for this very fault" if mine else "; it is busy, so the fault sleeps in vmpfw and starts again" if busy else "")
+            yield "a write: it is copied to the top object" if copy else "it is mapped" if mine else "it is mapped as it is: a soft fault"
             return
         if vm_objects.kind(o) == "vnode":
             if not in_file(o, index):

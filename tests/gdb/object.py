@@ -94,7 +94,8 @@ def say_object(pointer, o):
     say(f"  {plural(int(o['ref_count']), 'reference')}, {plural(int(o['shadow_count']), 'shadow')}, "
         f"paging in progress: {int(o['paging_in_progress'])}; flags: " + flag_words(int(o["flags"]), [
             (c["OBJ_CANPERSIST"], "can persist"), (c["OBJ_DEAD"], "DEAD"), (c["OBJ_VNODE_GONE"], "vnode gone"),
-            (c["OBJ_CACHED"], "in the object cache"), (c["OBJ_PIPWNT"], "somebody waits for paging to end")]))
+            (c["OBJ_CACHED"], "in the object cache"), (c["OBJ_ONEMAPPING"], "no page is mapped twice"),
+            (c["OBJ_BOUNDED"], "bounded"), (c["OBJ_NOSTORES"], "no stores"), (c["OBJ_PIPWNT"], "somebody waits for paging to end")]))
     number = inode(o)
     if number is not None:
         say(f"  vnode {int(o['handle']):#x}, inode {number}, vnp_size {int(o['un_pager']['vnp']['vnp_size'])} bytes")

@@ -20,7 +20,8 @@ import typing
 
 sys.dont_write_bytecode = True
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PAGES = ("README.md", "vm/README.md", "kernel/README.md", "kernel/user/README.md", "drivers/README.md")
+PAGES = ("README.md", "boot/README.md", "vm/README.md", "kernel/README.md", "kernel/fs/README.md", "kernel/user/README.md",
+         "drivers/README.md", "tests/README.md")
 PROMPTS = {"tour": "faultline> ", "gdb": "(gdb) "}
 TABLE = "vm/vm_pageq.c"
 

@@ -95,9 +95,36 @@ def a_programs_start_is_counted():
 
 @test
 def there_are_steps():
-    for page in rooms.PAGES[1:]:
+    for page in rooms.PAGES:
         steps = [s for b in rooms.blocks(page) for s in b.steps]
         check(len(steps) >= 3 and all(s.expected for s in steps[:1]), f"{page} has {len(steps)} steps")
+
+
+# What the tour is about: each has a heading, and steps below it.
+TOPICS = {
+    "vm/README.md": ("One cold fault", "The soft fault, and read-ahead", "Copy on write", "Truncation under a mapping", "Memory pressure",
+                     "Swap"),
+    "kernel/README.md": ("A dirty page's way to disk", "A panic, read with gdb"),
+    "kernel/user/README.md": ("What a shell touches before its first prompt", "What the second start costs"),
+}
+
+
+@test
+def each_topic_has_steps():
+    for page, headings in TOPICS.items():
+        for heading in headings:
+            part = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", page_text(page), re.M | re.S)
+            check(part, f"{page} has no part `{heading}`")
+            check(re.search(r"^```(tour|gdb)\b", part.group(1), re.M), f"{page}: `{heading}` has no steps")
+
+
+@test
+def each_room_has_a_page():
+    """Every folder of the house with sources in it, as README.md's table lists them, is told of in a page of its own or the room above."""
+    rooms_listed = re.findall(r"^\| `((?:boot|kernel|vm|drivers|tests)[\w/]*)/` \|", page_text("README.md"), re.M)
+    check(len(rooms_listed) >= 6, f"README.md lists only {rooms_listed}")
+    for folder in {f.split("/")[0] for f in rooms_listed} | {"kernel/fs", "kernel/user"}:
+        check(f"{folder}/README.md" in rooms.PAGES, f"{folder}/README.md is no page of the tour")
 
 
 @test
