@@ -509,7 +509,7 @@ lock_rank_name(enum lock_rank rank)
 		[RANK_VNODE_LIST] = "vnode list", [RANK_OBJECT] = "object",
 		[RANK_OBJECT_LIST] = "object list", [RANK_BIO] = "bio", [RANK_DISK] = "disk",
 		[RANK_PAGEQ] = "page queues", [RANK_PMAP] = "pmap", [RANK_PV] = "pv", [RANK_KVA] = "kva",
-		[RANK_KMEM] = "kmem", [RANK_FREELIST] = "free list", [RANK_FUTEX] = "futex", [RANK_FILEPOS] = "file offset", [RANK_APPEND] = "append", [RANK_POLL] = "poll", [RANK_FILE] = "open file", [RANK_PROC] = "process",
+		[RANK_KMEM] = "kmem", [RANK_FREECACHE] = "free cache", [RANK_FREELIST] = "free list", [RANK_FUTEX] = "futex", [RANK_FILEPOS] = "file offset", [RANK_APPEND] = "append", [RANK_POLL] = "poll", [RANK_FILE] = "open file", [RANK_PROC] = "process",
 		[RANK_THREAD] = "thread",
 		[RANK_SLEEPQ] = "sleep queue", [RANK_SCHED] = "scheduler", [RANK_CONSOLE] = "console",
 		[RANK_SCREEN] = "screen"

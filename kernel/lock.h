@@ -46,7 +46,8 @@ enum lock_rank {
 	RANK_PV,		/* spin: reverse mappings of a page */
 	RANK_KVA,		/* spin: kernel address space allocator */
 	RANK_KMEM,		/* spin: slab caches */
-	RANK_FREELIST,		/* spin: free pages */
+	RANK_FREECACHE,		/* spin: a CPU's free pages */
+	RANK_FREELIST,		/* spin: all other free pages */
 	RANK_THREAD,		/* spin: exit and join */
 	RANK_SLEEPQ,		/* spin: sleep queues */
 	RANK_SCHED,		/* spin: run queues */
@@ -129,6 +130,13 @@ bool rw_tryupgrade(struct rwlock *rw);
 void rw_downgrade(struct rwlock *rw);		/* write -> read */
 bool rw_wheld(const struct rwlock *rw);		/* exclusively, by curthread */
 bool rw_held(const struct rwlock *rw);		/* exclusively by curthread, or by any reader */
+
+/* Is it held exclusively by somebody else?  Lasts only while that one cannot run (audits). */
+static inline bool
+rw_wheld_elsewhere(const struct rwlock *rw)
+{
+	return ((rw->word & RW_WRITER) != 0 && !rw_wheld(rw));
+}
 
 /* Debug checks: panics if curthread may not sleep now.  Called at the top of whatever may sleep. */
 void assert_can_sleep(const char *what);

@@ -9,11 +9,14 @@
  *	pmaps	   every entry leads to a page that knows of it, and the other way round (P2, P6); to the page that a fault there would
  *		   find now (O6); and allows no more than the map does (M3)
  *
- * It runs after every self-test, and from the monitor and gdb.  It walks with interrupts off, one
- * kind of thing at a time, and changes nothing.
+ * It runs after every self-test, and from the monitor and gdb.  It changes nothing, and nothing changes
+ * while it walks: reclaim is frozen, the other CPUs stand still, and interrupts are off.  Who was stopped
+ * holds no spin lock; if he holds an object exclusively he may be in the middle of a change, so the walk
+ * waits until nobody does.  A map that is locked is not compared with its page tables.
  */
 #include "vm/vm_check.h"
 
+#include "kernel/amd64/cpu.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
@@ -25,6 +28,8 @@
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_pageq.h"
+
+#define HOLD_TRIES	100		/* ticks */
 
 void (*vm_check_violation_hook)(const char *message);
 static unsigned violations;	/* in this walk; stays 0 without the hook */
@@ -248,17 +253,43 @@ check_vmspace(struct vmspace *vm, void *total)
 	*(uint64_t *)total += walk.entries;
 }
 
+static struct mutex audit = { .lk = { .name = "vmcheck", .kind = LOCK_MUTEX, .rank = RANK_NONE } };
+
+static void
+count_locked(struct vm_object *object, void *count)
+{
+	*(unsigned *)count += rw_wheld_elsewhere(&object->lock);
+}
+
+/*
+ * From the return on nobody else runs, and nobody was stopped while he changed an object.
+ * => sleeps in "vmchk".  Who holds an object does not sleep for long; a test that does not let go is not waited for.
+ */
+static void
+hold_still(void)
+{
+	for (int tries = 0;; tries++) {
+		unsigned locked = 0;
+
+		smp_hold_others();
+		vm_object_foreach(count_locked, &locked);
+		if (locked == 0 || tries == HOLD_TRIES)
+			return;
+		smp_release_others();
+		(void)tsleep(&audit, NULL, "vmchk", 1);
+	}
+}
+
 void
 vm_check(void)
 {
 	struct object_totals objects = { 0 };
 	uint64_t in_objects, mappings = 0;
-	static struct spinlock quiet = SPINLOCK_INITIALIZER("vmcheck", RANK_NONE);
 
 	vm_pageout_freeze(true);
-	vm_page_zero_hold(true);	/* no page is on its way between the free lists */
+	mutex_lock(&audit);
 	violations = 0;
-	spin_lock(&quiet);		/* interrupts off: nobody else runs on this CPU */
+	hold_still();
 	vm_pageq_check();
 	in_objects = check_pages();
 	vm_object_foreach(check_object, &objects);
@@ -268,7 +299,7 @@ vm_check(void)
 	vmspace_foreach(check_vmspace, &mappings);
 	if (mappings != pmap_pv_count())
 		vm_check_violation("%lu mappings in page tables, %lu reverse mappings", mappings, pmap_pv_count());
-	spin_unlock(&quiet);
-	vm_page_zero_hold(false);
+	smp_release_others();
+	mutex_unlock(&audit);
 	vm_pageout_freeze(false);
 }

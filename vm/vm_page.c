@@ -193,19 +193,20 @@ vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, int flags)
 		vm_pageout_ask();
 	if (m == NULL)
 		return (NULL);
-	KASSERT(m->busy == VPB_FREED && m->wire_count == 0 && m->object == NULL && m->pv == NULL &&
+	KASSERT(m->busy == VPB_FREED && m->object == NULL && m->pv == NULL &&
 	    m->dirty == 0, "allocating page %u that is not free (P2)", m->pfn);
 	m->valid = 0;
 	m->act_count = 0;
-	m->wire_count = (flags & VM_ALLOC_WIRED) ? 1 : 0;
 	m->pindex = pindex;
 	if (object == NULL) {
+		m->wire_count = (flags & VM_ALLOC_WIRED) ? 1 : 0;
 		__atomic_store_n(&m->busy, VPB_UNBUSIED, __ATOMIC_RELEASE);
 		return (m);
 	}
 	m->busy_tid = curthread->tid;
 	__atomic_store_n(&m->busy, VPB_EXCLUSIVE, __ATOMIC_RELEASE);
 	vm_page_insert(m, object, pindex);
+	m->wire_count = (flags & VM_ALLOC_WIRED) ? 1 : 0;
 	STAGE(PAGE_ALLOC, object, pindex, m->pfn, 0);
 	return (m);
 }
@@ -217,7 +218,6 @@ vm_page_alloc_contig(size_t npages)
 
 	for (size_t i = 0; m != NULL && i < npages; i++) {
 		m[i].valid = 0;
-		m[i].wire_count = 1;
 		vm_page_flag_clear(&m[i], PG_ZERO);
 		__atomic_store_n(&m[i].busy, VPB_UNBUSIED, __ATOMIC_RELEASE);
 	}
@@ -269,7 +269,6 @@ vm_page_free(struct vm_page *m)
 	}
 	KASSERT(m->pv == NULL, "freeing mapped page %u (P2)", m->pfn);
 	vm_page_unqueue(m);
-	m->wire_count = 0;
 	m->valid = m->dirty = 0;
 	m->pindex = 0;
 	m->flags = 0;

@@ -7,7 +7,7 @@
  *
  *	(o) the owning object's lock: shared to read, exclusive to write
  *	(b) whoever has the page exclusively busy (for `dirty` also: shared busy plus the object's lock)
- *	(q) the page-queue lock		(f) the free-list lock, while the page is free
+ *	(q) the page-queue lock		(f) the lock of the free list that it is on, while the page is free
  *	(v) the page's pv lock		(a) atomic	(c) constant after boot
  *
  * Life of a page:
@@ -94,6 +94,7 @@ struct vm_page {
 	/* (q)(f) enum page_queue: which queue the links belong to.  P1 */
 	uint8_t		 queue;
 	uint8_t		 act_count;	/* (q) how active, 0 to ACT_MAX */
+	uint8_t		 cache;		/* (f) free: 1 + the CPU whose cache it is in; 0: in the depot */
 	volatile uint8_t flags;		/* see above; changed atomically */
 };
 _Static_assert(sizeof(struct vm_page) <= 96, "DESIGN 4: a vm_page is at most 96 bytes");
@@ -163,7 +164,6 @@ bool vm_page_zero_idle(void);
 bool vm_page_zero_now(void);	/* the same for tests and the bench, held or not */
 /*
  * For tests and vm_check(): from the return on, until called with false as often, no idle CPU zeroes pages.
- * => true: sleeps in "zerohold".
  */
 void vm_page_zero_hold(bool hold);
 
@@ -221,7 +221,7 @@ void vm_page_wire(struct vm_page *m);		/* => page busy by us, or object locked *
 /* last: goes to that queue, or free if disowned */
 void vm_page_unwire(struct vm_page *m, enum page_queue queue);
 uint32_t vm_page_queue_len(enum page_queue q);
-uint32_t vm_free_count(void);			/* free and zero queues */
+uint32_t vm_free_count(void);			/* free and zero queues, those in CPUs' caches too; exact */
 /* First page of a queue, oldest first; only under vm_pageq_lock(). */
 void vm_pageq_lock(void);
 void vm_pageq_unlock(void);

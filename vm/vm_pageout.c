@@ -163,10 +163,12 @@ vm_pageout_evict(struct vm_page *m)
 {
 	struct vm_object *object;
 	vm_pindex_t pindex;
+	uint8_t queue;
 
 	vm_pageq_lock();
+	queue = __atomic_load_n(&m->queue, __ATOMIC_RELAXED);	/* once: between the free ones and none it may change */
 	object = m->object;
-	if (object == NULL || m->queue == PQ_NONE || m->queue == PQ_FREE || m->queue == PQ_ZERO) {
+	if (object == NULL || queue == PQ_NONE || queue == PQ_FREE || queue == PQ_ZERO) {
 		vm_pageq_unlock();
 		return;
 	}

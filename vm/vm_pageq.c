@@ -13,12 +13,12 @@
  *	    +--- reclaim: back to FREE                UNSWAPPABLE: dirty, and nowhere to write it
  *
  * A page is on at most one queue and `queue` says which (P1); the links are page numbers, 32 bits
- * each.  Exactly one function, page_set_queue(), moves a page, and the table below says which moves
+ * each.  Exactly one function, vm_pageq_move(), moves a page, and the table below says which moves
  * exist.
  *
- * Two locks, both spin locks: the free-list lock for FREE and ZERO (innermost: pmap allocates table
- * pages under its own lock), the page-queue lock for the others.  Nothing sleeps here and no queue
- * lock is held across a sleep.
+ * FREE and ZERO are several lists with locks of their own, which vm_freelist.c keeps.  The others have one
+ * list each, and one spin lock, the page-queue lock, for all of them.  Nothing sleeps here and no queue lock
+ * is held across a sleep.
  */
 #include "vm/vm_pageq.h"
 
@@ -33,19 +33,11 @@
 #include "vm/vm_pageout.h"
 #include "vm/vm_path.h"
 
-struct pageq {
-	uint32_t	head, tail;	/* oldest, youngest; page numbers */
-	volatile uint32_t count;
+static struct pageq pageq[PQ_COUNT] = {		/* from PQ_INACTIVE on */
+	[PQ_INACTIVE] = PAGEQ_EMPTY, [PQ_ACTIVE] = PAGEQ_EMPTY, [PQ_LAUNDRY] = PAGEQ_EMPTY,
+	[PQ_UNSWAPPABLE] = PAGEQ_EMPTY,
 };
-
-#define PAGEQ_EMPTY { VM_PAGE_NIL, VM_PAGE_NIL, 0 }
-static struct pageq pageq[PQ_COUNT] = {
-	[PQ_FREE] = PAGEQ_EMPTY, [PQ_ZERO] = PAGEQ_EMPTY, [PQ_INACTIVE] = PAGEQ_EMPTY,
-	[PQ_ACTIVE] = PAGEQ_EMPTY, [PQ_LAUNDRY] = PAGEQ_EMPTY, [PQ_UNSWAPPABLE] = PAGEQ_EMPTY,
-};
-static struct spinlock free_lock = SPINLOCK_INITIALIZER("freelist", RANK_FREELIST);
 static struct spinlock pageq_lock = SPINLOCK_INITIALIZER("pageq", RANK_PAGEQ);
-static bool free_waiters;		/* free_lock: somebody sleeps in vm_wait() */
 
 static const char *const queue_names[PQ_COUNT] = {
 	"none", "free", "zero", "inactive", "active", "laundry", "unswappable"
@@ -81,8 +73,8 @@ page_number(const struct vm_page *m)
 	return ((uint32_t)(m - vm_page_array));
 }
 
-static void
-pageq_unlink(struct pageq *q, struct vm_page *m)
+void
+vm_pageq_unlink(struct pageq *q, struct vm_page *m)
 {
 	if (m->q_prev != VM_PAGE_NIL)
 		vm_page_array[m->q_prev].q_next = m->q_next;
@@ -96,8 +88,8 @@ pageq_unlink(struct pageq *q, struct vm_page *m)
 	q->count--;
 }
 
-static void
-pageq_append(struct pageq *q, struct vm_page *m)
+void
+vm_pageq_append(struct pageq *q, struct vm_page *m)
 {
 	uint32_t n = page_number(m);
 
@@ -126,170 +118,42 @@ illegal_move(struct vm_page *m, enum page_queue to)
 	vm_page_violation(text, m);
 }
 
-/* The one function that moves a page between queues.  => the lock of both queues held. */
-static void
-page_set_queue(struct vm_page *m, enum page_queue to)
+static struct pageq *
+list_of(const struct vm_page *m)
+{
+	return (is_free(m) ? vm_freelist_of(m) : &pageq[m->queue]);
+}
+
+bool
+vm_pageq_move(struct vm_page *m, enum page_queue to, struct pageq *list)
 {
 	if (unlikely(!vm_pageq_may_move(m->queue, to))) {
 		illegal_move(m, to);
-		return;
+		return (false);
 	}
 	if (is_free(m))
 		kasan_unpoison(VM_PAGE_TO_DMAP(m), PAGE_SIZE);
 	if (m->queue != PQ_NONE)
-		pageq_unlink(&pageq[m->queue], m);
+		vm_pageq_unlink(list_of(m), m);
 	m->queue = to;
 	if (to != PQ_NONE)
-		pageq_append(&pageq[to], m);
+		vm_pageq_append(list, m);
 	if (is_free(m))
 		kasan_poison(VM_PAGE_TO_DMAP(m), PAGE_SIZE, KASAN_PAGE_FREE);
+	return (true);
 }
 
-/* ---- free pages ---- */
-
-uint32_t
-vm_free_count(void)
+/* => pageq_lock held; the page is on none of the free lists, and goes to none */
+static void
+page_set_queue(struct vm_page *m, enum page_queue to)
 {
-	return (pageq[PQ_FREE].count + pageq[PQ_ZERO].count);
+	(void)vm_pageq_move(m, to, &pageq[to]);
 }
 
 uint32_t
 vm_page_queue_len(enum page_queue q)
 {
-	return (pageq[q].count);
-}
-
-void
-vm_pageq_free(struct vm_page *m)
-{
-	bool wake = false;
-
-	spin_lock(&free_lock);
-	page_set_queue(m, PQ_FREE);
-	if (free_waiters && vm_free_count() > vm_ladder.min) {
-		free_waiters = false;
-		wake = true;
-	}
-	spin_unlock(&free_lock);
-	if (wake)
-		wakeup(&free_waiters);
-}
-
-struct vm_page *
-vm_pageq_take_free(uint32_t floor, bool zero)
-{
-	enum page_queue first = zero ? PQ_ZERO : PQ_FREE, second = zero ? PQ_FREE : PQ_ZERO;
-	struct vm_page *m = NULL;
-	bool zeroed;
-
-	spin_lock(&free_lock);
-	if (vm_free_count() > floor) {
-		enum page_queue from = pageq[first].count != 0 ? first : second;
-
-		m = &vm_page_array[pageq[from].head];
-		zeroed = from == PQ_ZERO;
-		page_set_queue(m, PQ_NONE);
-		m->flags = zeroed ? PG_ZERO : 0;
-	}
-	spin_unlock(&free_lock);
-	return (m);
-}
-
-struct vm_page *
-vm_pageq_take_contig(size_t npages, uint32_t floor)
-{
-	struct vm_page *found = NULL;
-	size_t run = 0;
-
-	spin_lock(&free_lock);
-	if (vm_free_count() >= floor + npages) {
-		for (uint32_t i = 0; i < vm_page_count && found == NULL; i++) {
-			struct vm_page *m = &vm_page_array[i];
-
-			if (!is_free(m))
-				run = 0;
-			else if (run > 0 && m->pfn != m[-1].pfn + 1)
-				run = 1;
-			else
-				run++;
-			if (run == npages)
-				found = m - (npages - 1);
-		}
-		for (size_t i = 0; found != NULL && i < npages; i++)
-			page_set_queue(&found[i], PQ_NONE);
-	}
-	spin_unlock(&free_lock);
-	return (found);
-}
-
-void
-vm_wait(void)
-{
-	assert_can_sleep("vm_wait");
-	VM_PATH("vm_wait");
-	vm_pageout_wakeup();
-	spin_lock(&free_lock);
-	if (vm_free_count() <= vm_ladder.min) {
-		free_waiters = true;
-		/*
-		 * The time-out lets callers notice that reclaim makes no progress; they count their
-		 * retries.
-		 */
-		tsleep(&free_waiters, &free_lock.lk, "vmwait", 10);
-	}
-	spin_unlock(&free_lock);
-}
-
-static int zero_held;			/* (free_lock) > 0: idle CPUs zero nothing */
-static unsigned zeroing;		/* (free_lock) pages that some CPU is zeroing */
-
-void
-vm_page_zero_hold(bool hold)
-{
-	spin_lock(&free_lock);
-	KASSERT(hold || zero_held > 0, "zeroing let go, but nobody holds it");
-	zero_held += hold ? 1 : -1;
-	/* It may be this CPU's own idle thread, which runs only when we sleep. */
-	while (hold && zeroing > 0)
-		(void)tsleep(&zeroing, &free_lock.lk, "zerohold", 0);
-	spin_unlock(&free_lock);
-}
-
-static bool
-zero_one(bool idle)
-{
-	struct vm_page *m = NULL;
-
-	spin_lock(&free_lock);
-	if (!(idle && zero_held > 0) && pageq[PQ_FREE].count > 0 && pageq[PQ_ZERO].count < pageq[PQ_FREE].count / 2) {
-		m = &vm_page_array[pageq[PQ_FREE].head];
-		page_set_queue(m, PQ_NONE);
-		m->wire_count = 1;	/* accounted for while it is on neither list */
-		zeroing++;
-	}
-	spin_unlock(&free_lock);
-	if (m == NULL)
-		return (false);
-	pmap_zero_page(m);
-	spin_lock(&free_lock);
-	m->wire_count = 0;
-	page_set_queue(m, PQ_ZERO);
-	if (--zeroing == 0 && zero_held > 0)
-		wakeup(&zeroing);
-	spin_unlock(&free_lock);
-	return (true);
-}
-
-bool
-vm_page_zero_idle(void)
-{
-	return (zero_one(true));
-}
-
-bool
-vm_page_zero_now(void)
-{
-	return (zero_one(false));
+	return (q == PQ_FREE || q == PQ_ZERO ? vm_freelist_len(q) : pageq[q].count);
 }
 
 /* ---- pages in use ---- */
@@ -376,13 +240,16 @@ vm_page_unqueue(struct vm_page *m)
 void
 vm_page_requeue(struct vm_page *m)
 {
+	uint8_t queue;
+
 	spin_lock(&pageq_lock);
 	/*
-	 * Whoever asks has let go of the page: it may have been freed meanwhile, and the free lists
-	 * are not ours to touch.
+	 * Whoever asks has let go of the page.  It may have been freed meanwhile, and the free lists are not
+	 * ours to touch: there `queue` may change under our eyes.  Or it was judged, and went where nobody looks.
 	 */
-	if (m->queue != PQ_NONE && !is_free(m))
-		page_set_queue(m, m->queue);
+	queue = __atomic_load_n(&m->queue, __ATOMIC_RELAXED);
+	if (queue == PQ_INACTIVE || queue == PQ_ACTIVE || queue == PQ_LAUNDRY)
+		page_set_queue(m, queue);
 	spin_unlock(&pageq_lock);
 }
 
@@ -396,10 +263,14 @@ vm_page_reference(struct vm_page *m)
 void
 vm_page_wire(struct vm_page *m)
 {
-	if (__atomic_fetch_add(&m->wire_count, 1, __ATOMIC_ACQ_REL) > 0)
-		return;
-	spin_lock(&pageq_lock);		/* page_enqueue() looks at wire_count under it */
-	if (m->queue != PQ_NONE)
+	uint32_t old = __atomic_load_n(&m->wire_count, __ATOMIC_RELAXED);
+
+	while (old > 0)
+		if (__atomic_compare_exchange_n(&m->wire_count, &old, old + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			return;
+	/* The first time, in one step for all who look at both under this lock: page_enqueue(), the audit. */
+	spin_lock(&pageq_lock);
+	if (__atomic_fetch_add(&m->wire_count, 1, __ATOMIC_ACQ_REL) == 0 && m->queue != PQ_NONE)
 		page_set_queue(m, PQ_NONE);
 	spin_unlock(&pageq_lock);
 }
@@ -460,15 +331,15 @@ vm_pageq_rotate(struct vm_page *m)
 	page_set_queue(m, m->queue);
 }
 
-static void
-check_one(enum page_queue q)
+void
+vm_pageq_check_list(const struct pageq *list, enum page_queue q)
 {
 	uint32_t n = 0, prev = VM_PAGE_NIL;
 
-	for (uint32_t i = pageq[q].head; i != VM_PAGE_NIL; i = vm_page_array[i].q_next) {
+	for (uint32_t i = list->head; i != VM_PAGE_NIL; i = vm_page_array[i].q_next) {
 		const struct vm_page *m = &vm_page_array[i];
 
-		if (m->queue != q || m->q_prev != prev || ++n > vm_page_count) {
+		if (m->queue != q || m->q_prev != prev || list_of(m) != list || ++n > vm_page_count) {
 			vm_check_violation("queue %s is broken at page %u, after %u pages (P1)", vm_pageq_name(q), m->pfn, n);
 			return;
 		}
@@ -476,8 +347,8 @@ check_one(enum page_queue q)
 			vm_check_violation("wired page %u on queue %s (P4)", m->pfn, vm_pageq_name(q));
 		prev = i;
 	}
-	if (n != pageq[q].count || pageq[q].tail != prev)
-		vm_check_violation("queue %s holds %u pages, counter says %u (P1)", vm_pageq_name(q), n, pageq[q].count);
+	if (n != list->count || list->tail != prev)
+		vm_check_violation("queue %s holds %u pages, counter says %u (P1)", vm_pageq_name(q), n, list->count);
 }
 
 void
@@ -485,10 +356,7 @@ vm_pageq_check(void)
 {
 	spin_lock(&pageq_lock);
 	for (int q = PQ_INACTIVE; q < PQ_COUNT; q++)
-		check_one(q);
-	spin_lock(&free_lock);
-	check_one(PQ_FREE);
-	check_one(PQ_ZERO);
-	spin_unlock(&free_lock);
+		vm_pageq_check_list(&pageq[q], q);
 	spin_unlock(&pageq_lock);
+	vm_freelist_check();
 }

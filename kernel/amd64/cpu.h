@@ -221,6 +221,12 @@ void lapic_eoi(void);
 void lapic_timer_start(void);	/* HZ interrupts a second on this CPU */
 /* Start the other processors.  => main thread, timer running; sleeps in "apstart" */
 void smp_init(void);
+/*
+ * All other CPUs stand still, holding no spin lock, until they are let go; ours has interrupts off meanwhile.
+ * => no spin lock held; one caller at a time.
+ */
+void smp_hold_others(void);
+void smp_release_others(void);
 /* How many interrupts from other CPUs and devices this CPU has served (tests). */
 uint64_t intr_cpu_count(unsigned cpu);
 

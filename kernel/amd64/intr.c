@@ -189,6 +189,8 @@ intr_dispatch(struct trapframe *frame)
 		clock_intr();
 	else if (vector == VECTOR_TLB)
 		pmap_tlb_serve();
+	else if (vector == VECTOR_HOLD)
+		smp_hold_here();
 	else if (vector != VECTOR_RESCHED)	/* that one wants no more than the last line below */
 		run_handlers(vector);
 	lapic_eoi();

@@ -15,6 +15,7 @@ struct thread;
 #define VECTOR_TIMER		0xe0
 #define VECTOR_RESCHED		0xf0	/* look at cpu->resched */
 #define VECTOR_TLB		0xf1	/* look at cpu->tlb_pending */
+#define VECTOR_HOLD		0xf2	/* stand still until smp_release_others() */
 #define VECTOR_SPURIOUS		0xff
 
 enum {
@@ -134,6 +135,7 @@ void cpu_init_ap(struct cpu *cpu);
 void smp_stop_others(void);
 void smp_print_stopped(void);
 void smp_stop_here(const struct trapframe *frame) __noreturn;	/* the NMI's side of it */
+void smp_hold_here(void);			/* the interrupt's side of smp_hold_others() */
 
 /* clock.c */
 void clock_intr(void);				/* the timer's interrupt on this CPU */

@@ -131,6 +131,48 @@ ap_main(struct cpu *cpu)
 	sched_start_cpu();
 }
 
+/* ---- standing still, for an audit ---- */
+
+static volatile bool holding;
+static unsigned held;			/* (atomic) CPUs that stand still */
+
+/*
+ * Each CPU stops where it takes interrupts, so none of them is in the middle of anything that a spin lock
+ * guards.  Ours are off from here on, which is why we must not hold a spin lock that others may want: they
+ * would wait for it with theirs off.
+ */
+void
+smp_hold_others(void)
+{
+	KASSERT(cpu_spin_depth() == 0 && !holding, "holding other CPUs with a spin lock, or twice");
+	intr_disable();
+	holding = true;
+	for (unsigned i = 0; i < ncpus; i++)
+		if (&cpus[i] != curcpu)
+			lapic_send(cpus[i].lapic_id, VECTOR_HOLD);
+	while (__atomic_load_n(&held, __ATOMIC_ACQUIRE) < ncpus - 1)
+		cpu_spinwait();
+}
+
+void
+smp_release_others(void)
+{
+	__atomic_store_n(&holding, false, __ATOMIC_RELEASE);
+	/* The next one to hold must not take those who are still on their way out for held. */
+	while (__atomic_load_n(&held, __ATOMIC_ACQUIRE) > 0)
+		cpu_spinwait();
+	intr_enable();
+}
+
+void
+smp_hold_here(void)
+{
+	__atomic_fetch_add(&held, 1, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&holding, __ATOMIC_ACQUIRE))
+		cpu_spinwait();
+	__atomic_fetch_sub(&held, 1, __ATOMIC_RELEASE);
+}
+
 /* ---- stopping, for a panic ---- */
 
 void

@@ -176,7 +176,7 @@ sort_free_pages(void)
 	while (vm_pageq_take_free(0, false) != NULL)
 		continue;
 	for (struct vm_page *m = vm_page_array; m < vm_page_array + vm_page_count; m++)
-		if (m->busy == VPB_FREED && m->queue == PQ_NONE && m->wire_count == 0)
+		if (m->busy == VPB_FREED && m->queue == PQ_NONE)
 			vm_pageq_free(m);
 }
 

@@ -31,13 +31,10 @@ def page_laws():
 
 
 def queue_laws():
-    table = gdb.parse_and_eval("pageq")
     for number, name in sorted(enumerators("enum page_queue").items()):
         if name in ("PQ_NONE", "PQ_COUNT"):
             continue
-        seen, wrong = queues.walk(table[number], number)
-        if wrong is None and seen != int(table[number]["count"]):
-            wrong = f"{seen} pages, the counter says {int(table[number]['count'])}"
+        _, wrong = queues.check(number, name)
         if wrong is not None:
             yield f"P1: queue {name[3:].lower()}: {wrong}"
 

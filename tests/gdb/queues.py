@@ -28,6 +28,30 @@ def walk(queue, number):
     return seen, None
 
 
+def lists(number, name):
+    """The lists of a queue -> [(where, struct pageq)]: one, or for free pages the depot's and each CPU's."""
+    if name not in ("PQ_FREE", "PQ_ZERO"):
+        return [("", gdb.parse_and_eval("pageq")[number])]
+    kind = int(name == "PQ_ZERO")
+    places = [(" in the depot", gdb.parse_and_eval("'vm/vm_freelist.c'::depot"))]
+    caches = gdb.parse_and_eval("'vm/vm_freelist.c'::caches")
+    places += [(f" of CPU {i}", caches[i]) for i in range(int(gdb.parse_and_eval("ncpus")))]
+    return [(where, place["list"][kind]) for where, place in places]
+
+
+def check(number, name):
+    """Follow all lists of a queue -> (pages seen, sentence about what is wrong or None)."""
+    total = 0
+    for where, queue in lists(number, name):
+        seen, wrong = walk(queue, number)
+        total += seen
+        if wrong is None and seen != int(queue["count"]):
+            wrong = f"{seen} pages{where}, the counter says {int(queue['count'])}"
+        if wrong is not None:
+            return total, wrong
+    return total, None
+
+
 class Queues(Command):
     """Count the pages on each queue by following its links, compare with the counters, and show the thresholds.
 
@@ -42,16 +66,14 @@ class Queues(Command):
         if args:
             self.usage()
         pages = page.array()
-        queues, total, free = gdb.parse_and_eval("pageq"), 0, 0
+        total, free = 0, 0
         for number, name in sorted(enumerators("enum page_queue").items()):
             if name in ("PQ_NONE", "PQ_COUNT"):
                 continue
-            word, counter = name[3:].lower(), int(queues[number]["count"])
-            seen, wrong = walk(queues[number], number)
+            word = name[3:].lower()
+            seen, wrong = check(number, name)
             total += seen
             free += seen if word in ("free", "zero") else 0
-            if wrong is None and seen != counter:
-                wrong = f"the counter says {counter}"
             say(f"  {word:<9} {seen:>8}  {'the counter agrees' if wrong is None else 'BROKEN: ' + wrong}")
         say(f"  {'no queue':<9} {pages.count - total:>8}  wired, busy being filled, or the kernel's own")
         say(f"  {'RAM':<9} {pages.count:>8}  pages")

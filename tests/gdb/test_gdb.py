@@ -96,11 +96,11 @@ DAMAGE = """\
 -               break vnode_pager_leaf_getpages if ((struct vnode *)object->handle)->v_ino == {inode}
 -               continue
 whole           vm queues
--               set var pageq[PQ_FREE].count += 1
+-               set var depot.list[0].count += 1
 counter         vm queues
--               set var pageq[PQ_FREE].count -= 1
--               set $second = vm_page_array[pageq[PQ_FREE].head].q_next
--               set var vm_page_array[$second].q_next = pageq[PQ_FREE].head
+-               set var depot.list[0].count -= 1
+-               set $second = vm_page_array[depot.list[0].head].q_next
+-               set var vm_page_array[$second].q_next = depot.list[0].head
 cycle           vm queues
 check_queue     vm check
 -               set var object->resident_page_count += 1
@@ -535,7 +535,7 @@ def damage_is_reported(e):
         e.says(label, *parts, session=e.damage)
 
     equal("damage seen before there is any", "BROKEN" in e.damage.said.get("whole", "BROKEN"), False)
-    says("counter", re.compile(r"free +\d+  BROKEN: the counter says \d+"))
+    says("counter", re.compile(r"free +\d+  BROKEN: \d+ pages in the depot, the counter says \d+"))
     says("cycle", re.compile(r"free +\d+  BROKEN: .*q_prev"))
     says("resident", "BROKEN: the tree holds", "resident_page_count says")
     says("tree", "BROKEN: the tree is broken: node", "comes again")

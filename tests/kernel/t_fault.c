@@ -12,6 +12,7 @@
 #include "tests/kernel/t_vm.h"
 #include "tests/kernel/testfiles.h"
 #include "vm/vm_check.h"
+#include "vm/vm_pageq.h"
 
 #define OFFSET	0x123	/* odd, so that an address rounded somewhere on the way is seen */
 
@@ -363,6 +364,7 @@ KTEST(fault, zero_fill_is_zero_whatever_the_page_held)
 	map_anonymous(vm, 0, 32, MAP_PRIVATE);
 	vt_store(AT(31), 1);			/* page tables are made now */
 	vm_page_zero_hold(true);
+	vm_freelist_drain();
 	poison_free_pages();
 	zfod = cnt.v_zfod;
 	ozfod = cnt.v_ozfod;
@@ -387,6 +389,7 @@ KTEST(fault, pages_zeroed_in_advance_are_counted_and_zero)
 	map_anonymous(vm, 0, 32, MAP_PRIVATE);
 	vt_store(AT(31), 1);
 	poison_free_pages();
+	vm_freelist_drain();			/* no other CPU's cache has any */
 	VT_WAIT(vm_page_queue_len(PQ_ZERO) >= 8);	/* the idle thread's chance */
 	ozfod = cnt.v_ozfod;
 	for (int i = 0; i < 8; i++) {

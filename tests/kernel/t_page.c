@@ -7,11 +7,13 @@
 #include "kernel/amd64/cpu.h"
 #include "kernel/kassert.h"
 #include "kernel/main.h"
+#include "kernel/thread.h"
 #include "tests/kernel/ktest.h"
+#include "tests/kernel/vmtest.h"
 #include "vm/pmap.h"
 #include "vm/vm.h"
 #include "vm/vm_boot.h"
-#include "vm/vm_page.h"
+#include "vm/vm_pageq.h"
 
 #define TOO_MUCH	(GiB / PAGE_SIZE) /* pages; tests that take all memory are skipped above */
 
@@ -100,8 +102,7 @@ KTEST(page, free_lists_are_complete_and_disjoint)
 {
 	uint32_t nfree = 0, nzero = 0, wired = 0, bad = 0;
 
-	vm_page_zero_hold(true);
-	vm_pageq_lock();		/* nobody else runs */
+	smp_hold_others();		/* nobody else runs */
 	for (uint32_t i = 0; i < vm_page_count; i++) {
 		const struct vm_page *m = &vm_page_array[i];
 
@@ -112,8 +113,7 @@ KTEST(page, free_lists_are_complete_and_disjoint)
 	}
 	CHECK_EQ(nfree, vm_page_queue_len(PQ_FREE));
 	CHECK_EQ(nzero, vm_page_queue_len(PQ_ZERO));
-	vm_pageq_unlock();
-	vm_page_zero_hold(false);
+	smp_release_others();
 	CHECK_EQ(bad, 0);
 	CHECK(wired > 0 && nfree > 0);
 }
@@ -161,9 +161,8 @@ KTEST(page, exhaustion_by_class)
 		    vm_page_count * PAGE_SIZE / MiB);
 		return;
 	}
-	/* nobody else may run or zero: the counts are exact, and nobody meets an empty list */
-	vm_page_zero_hold(true);
-	vm_pageq_lock();
+	/* nobody else may run: the counts are exact, and nobody meets an empty list */
+	smp_hold_others();
 	before = vm_free_count();
 	chain_fill(&normal, VM_ALLOC_NORMAL);
 	CHECK_EQ(vm_free_count(), vm_ladder.reserved);
@@ -182,8 +181,7 @@ KTEST(page, exhaustion_by_class)
 	CHECK(vm_page_alloc(NULL, 0, VM_ALLOC_NORMAL) == NULL);
 	chain_free(&normal);
 	CHECK_EQ(vm_free_count(), before);
-	vm_pageq_unlock();
-	vm_page_zero_hold(false);
+	smp_release_others();
 }
 
 KTEST(page, ladder_is_ordered)
@@ -198,10 +196,7 @@ KTEST(page, ladder_is_ordered)
 KTEST(page, contiguous_runs)
 {
 	struct vm_page *run[4];
-	uint32_t before;
-
-	vm_page_zero_hold(true);
-	before = vm_free_count();
+	uint32_t before = vm_free_count();
 
 	for (size_t n = 1; n <= 64; n *= 4) {
 		for (int i = 0; i < 4; i++) {
@@ -220,7 +215,6 @@ KTEST(page, contiguous_runs)
 	CHECK(vm_page_alloc_contig(vm_page_count) == NULL);		/* fails whole */
 	CHECK(vm_page_alloc_contig((size_t)vm_page_count + 1) == NULL);
 	CHECK_EQ(vm_free_count(), before);
-	vm_page_zero_hold(false);
 }
 
 /* ---- zeroed pages ---- */
@@ -240,8 +234,10 @@ KTEST(page, zero_queue_holds_zero_pages)
 		chain_add(&dirty, d);
 	}
 	chain_free(&dirty);
-	while (vm_page_queue_len(PQ_ZERO) < nitems(m) && vm_page_zero_now())
-		continue;
+	thread_pin(0);			/* zeroed pages in other CPUs' caches are not looked for */
+	do
+		vm_freelist_drain();
+	while (vm_page_queue_len(PQ_ZERO) < nitems(m) && vm_page_zero_now());
 	CHECK_OR_RETURN(vm_page_queue_len(PQ_ZERO) >= nitems(m));
 	for (size_t i = 0; i < nitems(m); i++) {
 		m[i] = vm_page_alloc(NULL, 0, VM_ALLOC_ZERO | VM_ALLOC_WIRED);
@@ -263,8 +259,7 @@ KTEST(page, idle_zeroing_moves_one_page)
 	uint32_t before, zero, nfree;
 	bool moved;
 
-	vm_page_zero_hold(true);
-	vm_pageq_lock();
+	smp_hold_others();
 	before = vm_free_count();
 	zero = vm_page_queue_len(PQ_ZERO);
 	nfree = vm_page_queue_len(PQ_FREE);
@@ -272,8 +267,69 @@ KTEST(page, idle_zeroing_moves_one_page)
 	CHECK_EQ(vm_page_queue_len(PQ_ZERO), zero + moved);
 	CHECK_EQ(vm_page_queue_len(PQ_FREE), nfree - moved);
 	CHECK_EQ(vm_free_count(), before);
-	vm_pageq_unlock();
-	vm_page_zero_hold(false);
+	smp_release_others();
+}
+
+/* ---- a CPU's cache ---- */
+
+static struct vm_page *cached;
+static volatile bool cached_there, cached_go;
+
+/* Free a page on the last CPU, and stay there with interrupts on until told. */
+static void
+free_one_there(void *arg)
+{
+	thread_pin(ncpus - 1);
+	cached = vm_page_alloc(NULL, 0, VM_ALLOC_WIRED);
+	if (cached != NULL)
+		vm_page_free(cached);
+	cached_there = true;
+	while (!cached_go)
+		(void)tsleep(&cached_go, NULL, "t-cached", 1);
+}
+
+/*
+ * A page that was freed on another CPU lies in that one's cache, and is as good as any: it counts, the last
+ * allocation of all gets it, and a run of pages may lie across it.
+ */
+KTEST(page, another_cpus_cache_is_no_hiding_place)
+{
+	struct chain all = { 0 };
+	struct thread *td;
+	struct vm_page *m;
+	uint32_t before, in_caches = 0;
+
+	if (ncpus < 2 || vm_page_count > TOO_MUCH) {
+		ktest_skip("needs 2 CPUs and little memory");
+		return;
+	}
+	thread_pin(0);
+	cached_there = cached_go = false;
+	td = thread_create("t-cached", PRI_KERNEL, free_one_there, NULL);
+	VT_WAIT(cached_there);
+	smp_hold_others();
+	before = vm_free_count();
+	for (uint32_t i = 0; i < vm_page_count; i++)
+		in_caches += is_free(&vm_page_array[i]) && vm_page_array[i].cache > 1;
+	CHECK(in_caches > 0);
+	chain_fill(&all, VM_ALLOC_INTERRUPT);
+	CHECK_EQ(all.count, before);
+	CHECK_EQ(vm_free_count(), 0);
+	chain_free(&all);
+	CHECK_EQ(vm_free_count(), before);
+	m = vm_page_alloc(NULL, 0, VM_ALLOC_WIRED);
+	CHECK(m != NULL);
+	vm_freelist_drain();
+	for (uint32_t i = 0; i < vm_page_count; i++)
+		CHECK(!is_free(&vm_page_array[i]) || vm_page_array[i].cache == 0);
+	vm_freelist_check();
+	if (m != NULL)
+		vm_page_free(m);
+	CHECK_EQ(vm_free_count(), before);
+	vm_freelist_check();
+	smp_release_others();
+	cached_go = true;
+	thread_join(td);
 }
 
 /* ---- freeing twice ---- */

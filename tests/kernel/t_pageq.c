@@ -72,6 +72,8 @@ KTEST(queue, every_move_of_a_page_in_use_is_counted)
 			CHECK_EQ(m->queue, used[t]);
 			for (unsigned q = PQ_INACTIVE; q < PQ_COUNT; q++)
 				CHECK_EQ(vm_page_queue_len(q), before[q] + (q == used[t]) - (q == used[f]));
+			vm_page_requeue(m);	/* whoever saw it elsewhere: it stays where it is now */
+			CHECK_EQ(m->queue, used[t]);
 			vm_pageq_check();
 		}
 	vm_pageout_freeze(false);
