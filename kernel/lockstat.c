@@ -17,7 +17,7 @@
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 
-#define SLOTS	128		/* a power of two */
+#define SLOTS	LOCKSTAT_MAX	/* a power of two */
 
 static const char *names[SLOTS];		/* (atomic) set once */
 static struct row {
@@ -63,59 +63,62 @@ lockstat_contended(const char *name, uint64_t spins)
 	__atomic_fetch_add(&counts[curcpu->id][slot].spins, spins, __ATOMIC_RELAXED);
 }
 
+/* Add one slot's rows, of all CPUs. */
+static void
+add_up(struct lockstat *sum, unsigned slot)
+{
+	for (unsigned i = 0; i < MAX_CPUS; i++) {
+		sum->acquired += counts[i][slot].acquired;
+		sum->contended += counts[i][slot].contended;
+		sum->spins += counts[i][slot].spins;
+	}
+}
+
 struct lockstat
 lockstat_get(const char *name)
 {
 	struct lockstat sum = { .name = name };
 
-	for (unsigned slot = 0; slot < SLOTS; slot++) {
-		if (names[slot] == NULL || !streq(names[slot], name))
-			continue;
-		for (unsigned i = 0; i < MAX_CPUS; i++) {
-			sum.acquired += counts[i][slot].acquired;
-			sum.contended += counts[i][slot].contended;
-			sum.spins += counts[i][slot].spins;
-		}
-	}
+	for (unsigned slot = 0; slot < SLOTS; slot++)
+		if (names[slot] != NULL && streq(names[slot], name))
+			add_up(&sum, slot);
 	return (sum);
 }
 
-/* Was the name of this slot printed for an earlier one? */
-static bool
-seen_before(unsigned slot)
+unsigned
+lockstat_take(struct lockstat *out)
 {
-	for (unsigned i = 0; i < slot; i++)
-		if (names[i] != NULL && streq(names[i], names[slot]))
-			return (true);
-	return (false);
+	unsigned n = 0, i;
+
+	for (unsigned slot = 0; slot < SLOTS; slot++) {
+		if (names[slot] == NULL)
+			continue;
+		for (i = 0; i < n && !streq(out[i].name, names[slot]); i++)
+			continue;
+		if (i == n)
+			out[n++] = (struct lockstat){ .name = names[slot] };
+		add_up(&out[i], slot);
+	}
+	return (n);
 }
 
 void
-lockstat_print(void)
+lockstat_sort(struct lockstat *stats, unsigned n)
 {
-	uint64_t last = UINT64_MAX, next;
+	for (unsigned i = 1; i < n; i++) {
+		struct lockstat s = stats[i];
+		unsigned at = i;
 
-	printf("locks:     acquired  contended        spins  name\n");
-	/* By falling contention: a pass for each value that occurs. */
-	for (; last != 0; last = next) {
-		next = 0;
-		for (unsigned slot = 0; slot < SLOTS; slot++) {
-			struct lockstat s;
-
-			if (names[slot] == NULL || seen_before(slot))
-				continue;
-			s = lockstat_get(names[slot]);
-			if (s.contended < last)
-				next = MAX(next, s.contended);
-		}
-		for (unsigned slot = 0; slot < SLOTS; slot++) {
-			struct lockstat s;
-
-			if (names[slot] == NULL || seen_before(slot))
-				continue;
-			s = lockstat_get(names[slot]);
-			if (s.contended == next)
-				printf("  %17lu %10lu %12lu  %s\n", s.acquired, s.contended, s.spins, s.name);
-		}
+		for (; at > 0 && stats[at - 1].contended < s.contended; at--)
+			stats[at] = stats[at - 1];
+		stats[at] = s;
 	}
+}
+
+void
+lockstat_print(const struct lockstat *stats, unsigned n)
+{
+	printf("locks:     acquired  contended        spins  name\n");
+	for (const struct lockstat *s = stats; s < stats + n; s++)
+		printf("  %17lu %10lu %12lu  %s\n", s->acquired, s->contended, s->spins, s->name);
 }

@@ -5,6 +5,8 @@
 
 #include "kernel/lib/types.h"
 
+#define LOCKSTAT_MAX	128		/* names that are counted */
+
 struct lockstat {
 	const char	*name;
 	uint64_t	 acquired;	/* debug builds only; a try that failed does not count */
@@ -16,6 +18,9 @@ void lockstat_acquired(const char *name);
 void lockstat_contended(const char *name, uint64_t spins);
 /* The sum over all CPUs for the locks of that name (tests). */
 struct lockstat lockstat_get(const char *name);
-void lockstat_print(void);		/* all names, the most contended first */
+/* All names, each once, in no order.  => out has room for LOCKSTAT_MAX; returns how many */
+unsigned lockstat_take(struct lockstat *out);
+void lockstat_sort(struct lockstat *stats, unsigned n);		/* the most contended first */
+void lockstat_print(const struct lockstat *stats, unsigned n);
 
 #endif

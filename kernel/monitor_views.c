@@ -208,7 +208,11 @@ cmd_threads(int argc, char **argv)
 void
 cmd_locks(int argc, char **argv)
 {
-	lockstat_print();
+	static struct lockstat stats[LOCKSTAT_MAX];	/* too large for the stack; there is one monitor */
+	unsigned n = lockstat_take(stats);
+
+	lockstat_sort(stats, n);
+	lockstat_print(stats, n);
 }
 
 void

@@ -40,6 +40,7 @@ static const struct bench_scenario scenarios[] = {
 	{ "size", "a fault, and how large the file is", bench_size },
 	{ "resident", "a fault, and how many pages of the file are resident", bench_resident },
 	{ "entries", "a fault, and how many mappings there are", bench_entries },
+	{ "smp", "faults a second on 1, 2 and 4 CPUs", bench_smp },
 };
 
 static const char *const unit_names[] = {

@@ -178,6 +178,7 @@ meter_init(void)
 	struct meter m;
 
 	measure_rate();
+	soaker_ends = false;
 	swap_info(&swap);
 	watch_disk(&watched[WATCH_ROOT], rootfs != NULL ? rootfs->mnt_devvp->v_disk : NULL);
 	watch_disk(&watched[WATCH_SWAP], swap.disk != NULL ? disk_find(swap.disk) : NULL);
