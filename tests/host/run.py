@@ -63,14 +63,13 @@ class Machine(typing.NamedTuple):
 
 
 # Every value of every field occurs in MATRIX; `make soak` runs the product of DIMENSIONS.
-MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", bs=2048),
-          Machine(machine="q35", mem="16M", bs=8192), Machine(mem="8M", bs=65536),
-          Machine(boot="uefi", mem="128M"), Machine(boot="efi", machine="q35", mem="128M"),
+MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", bs=2048, smp=4),
+          Machine(machine="q35", mem="16M", bs=8192, smp=4), Machine(mem="8M", bs=65536),
+          Machine(boot="uefi", mem="128M", smp=2), Machine(boot="efi", machine="q35", mem="128M"),
           Machine(mem="16M", torture=1)]
 DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "mem": ("256M", "16M", "8M"),
               "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "smp": (1, 2, 4), "torture": (0, 1)}
 UBSAN_RUN = Machine(bs=1024)
-SMP_RUNS = (("smp.*", 2), ("smp.*", 4), ("storm.*", 4))      # these suites, on so many CPUs
 LITTLE = ("8M", "16M")  # less than UEFI firmware can work with
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
 READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
@@ -258,7 +257,9 @@ def plan_jobs(test, seed, soak):
     if soak:
         matrix = [Machine(*values) for values in itertools.product(*(DIMENSIONS[f] for f in Machine._fields))]
         matrix = [m for m in matrix if m.boot not in ("uefi", "efi") or m.mem not in LITTLE]
-    jobs = [] if own_runs else [suite_job(machine, test, seed) for machine in with_room(matrix)]
+    # In a soak each run has an order of its own.
+    jobs = [] if own_runs else [suite_job(machine, test, str(int(seed) + (i if soak else 0)))
+                                for i, machine in enumerate(with_room(matrix))]
     if not own_runs and os.environ.get("UBSAN_KERNEL"):
         jobs.append(suite_job(UBSAN_RUN, test, seed, os.path.join(TOP, os.environ["UBSAN_KERNEL"])))
     if test is None or may_match(test, "ioerr"):
@@ -267,7 +268,6 @@ def plan_jobs(test, seed, soak):
     if test is None or may_match(test, "damage"):
         jobs += damage_jobs(test if own_runs else "damage.*", seed)
     if test is None:
-        jobs += [suite_job(Machine(smp=cpus), suite, seed) for suite, cpus in SMP_RUNS]
         jobs += script_jobs(None)
     return jobs, test is None
 

@@ -215,12 +215,14 @@ KTEST(fakepager, copy_in_one_space_while_the_other_waits)
 #define CHAOS_PAGES	64
 #define CHAOS_THREADS	6
 #define CHAOS_TOUCHES	250
+#define CHAOS_AGAINS	10	/* for each page: as many as one fault puts up with, however they fall */
 #define CHAOS_BAD(i)	((i) % 17 == 5)		/* pages that cannot be read */
 
 struct chaos {
 	struct fakepager *fp;
 	vm_offset_t	 va;
 	volatile bool	 stop;
+	uint8_t		 agains[CHAOS_PAGES];	/* ordered so far */
 	uint64_t	 good, refused;		/* atomic */
 };
 
@@ -256,11 +258,15 @@ chaos_disturb(struct vt_job *job)
 
 	while (!c->stop) {
 		vm_pindex_t i = ktest_random() % CHAOS_PAGES;
+		unsigned again;
 
 		vt_evict(c->fp->object, i, MIN(i + 1 + ktest_random() % 12, (uint64_t)CHAOS_PAGES));
 		c->fp->keep = (int)(ktest_random() % 20);
-		if (!CHAOS_BAD(i))
-			fakepager_say(c->fp, i, VM_PAGER_AGAIN, (int)(ktest_random() % 3));
+		again = ktest_random() % 3;
+		if (!CHAOS_BAD(i) && c->agains[i] + again <= CHAOS_AGAINS) {
+			fakepager_say(c->fp, i, VM_PAGER_AGAIN, (int)again);
+			c->agains[i] += again;
+		}
 		vm_map_lock(&job->vm->map);		/* the timestamp moves */
 		vm_map_unlock(&job->vm->map);
 		thread_yield();

@@ -24,18 +24,23 @@ static struct mutex mtx;
 static struct rwlock rwl;
 static volatile int counter, inside, contended;
 
-static void
-spawn_all_and_join(void (*fn)(void *))
-{
-	struct thread *td[NTHREADS];
-	int i;
+static struct thread *workers[NTHREADS];
 
-	for (i = 0; i < NTHREADS; i++) {
-		td[i] = thread_create("t-lock", PRI_USER, fn, NULL);
-		CHECK_OR_RETURN(td[i] != NULL);
+static void
+spawn_all(void (*fn)(void *))
+{
+	for (int i = 0; i < NTHREADS; i++) {
+		workers[i] = thread_create("t-lock", PRI_USER, fn, NULL);
+		CHECK(workers[i] != NULL);
 	}
-	for (i = 0; i < NTHREADS; i++)
-		thread_join(td[i]);
+}
+
+static void
+join_all(void)
+{
+	for (int i = 0; i < NTHREADS; i++)
+		if (workers[i] != NULL)
+			thread_join(workers[i]);
 }
 
 /* A read, a chance for everybody else, a write: loses counts unless the lock excludes. */
@@ -70,7 +75,12 @@ KTEST(lock, mutex_excludes)
 {
 	mutex_init(&mtx, "t-mutex", RANK_NONE);
 	counter = inside = contended = 0;
-	spawn_all_and_join(mutex_worker);
+	/* However the CPUs run afterwards, at first all of them want what we have. */
+	mutex_lock(&mtx);
+	spawn_all(mutex_worker);
+	WAIT_UNTIL(mtx.waiters == NTHREADS);
+	mutex_unlock(&mtx);
+	join_all();
 	CHECK_EQ(counter, NTHREADS * ROUNDS);
 	CHECK(contended > 0);
 	CHECK_EQ(mtx.waiters, 0);
@@ -103,7 +113,8 @@ KTEST(lock, rwlock_excludes_writers)
 {
 	rw_init(&rwl, "t-rwlock", RANK_NONE);
 	counter = inside = 0;
-	spawn_all_and_join(rw_worker);
+	spawn_all(rw_worker);
+	join_all();
 	CHECK(counter > 0);
 	CHECK_EQ(rwl.word, 0);
 	CHECK_EQ(rwl.read_waiters, 0);

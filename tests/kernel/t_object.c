@@ -309,14 +309,18 @@ KTEST(object, page_remove_waits_for_a_busy_page_and_looks_again)
 	CHECK(wait_asleep(td, "vmopar"));
 	/*
 	 * It sleeps without the lock, the pages before are gone, and the page goes while it sleeps:
-	 * another takes its place.
+	 * another takes its place, before anybody can see that it was empty.
 	 */
 	vm_object_lock(r.object);
 	CHECK_EQ(r.object->resident_page_count, 6);
 	CHECK(!r.done);
 	vm_page_free(m);
+	m = vm_page_alloc(r.object, 4, VM_ALLOC_SYSTEM);
+	if (CHECK(m != NULL)) {
+		m->valid = VM_PAGE_BITS_ALL;
+		vm_page_xunbusy(m);
+	}
 	vm_object_unlock(r.object);
-	(void)page_make(r.object, 4, 2);
 	thread_join(td);
 	CHECK(r.done);
 	CHECK_EQ(r.object->resident_page_count, 0);

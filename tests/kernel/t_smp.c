@@ -84,6 +84,74 @@ KTEST(smp, every_cpu_runs_threads_with_tables_and_a_timer_of_its_own)
 	}
 }
 
+/* ---- devices ---- */
+
+#define PIT_IRQ		0
+#define PIT_ONCE	0x30	/* channel 0, mode 0: one interrupt when the count, which follows, has run down */
+#define PIT_COUNT	2000	/* of 1,193,182 Hz */
+
+static volatile uint32_t pit_seen;	/* (atomic) mask of CPUs that were interrupted */
+
+static void
+pit_intr(void *arg)
+{
+	__atomic_fetch_or(&pit_seen, 1u << curcpu->id, __ATOMIC_RELAXED);
+}
+
+/* The line and the vector that pit_intr() was given. */
+static uint32_t
+pit_gsi(void)
+{
+	for (unsigned i = 0; i < acpi_info.noverride; i++)
+		if (acpi_info.override[i].irq == PIT_IRQ)
+			return (acpi_info.override[i].gsi);
+	return (PIT_IRQ);
+}
+
+static unsigned
+pit_vector(void)
+{
+	struct intr_stat st;
+
+	for (unsigned i = 0; intr_stat_get(i, &st); i++)
+		if (streq(st.name, "t-pit"))
+			return (st.vector);
+	return (0);
+}
+
+/* The old timer chip, which nobody else uses, interrupts whichever CPU its line is routed to, and no other. */
+KTEST(smp, a_device_interrupts_the_cpu_that_it_is_routed_to)
+{
+	if (!CHECK_EQ(intr_isa(PIT_IRQ, pit_intr, NULL, "t-pit"), 0))
+		return;
+	for (unsigned round = 0; round < 2 * ncpus; round++) {
+		unsigned target = round % ncpus;
+
+		pit_seen = 0;
+		CHECK_EQ(ioapic_route(pit_gsi(), (uint8_t)pit_vector(), cpus[target].lapic_id, false, false), 0);
+		outb(0x43, PIT_ONCE);
+		outb(0x40, PIT_COUNT & 0xff);
+		outb(0x40, PIT_COUNT >> 8);
+		VT_WAIT(pit_seen != 0);
+		CHECK_EQ(pit_seen, 1u << target);
+	}
+}
+
+/* Devices that come one after the other are given to one CPU after the other. */
+KTEST(smp, devices_are_spread_over_the_cpus)
+{
+	uint32_t given = 0, data;
+	uint64_t address;
+
+	for (unsigned i = 0; i < ncpus; i++) {
+		CHECK_EQ(intr_msi(pit_intr, NULL, "t-msi", &address, &data), 0);
+		for (unsigned j = 0; j < ncpus; j++)
+			if (cpus[j].lapic_id == (address >> 12 & 0xff))
+				given |= 1u << j;
+	}
+	CHECK_EQ(given, (1u << ncpus) - 1);
+}
+
 /* ---- the scheduler ---- */
 
 static volatile bool go, there, came;
