@@ -3,7 +3,7 @@
 """Build Faultline's disk images with mke2fs and debugfs: no root, no mount.
 
     mkimage.py default                   build/root.img (128 MiB, 4096-byte blocks) from build/root/,
-                                         which is first given its usual files where they are missing
+                                         which is first given its usual files
     mkimage.py test --block-size N OUT   the self-tests' volume; /t/manifest describes its files
     mkimage.py blkdebug IMAGE OUT        QEMU rules that break chosen blocks of a test volume
     mkimage.py bench OUT                 the benchmarks' volume
@@ -65,16 +65,9 @@ def story(size):
 
 
 def populate_root():
-    def put(name, content):
-        path = os.path.join(ROOT_DIR, name)
-        if not os.path.lexists(path):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as f:
-                f.write(content)
-
     programs.populate(ROOT_DIR)
-    put("readme.txt", README.encode())
-    put("tour/story.txt", story(256 * KIB))
+    programs.put(ROOT_DIR, "readme.txt", README.encode())
+    programs.put(ROOT_DIR, "tour/story.txt", story(256 * KIB))
     link = os.path.join(ROOT_DIR, "tour", "link")
     if not os.path.lexists(link):
         os.symlink("story.txt", link)

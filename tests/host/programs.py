@@ -5,7 +5,8 @@
     /usr/bin/...        dash, the coreutils and sqlite3, dynamically linked
     /lib, /lib64        the libraries that those ask for (ldd says which), and the dynamic linker
 
-Nothing is downloaded and nothing is kept: the folder that the disk is made of gets what it lacks.  A package that is not
+Nothing is downloaded and nothing is kept: the folder that the disk is made of gets what it lacks, and the files whose text
+is in this script are brought up to date.  A package that is not
 installed is left out, with a sentence.
 """
 
@@ -65,6 +66,18 @@ def libraries(program):
     return re.findall(r"(/\S+) \(0x", output("ldd", program))
 
 
+def put(root, name, content):
+    """A file that is made here, which an older version of this script may have made otherwise."""
+    path = os.path.join(root, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.isfile(path):
+        with open(path, "rb") as f:
+            if f.read() == content:
+                return
+    with open(path, "wb") as f:
+        f.write(content)
+
+
 def link(root, name, target):
     path = os.path.join(root, name)
     if not os.path.lexists(path):
@@ -99,10 +112,7 @@ def populate(root):
     for folder in FOLDERS:
         os.makedirs(os.path.join(root, folder), exist_ok=True)
     for name, text in FILES.items():
-        path = os.path.join(root, name)
-        if not os.path.lexists(path):
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(text)
+        put(root, name, text.encode())
     if not os.path.exists(BUSYBOX) or is_dynamic(BUSYBOX):
         print("programs: busybox-static is not installed: no shell on the disk; make setup installs it", file=sys.stderr)
         return
