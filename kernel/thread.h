@@ -74,6 +74,7 @@ struct thread {
 	/* (t) FPU and segment bases while it does not run; NULL with `user` */
 	struct user_state *ustate;
 	struct fault_info fault;		/* (t) last failed user access */
+	bool		 nofault;		/* (t) a copy to or from user memory fails where it would fault */
 	uint64_t	 faults;		/* (t) page faults taken, for tests and the bench */
 	/* (t) the last one, for the livelock detector: address */
 	vm_offset_t	 refault_va;

@@ -274,7 +274,7 @@ vm_object_read(struct vm_object *object, off_t end, struct uio *uio)
 {
 	int error = 0;
 
-	KASSERT(uio->uio_segflg == UIO_SYSSPACE, "vm_object_read into memory that can fault");
+	KASSERT(uio->uio_segflg != UIO_NOCOPY, "vm_object_read to nowhere");
 	if (uio->uio_offset < 0)
 		return (EINVAL);
 	while (error == 0 && uio->uio_resid > 0 && uio->uio_offset < end) {
@@ -295,9 +295,9 @@ vm_object_read(struct vm_object *object, off_t end, struct uio *uio)
 /*
  * VOP_READ for filesystems whose data lives in the object.
  *
- * => vnode locked, shared at least; UIO_SYSSPACE only: user memory is held by the caller first and
- *    copied page by page, because a fault here could want this very vnode.
- * => 0, also when EOF cuts it short; EIO; EAGAIN when memory is short: the caller unlocks the
+ * => vnode locked, shared at least, so no fault may be taken here, which could want this very vnode: the
+ *    memory is the kernel's, is held by the caller, or the copy fails where it is not there.
+ * => 0, also when EOF cuts it short; EIO; EFAULT; EAGAIN when memory is short: the caller unlocks the
  *    vnode, waits and goes on from where the uio stands.
  */
 int

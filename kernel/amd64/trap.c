@@ -222,6 +222,8 @@ user_page_fault(struct trapframe *f, vm_offset_t va)
 		page_fault_panic(f, va,
 		    "a user address used outside of copyin, copyout and user_access_begin");
 	}
+	if (td->nofault && !from_user(f) && extable_fixup(f))
+		return;
 	td->faults++;
 	if (td->vmspace == NULL) {
 		user_fault_refused(f, va, &why);

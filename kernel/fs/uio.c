@@ -9,14 +9,15 @@
  * One loop serves both directions and both kinds of memory; what differs is one copy function.
  * UIO_NOCOPY moves nothing: the pager's pages are the data, and only the accounts advance.
  *
- * A copy to user memory may fault, and the fault may need any vnode and any page, so callers hold
- * neither (DESIGN 6).
+ * A fault may need any vnode and any page, and callers hold some: so copies to and from user memory do
+ * not wait for one but fail (vn_user.c says what then).
  */
 #include "kernel/fs/uio.h"
 #include "kernel/amd64/cpu.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/string.h"
+#include "kernel/thread.h"
 
 void
 uio_init_kernel(struct uio *uio, struct iovec *iov, void *base, size_t len, off_t off, enum uio_rw rw)
@@ -29,6 +30,18 @@ uio_init_kernel(struct uio *uio, struct iovec *iov, void *base, size_t len, off_
 	uio->uio_resid = len;
 	uio->uio_segflg = UIO_SYSSPACE;
 	uio->uio_rw = rw;
+}
+
+/* The same with a program's memory.  EFAULT: not all of it is there. */
+static int
+uio_copy_user(enum uio_rw rw, void *cp, vm_offset_t base, size_t n)
+{
+	int error;
+
+	curthread->nofault = true;
+	error = rw == UIO_READ ? copyout(cp, base, n) : copyin(base, cp, n);
+	curthread->nofault = false;
+	return (error);
 }
 
 /* Copy n bytes between `cp` (NULL: zeros) and `base`, which is what the uio says it is. */
@@ -47,9 +60,7 @@ uio_copy(const struct uio *uio, void *cp, void *base, size_t n)
 			memmove(cp, base, n);
 		return (0);
 	case UIO_USERSPACE:
-		if (uio->uio_rw == UIO_READ)
-			return (copyout(cp, (vm_offset_t)base, n));
-		return (copyin((vm_offset_t)base, cp, n));
+		return (uio_copy_user(uio->uio_rw, cp, (vm_offset_t)base, n));
 	}
 	panic("uio %p has segment kind %d", uio, uio->uio_segflg);
 }

@@ -5,7 +5,11 @@
 
 #include "kernel/lib/types.h"
 
-enum uio_seg { UIO_USERSPACE, UIO_SYSSPACE, UIO_NOCOPY /* the data already lies in the object's pages */ };
+enum uio_seg {
+	UIO_USERSPACE,		/* a program's memory, as far as it is there: faults are off */
+	UIO_SYSSPACE,
+	UIO_NOCOPY,		/* the data already lies in the object's pages */
+};
 enum uio_rw { UIO_READ, UIO_WRITE };
 
 struct vm_page;
@@ -29,9 +33,8 @@ struct uio {
 /* One piece of kernel memory. */
 void uio_init_kernel(struct uio *uio, struct iovec *iov, void *base, size_t len, off_t off, enum uio_rw rw);
 /*
- * Move n bytes between kernel memory at `cp` and the uio, advancing it.  => UIO_USERSPACE faults:
- * nothing that a fault needs may be held.  Returns 0 or EFAULT (then part may have been moved, and
- * the uio says how much).
+ * Move n bytes between kernel memory at `cp` and the uio, advancing it.  Returns 0; or, UIO_USERSPACE
+ * only, EFAULT where a page is not there (then part may have been moved, and the uio says how much).
  */
 int  uiomove(void *cp, size_t n, struct uio *uio);
 /* UIO_NOCOPY: n bytes were taken care of. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reading and writing files from and into user memory.
+ * Reading and writing files from and into user memory: the way of every read and write of a program.
  *
  *	user memory --vm_fault, VM_FAULT_HOLD--> up to HOLD_PAGES pages, wired
  *	            --vnode locked, VOP_READ or VOP_WRITE on these pages--> copied
@@ -11,10 +11,17 @@
  * other.  So the user's pages are found before anything is locked, and cannot go until the copy is
  * over.  A bounded number at a time, since wired pages are lost for everybody else.
  *
+ * Most memory that a program reads into is there, and holding it costs more than the copy.  So a read
+ * first tries with faults off (UIO_USERSPACE): where the copy meets a page that is not there, or may not
+ * be stored into at once, it ends with EFAULT instead of waiting, and from there on pages are held.  A
+ * write does not try that: a page of the file that is to be overwritten whole is not read before, so
+ * a copy that ended early would have lost what it held.
+ *
  * What is stored into a held page of a file must not be forgotten when the page is cleaned between
  * the fault and the copy: such a page is faulted for writing once more, which makes it dirty.
  *
- * Why not a bounce buffer, which would need no held pages: every byte would be copied twice.
+ * Why not a bounce buffer, which would need no held pages: every byte would be copied twice, and memory
+ * be asked for where it is short.
  */
 #include "kernel/fs/uio.h"
 #include "kernel/fs/vnode.h"
@@ -35,14 +42,14 @@ struct hold {
 	struct iovec	 iov[HOLD_PAGES];
 };
 
-/* Hold what of [addr, +len) can be held now.  0 and h->len > 0, or EFAULT. */
+/* Hold what of [addr, +len) can be held now, at most `max` pages.  0 and h->len > 0, or EFAULT. */
 static int
-hold_pages(struct hold *h, vm_offset_t addr, size_t len, vm_prot_t prot)
+hold_pages(struct hold *h, vm_offset_t addr, size_t len, vm_prot_t prot, int max)
 {
 	h->addr = addr;
 	h->len = 0;
 	h->count = 0;
-	while (h->len < len && h->count < HOLD_PAGES) {
+	while (h->len < len && h->count < max) {
 		size_t off = (addr + h->len) & PAGE_MASK, n = MIN(PAGE_SIZE - off, len - h->len);
 		struct vm_page *m = NULL;
 
@@ -72,47 +79,89 @@ hold_end(struct hold *h, size_t stored)
 	}
 }
 
-/* One transfer after the other.  => rw: seen from the file */
+/* Read into what is there.  EFAULT: that ends after *done bytes. */
 static int
-user_transfer(struct vnode *vp, vm_offset_t addr, size_t len, off_t off, enum uio_rw rw,
-    size_t *done)
+read_present(struct vnode *vp, vm_offset_t addr, size_t len, off_t off, size_t *done)
 {
-	vm_prot_t prot = rw == UIO_READ ? VM_PROT_WRITE : VM_PROT_READ;
-	struct hold h = { .map = &curthread->vmspace->map };
-	int error = 0;
+	struct iovec iov = { .iov_base = (void *)addr, .iov_len = len };
+	struct uio uio = {
+		.uio_iov = &iov, .uio_iovcnt = 1, .uio_segflg = UIO_USERSPACE,
+		.uio_offset = off, .uio_resid = len, .uio_rw = UIO_READ,
+	};
+	int error = vn_read_uio(vp, &uio);
 
-	*done = 0;
-	if (addr > VM_USER_MAX || len > VM_USER_MAX - addr)
-		return (EFAULT);
-	while (*done < len && error == 0) {
-		size_t moved;
-		struct uio uio;
+	*done = len - uio.uio_resid;
+	return (error);
+}
 
-		error = hold_pages(&h, addr + *done, len - *done, prot);
-		if (error != 0)
-			break;
-		uio = (struct uio){
-			.uio_iov = h.iov, .uio_iovcnt = h.count, .uio_segflg = UIO_SYSSPACE,
-			.uio_offset = off + (off_t)*done, .uio_resid = h.len, .uio_rw = rw,
-		};
-		error = rw == UIO_READ ? vn_read_uio(vp, &uio) : vn_write_uio(vp, &uio);
-		moved = h.len - uio.uio_resid;
-		hold_end(&h, rw == UIO_READ ? moved : 0);
-		*done += moved;
-		if (moved < h.len)
-			break;			/* the end of the file */
-	}
-	return (*done > 0 ? 0 : error);
+/* Move what the held pages hold.  => rw: seen from the file; the pages are let go */
+static int
+held_transfer(struct vnode *vp, struct hold *h, off_t off, enum uio_rw rw, size_t *done)
+{
+	struct uio uio = {
+		.uio_iov = h->iov, .uio_iovcnt = h->count, .uio_segflg = UIO_SYSSPACE,
+		.uio_offset = off, .uio_resid = h->len, .uio_rw = rw,
+	};
+	int error = rw == UIO_READ ? vn_read_uio(vp, &uio) : vn_write_uio(vp, &uio);
+
+	*done = h->len - uio.uio_resid;
+	hold_end(h, rw == UIO_READ ? *done : 0);
+	return (error);
+}
+
+static bool
+in_user_half(vm_offset_t addr, size_t len)
+{
+	return (addr <= VM_USER_MAX && len <= VM_USER_MAX - addr);
 }
 
 int
 vn_read_user(struct vnode *vp, vm_offset_t addr, size_t len, off_t off, size_t *done)
 {
-	return (user_transfer(vp, addr, len, off, UIO_READ, done));
+	struct hold h = { .map = &curthread->vmspace->map };
+	int error = 0;
+
+	*done = 0;
+	if (!in_user_half(addr, len))
+		return (EFAULT);
+	while (*done < len) {
+		size_t moved;
+
+		error = read_present(vp, addr + *done, len - *done, off + (off_t)*done, &moved);
+		*done += moved;
+		if (error != EFAULT)
+			break;			/* all, the end of the file, or a real error */
+		/* The first time one page only: the file may be short, and the memory of no use. */
+		error = hold_pages(&h, addr + *done, len - *done, VM_PROT_WRITE, *done == 0 ? 1 : HOLD_PAGES);
+		if (error != 0)
+			break;
+		error = held_transfer(vp, &h, off + (off_t)*done, UIO_READ, &moved);
+		*done += moved;
+		if (error != 0 || moved < h.len)
+			break;
+	}
+	return (*done > 0 ? 0 : error);
 }
 
 int
 vn_write_user(struct vnode *vp, vm_offset_t addr, size_t len, off_t off, size_t *done)
 {
-	return (user_transfer(vp, addr, len, off, UIO_WRITE, done));
+	struct hold h = { .map = &curthread->vmspace->map };
+	int error = 0;
+
+	*done = 0;
+	if (!in_user_half(addr, len))
+		return (EFAULT);
+	while (*done < len && error == 0) {
+		size_t moved;
+
+		error = hold_pages(&h, addr + *done, len - *done, VM_PROT_READ, HOLD_PAGES);
+		if (error != 0)
+			break;
+		error = held_transfer(vp, &h, off + (off_t)*done, UIO_WRITE, &moved);
+		*done += moved;
+		if (moved < h.len)
+			break;
+	}
+	return (*done > 0 ? 0 : error);
 }

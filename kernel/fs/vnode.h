@@ -425,8 +425,8 @@ int  mount_root(void);
 int  vn_read(struct vnode *vp, void *buf, size_t len, off_t off, size_t *done);
 int  vn_size(struct vnode *vp, uint64_t *size);
 int  vn_write(struct vnode *vp, const void *buf, size_t len, off_t off, size_t *done);
-int  vn_read_uio(struct vnode *vp, struct uio *uio);	/* UIO_SYSSPACE */
-int  vn_write_uio(struct vnode *vp, struct uio *uio);
+int  vn_read_uio(struct vnode *vp, struct uio *uio);
+int  vn_write_uio(struct vnode *vp, struct uio *uio);	/* UIO_SYSSPACE */
 /*
  * vn_user.c: the same with curthread's user memory, which may be a mapping of the file.  EFAULT:
  * not a byte of it can be touched; where it ends later, *done says how far.

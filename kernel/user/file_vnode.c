@@ -2,104 +2,63 @@
 /*
  * Files that have a vnode: regular files, directories, disks; and how a vnode becomes an open file.
  *
- * Bytes between a program and a file go through a kernel buffer, in pieces: a copy to or from a program may
- * fault, and a fault may need the very vnode or page that the transfer would hold (DESIGN 6).  So a file is
- * read into its own mapping without a special case.
+ * Bytes move between a program and a file as kernel/fs/vn_user.c does it, so a file may be read into its own mapping.
  *
- * Locks: pos_lock (held by the caller for transfers at the file's own offset), then nothing while copying, or the
- * vnode's inside vn_read() and vn_write().
+ * Locks: pos_lock (held by the caller for transfers at the file's own offset), the lock of those who append, then the
+ * vnode's inside vn_read_user() and vn_write_user().
  */
 #include "kernel/fs/vnode.h"
-#include "kernel/lib/string.h"
-#include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "kernel/user/file.h"
 #include "kernel/user/proc.h"
 
-#define PIECE_MAX	(64 * KiB)
 #define APPENDERS	16		/* locks for O_APPEND, by vnode */
-
-static MALLOC_DEFINE(M_FILEIO, "file transfers");
 
 static struct mutex append_locks[APPENDERS] = {
 	[0 ... APPENDERS - 1] = { .lk = { .name = "append", .kind = LOCK_MUTEX, .rank = RANK_APPEND } }
 };
 
+/* So many bytes were moved. */
+static void
+moved(struct user_io *io, off_t *pos, size_t done)
+{
+	io->at += done;
+	io->len -= done;
+	*pos += (off_t)done;
+}
+
 static int
 vnode_file_read(struct file *fp, struct user_io *io, off_t *pos)
 {
-	size_t size = MIN(io->len, (size_t)PIECE_MAX);
-	int error = 0;
-	char *buf;
+	size_t done;
+	int error;
 
 	if (fp->vp->v_type == VDIR)
 		return (EISDIR);
-	if (size == 0)
-		return (0);
-	buf = kmalloc(size, &M_FILEIO, M_WAITOK);
-	while (io->len > 0 && error == 0) {
-		size_t want = MIN(io->len, size), before = io->len, done;
-
-		error = vn_read(fp->vp, buf, want, *pos, &done);
-		if (done > 0) {
-			int copied = user_out(io, buf, done);
-
-			error = copied != 0 ? copied : error;
-		}
-		*pos += (off_t)(before - io->len);
-		if (done < want)
-			break;
-	}
-	kfree(buf, &M_FILEIO);
+	error = vn_read_user(fp->vp, io->at, io->len, *pos, &done);
+	moved(io, pos, done);
 	return (error);
 }
 
-/* As many bytes as the program's limit on file sizes lets us write at `pos`. */
-static size_t
-within_limit(off_t pos, size_t len)
+/* As many bytes as the program's limit on file sizes lets us write at `pos`; EFBIG and its signal: none. */
+static int
+within_limit(off_t pos, size_t *len)
 {
 	uint64_t limit = curproc->limits[RLIMIT_FSIZE].cur;
 
-	if ((uint64_t)pos >= limit)
+	if (*len == 0 || (uint64_t)pos < limit) {
+		*len = MIN(*len, limit - MIN((uint64_t)pos, limit));
 		return (0);
-	return (MIN(len, limit - (uint64_t)pos));
-}
-
-static int
-write_pieces(struct file *fp, struct user_io *io, off_t *pos)
-{
-	size_t size = MIN(io->len, (size_t)PIECE_MAX);
-	char *buf = kmalloc(MAX(size, (size_t)1), &M_FILEIO, M_WAITOK);
-	int error = 0;
-
-	while (io->len > 0 && error == 0) {
-		size_t want = within_limit(*pos, MIN(io->len, size)), before = io->len, got, done = 0;
-		int wrote;
-
-		if (want == 0) {
-			signal_thread(curuthread, SIGXFSZ, NULL);
-			error = EFBIG;
-			break;
-		}
-		error = user_in(io, buf, want);
-		got = before - io->len;
-		if (got == 0)
-			break;
-		wrote = vn_write(fp->vp, buf, got, *pos, &done);
-		*pos += (off_t)done;
-		io->at -= got - done;
-		io->len += got - done;
-		if (wrote != 0)
-			error = wrote;
 	}
-	kfree(buf, &M_FILEIO);
-	return (error);
+	signal_thread(curuthread, SIGXFSZ, NULL);
+	return (EFBIG);
 }
 
 static int
 vnode_file_write(struct file *fp, struct user_io *io, off_t *pos)
 {
 	struct mutex *append = &append_locks[((uintptr_t)fp->vp >> 7) % APPENDERS];
+	size_t len = io->len, done = 0;
 	uint64_t size;
 	int error = 0;
 
@@ -110,7 +69,10 @@ vnode_file_write(struct file *fp, struct user_io *io, off_t *pos)
 		*pos = (off_t)size;
 	}
 	if (error == 0)
-		error = write_pieces(fp, io, pos);
+		error = within_limit(*pos, &len);
+	if (error == 0)
+		error = vn_write_user(fp->vp, io->at, len, *pos, &done);
+	moved(io, pos, done);
 	if (fp->flags & O_APPEND)
 		mutex_unlock(append);
 	if (error == 0 && (fp->flags & O_DSYNC))

@@ -24,6 +24,11 @@ ROWS = {
     "fork.1mib": ("fork, exit, wait; 1 MiB touched", None),
     "fork.16mib": ("  16 MiB touched", None),
     "fork.64mib": ("  64 MiB touched", None),
+    "read.1": ("read of 1 byte of a file in memory", None),
+    "read.4k": ("  4 KiB", None),
+    "read.64k": ("  64 KiB", None),
+    "write.4k": ("write of 4 KiB to a file in memory", None),
+    "write.64k": ("  64 KiB", None),
     "exec.cold": ("vfork, exec of a static program to its main, from disk", None),
     "exec.warm": ("  its file in memory", None),
 }

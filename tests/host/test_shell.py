@@ -32,13 +32,16 @@ SCRIPTS = {
         x=$(echo inner | sed s/inner/outer/); echo $x
         yes | head -3; echo ${PIPESTATUS:-}
     """,
-    "a_tree_of_a_thousand_files": """
+    "a_tree_of_thousands_of_files": """
         i=0; while [ $i -lt 10 ]; do mkdir -p tree/d$i/sub; j=0
-        while [ $j -lt 100 ]; do echo "file $i $j" >tree/d$i/f$j; j=$((j+1)); done; i=$((i+1)); done
-        find tree -type f | wc -l; find tree -name 'f7*' | sort | head -5
+        while [ $j -lt 300 ]; do echo "file $i $j" >tree/d$i/f$j; j=$((j+1)); done; i=$((i+1)); done
+        find tree -type f | wc -l; find tree -name 'f7*' | sort | head -5; ls -R tree | md5sum; ls -l tree/d1 | awk '{s+=$5} END {print s}'
         cp -r tree copy; find copy | sort | md5sum; grep -rl 'file 3 9' copy | sort | head -3
         tar cf t.tar tree; tar tf t.tar | wc -l; gzip -c t.tar | gunzip -c | cmp - t.tar && echo same
         mkdir x; tar xf t.tar -C x; find x/tree -type f | sort | xargs cat | md5sum
+        find copy -type f | sort | xargs md5sum | sort -r | md5sum; find copy -type f | sort | xargs sed -i 's/file/line/'
+        find copy -type f | xargs cat | sort -n -k 3 -k 2 | sed 's/line \\([0-9]*\\) \\(.*\\)/\\2:\\1/' | awk -F: '{s+=$1*$2} END {print NR, s}'
+        for n in 1 20 299; do dd if=copy/d$((n%10))/f$n bs=3 skip=1 2>/dev/null; done; diff -r tree x/tree && echo no difference
         ls -a copy/d3 | sort | head -4; rm -r tree copy x; ls
     """,
     "names_links_and_modes": """

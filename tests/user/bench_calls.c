@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "probe.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,39 @@ forks(void)
 	}
 }
 
+struct transfer {
+	int	 fd;
+	size_t	 len;
+	bool	 write;
+};
+
+/* Bytes between a file in memory and memory that is there. */
+static uint64_t
+transfer(void *arg)
+{
+	static char buf[64 << 10];
+	const struct transfer *t = arg;
+	uint64_t start = now();
+	ssize_t n = t->write ? pwrite(t->fd, buf, t->len, 0) : pread(t->fd, buf, t->len, 0);
+
+	start = now() - start;
+	need(n == (ssize_t)t->len, "transfer");
+	return (start);
+}
+
+static void
+transfers(void)
+{
+	int fd = scratch_file("bench.tmp", 64 << 10);
+
+	row("read.1", least(transfer, &(struct transfer){ fd, 1, false }));
+	row("read.4k", least(transfer, &(struct transfer){ fd, 4 << 10, false }));
+	row("read.64k", least(transfer, &(struct transfer){ fd, 64 << 10, false }));
+	row("write.4k", least(transfer, &(struct transfer){ fd, 4 << 10, true }));
+	row("write.64k", least(transfer, &(struct transfer){ fd, 64 << 10, true }));
+	close(fd);
+}
+
 /* vfork and exec of this program; the child tells on entry to main how long that took. */
 static uint64_t
 exec_self(void *arg)
@@ -151,6 +185,7 @@ main(int argc, char **argv)
 	probe_init(1, argv);
 	row("call.null", least(null_call, NULL));
 	forks();
+	transfers();
 	if (argc == 2)
 		row("exec.cold", exec_self(argv[1]));
 	row("exec.warm", least(exec_self, argv[0]));
