@@ -73,6 +73,9 @@ vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, in
 		return (EACCES);
 	if (vp != NULL && (error = file_object(vp, prot, off, &object)) != 0)
 		return (error);
+	/* An object of this length from the start: what mremap adds lies behind its end, as with a file. */
+	if (vp == NULL && shared)
+		object = vm_object_allocate(OBJT_DEFAULT, OFF_TO_IDX(len));
 	if (fixed)
 		kr = vm_map_replace(&vm->map, object, off, at, at + len, prot, max, shared ? 0 : MAP_COPY_ON_WRITE,
 		    shared ? VM_INHERIT_SHARE : VM_INHERIT_COPY);

@@ -152,6 +152,25 @@ KTEST(queue, pages_come_up_in_the_order_they_went_in)
 	vm_object_deallocate(object);
 }
 
+/* A page that was let go may be anywhere when it is to be requeued: where there is no order, it stays. */
+KTEST(queue, requeueing_knows_queues_without_an_order)
+{
+	struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, 1);
+	struct vm_page *m = page_make(object, 0, 1);
+
+	CHECK_OR_RETURN(m != NULL);
+	for (unsigned q = PQ_INACTIVE; q < PQ_COUNT; q++) {
+		move_to(m, PQ_NONE);
+		vm_page_requeue(m);
+		CHECK_EQ(m->queue, PQ_NONE);
+		move_to(m, q);
+		vm_page_requeue(m);
+		CHECK_EQ(m->queue, q);
+	}
+	vm_check();
+	vm_object_deallocate(object);
+}
+
 KTEST(queue, wired_page_is_on_none)
 {
 	struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, 1);
