@@ -123,18 +123,9 @@ large_type(vm_pindex_t tag)
 static void *
 page_alloc(int flags)
 {
-	int class = VM_ALLOC_WIRED | ((flags & M_ZERO) ? VM_ALLOC_ZERO : 0) |
-	    ((flags & M_RESERVE) ? VM_ALLOC_SYSTEM : VM_ALLOC_NORMAL);
-	struct vm_page *m;
+	struct vm_page *m = kmem_page(flags);
 
-	while ((m = vm_page_alloc(NULL, 0, class)) == NULL) {
-		if (!(flags & M_WAITOK))
-			return (NULL);
-		vm_wait();
-	}
-	if ((flags & M_ZERO) && !(m->flags & PG_ZERO))
-		pmap_zero_page(m);
-	return (VM_PAGE_TO_DMAP(m));
+	return (m == NULL ? NULL : VM_PAGE_TO_DMAP(m));
 }
 
 static void *

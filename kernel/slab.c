@@ -34,6 +34,7 @@
 #include "kernel/kassert.h"
 #include "kernel/lib/string.h"
 #include "kernel/malloc.h"
+#include "vm/vm_kern.h"
 #include "vm/vm_page.h"
 
 #define SLAB_MAGIC	0x51ab51abu
@@ -191,15 +192,11 @@ object_is_free(const struct slab *s, uint32_t i)
 static struct slab *
 slab_new(struct kmem_cache *c, int flags)
 {
-	int class = VM_ALLOC_WIRED | ((flags & M_RESERVE) ? VM_ALLOC_SYSTEM : VM_ALLOC_NORMAL);
-	struct vm_page *m;
+	struct vm_page *m = kmem_page(flags & ~M_ZERO);
 	struct slab *s;
 
-	while ((m = vm_page_alloc(NULL, 0, class)) == NULL) {
-		if (!(flags & M_WAITOK))
-			return (NULL);
-		vm_wait();
-	}
+	if (m == NULL)
+		return (NULL);
 	s = VM_PAGE_TO_DMAP(m);
 	m->pindex = (uintptr_t)s;
 	memset(s, 0, sizeof(*s));

@@ -32,6 +32,7 @@
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "vm/pmap.h"
+#include "vm/vm_oom.h"
 #include "vm/vm_page.h"
 
 #define KSTACK_STRIDE	((KSTACK_PAGES + 1) * PAGE_SIZE)
@@ -267,23 +268,17 @@ kva_inuse(void)
 
 /* ---- memory ---- */
 
-static int
-alloc_flags(int flags)
+struct vm_page *
+kmem_page(int flags)
 {
-	return (VM_ALLOC_WIRED | ((flags & M_ZERO) ? VM_ALLOC_ZERO : 0) |
-	    ((flags & M_RESERVE) ? VM_ALLOC_SYSTEM : VM_ALLOC_NORMAL));
-}
-
-/* One wired page.  => sleeps if M_WAITOK; otherwise NULL when memory is short. */
-static struct vm_page *
-page_wanted(int flags)
-{
+	int how = VM_ALLOC_WIRED | ((flags & M_ZERO) ? VM_ALLOC_ZERO : 0);
+	int class = (flags & M_RESERVE) ? VM_ALLOC_SYSTEM : VM_ALLOC_NORMAL;
 	struct vm_page *m;
 
-	while ((m = vm_page_alloc(NULL, 0, alloc_flags(flags))) == NULL) {
+	while ((m = vm_page_alloc(NULL, 0, how | class)) == NULL) {
 		if (!(flags & M_WAITOK))
 			return (NULL);
-		vm_wait();
+		class = MAX(class, vm_oom_wait_kernel());
 	}
 	if ((flags & M_ZERO) && !(m->flags & PG_ZERO))
 		pmap_zero_page(m);
@@ -317,7 +312,7 @@ pages_fill(vm_offset_t va, vm_size_t len, int flags)
 	for (vm_offset_t at = va, end = va + len; at < end; ) {
 		int n = (int)MIN((uint64_t)BATCH, (end - at) / PAGE_SIZE), got = 0;
 
-		while (got < n && (m[got] = page_wanted(flags)) != NULL)
+		while (got < n && (m[got] = kmem_page(flags)) != NULL)
 			got++;
 		pmap_qenter(at, m, got);
 		at += got * PAGE_SIZE;
@@ -339,7 +334,7 @@ kmem_alloc(vm_size_t len, int flags)
 	if (flags & M_WAITOK)
 		assert_can_sleep("kmem_alloc");
 	while ((error = kva_take(len + PAGE_SIZE, &va)) == ENOMEM && (flags & M_WAITOK))
-		vm_wait();
+		(void)vm_oom_wait_kernel();
 	if (error == ENOSPC && (flags & M_WAITOK))
 		panic("kernel addresses exhausted: 0x%lx bytes wanted, 0x%lx in use", len,
 		    kva_inuse());

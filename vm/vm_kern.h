@@ -9,6 +9,8 @@
 
 #include "kernel/lib/types.h"
 
+struct vm_page;
+
 void vm_kern_init(void);
 /*
  * Address space without pages.  len in bytes, a multiple of PAGE_SIZE.  => does not sleep; 0 when
@@ -17,6 +19,12 @@ void vm_kern_init(void);
 vm_offset_t kva_alloc(vm_size_t len);
 void kva_free(vm_offset_t va, vm_size_t len);
 uint64_t kva_inuse(void);			/* bytes */
+/*
+ * One wired page without address space of its own: the direct map shows it.  flags as kmalloc.
+ * => M_WAITOK: sleeps, and never fails: when memory is full for good, somebody is ended and the reserve opened;
+ *    M_NOWAIT: NULL when memory is short.  Contents zero if M_ZERO, else anything.
+ */
+struct vm_page *kmem_page(int flags);
 /* Address space with wired pages, zeroed if M_ZERO.  flags as kmalloc.  0 when short (M_NOWAIT). */
 vm_offset_t kmem_alloc(vm_size_t len, int flags);
 void kmem_free(vm_offset_t va, vm_size_t len);

@@ -17,6 +17,9 @@
  * pages: its own faults fail at once, wherever they wait.  It is chosen once; if what it had does not
  * come back, or is not enough, the next standstill chooses the next.
  *
+ * What the kernel needs for itself (vm_oom_wait_kernel) is never denied: it may have locks, and who is to
+ * be ended may wait for them.  So the kernel takes from the reserve, and what the ended one leaves fills it.
+ *
  * Standstill is a lack of progress, not of pages: a slow disk never ends anybody (vm_pageout.c).
  *
  * Lock order: oom_mutex (nothing else is held), a map by try, vmspace list and killers.
@@ -126,14 +129,33 @@ consider(struct vmspace *vm, struct victim *best)
 	snprintf(best->who, sizeof(best->who), "%s", who);
 }
 
+/* End the users of the largest address space.  => oom_mutex.  Returns whether there is one, and it is not `self`. */
+static bool
+end_largest(struct vmspace *self)
+{
+	struct victim best = { 0 };
+	struct vmspace *vm;
+
+	for (vm = vmspace_next(NULL); vm != NULL; vm = vmspace_next(vm))
+		consider(vm, &best);
+	if (best.vm == NULL)
+		return (false);
+	VM_PATH("oom_ends_somebody");
+	printf("out of memory: %s is ended: it holds %lu pages in memory and %lu swapped out, the most of %u that may "
+	    "be ended\n", best.who, best.pages - best.swapped, best.swapped, best.candidates);
+	best.vm->doomed = true;
+	best.killer->end(best.vm);
+	vm_pageout_progress(0);		/* it gets the time to go */
+	vmspace_free(best.vm);
+	return (best.vm != self);
+}
+
 /*
  * Reclaim is at a standstill: end somebody.  Returns whether `self` may go on.
  */
 static bool
 choose_and_end(struct vmspace *self, vm_offset_t addr)
 {
-	struct victim best = { 0 };
-	struct vmspace *vm;
 	uint32_t free;
 	bool go_on;
 
@@ -156,20 +178,8 @@ choose_and_end(struct vmspace *self, vm_offset_t addr)
 		return (true);
 	}
 	vm_pageout_report_oom(addr);
-	for (vm = vmspace_next(NULL); vm != NULL; vm = vmspace_next(vm))
-		consider(vm, &best);
-	if (best.vm != NULL) {
-		VM_PATH("oom_ends_somebody");
-		printf("out of memory: %s is ended: it holds %lu pages in memory and %lu swapped out, the most of %u that may "
-		    "be ended\n", best.who, best.pages - best.swapped, best.swapped, best.candidates);
-		best.vm->doomed = true;
-		best.killer->end(best.vm);
-		vm_pageout_progress(0);		/* it gets the time to go */
-	}
-	go_on = best.vm != NULL && best.vm != self;
+	go_on = end_largest(self);
 	mutex_unlock(&oom_mutex);
-	if (best.vm != NULL)
-		vmspace_free(best.vm);
 	return (go_on);
 }
 
@@ -184,4 +194,20 @@ vm_oom_wait(struct vmspace *vm, int *waits, vm_offset_t addr)
 		return (false);
 	vm_wait();
 	return (true);
+}
+
+int
+vm_oom_wait_kernel(void)
+{
+	vm_wait();
+	if (!vm_pageout_hopeless())
+		return (VM_ALLOC_NORMAL);
+	VM_PATH("oom_kernel_opens_reserve");
+	/* Who has the mutex may wait for a lock that our caller has. */
+	if (mutex_trylock(&oom_mutex)) {
+		vm_pageout_report_oom(0);
+		(void)end_largest(NULL);
+		mutex_unlock(&oom_mutex);
+	}
+	return (VM_ALLOC_SYSTEM);
 }

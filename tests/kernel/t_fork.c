@@ -219,7 +219,7 @@ KTEST(fork, untouched_shared_memory_is_one_memory)
 {
 	struct vmspace *a = vmspace_alloc(), *b;
 
-	map_anonymous(a, 0, 2, MAP_SHARED);
+	map_inherited(a, NULL, 0, 2, 0, VM_INHERIT_SHARE);
 	CHECK(object_at(a, AT(0)) == NULL);
 	b = vmspace_fork(a);
 	CHECK(object_at(a, AT(0)) != NULL && object_at(a, AT(0)) == object_at(b, AT(0)));

@@ -6,9 +6,12 @@
  * test's killer for what would send them a signal.
  */
 #include "kernel/lib/errno.h"
+#include "kernel/malloc.h"
 #include "tests/kernel/t_vm.h"
 #include "vm/swap_pager.h"
 #include "vm/vm_oom.h"
+
+static MALLOC_DEFINE(M_TOOM, "oom tests");
 
 #define ROOM		600	/* pages that the test may have */
 #define BIG		(ROOM * 3 / 4)
@@ -151,5 +154,53 @@ KTEST(oom, who_does_not_go_is_not_asked_twice)
 	CHECK_EQ(oom.times, 2);
 	CHECK(oom.big->doomed && oom.small->doomed && !other->doomed);
 	vmspace_free(other);
+	oom_end();
+}
+
+/* => free pages down to what only the kernel's own needs may take, without a fault that failed. */
+static void
+fill_up(void)
+{
+	for (int i = BIG; vm_free_count() > vm_ladder.reserved; i++)
+		if (!CHECK_EQ(put(oom.big, AT(i), 1), 0))
+			return;
+}
+
+/* The kernel cannot be denied: who holds most goes, and until it has gone the reserve serves. */
+KTEST(oom, kernel_ends_the_largest_and_takes_from_the_reserve)
+{
+	void *p[64];
+	size_t n = 0;
+
+	if (!oom_begin())
+		return;
+	fill_up();
+	/* The first ones may get what reclaim still finds. */
+	while (n < sizeof(p) / sizeof(p[0]) && vm_free_count() >= vm_ladder.reserved)
+		p[n++] = kmalloc(PAGE_SIZE, &M_TOOM, M_WAITOK);
+	CHECK(n < sizeof(p) / sizeof(p[0]));
+	CHECK(oom.ended == oom.big);
+	CHECK_EQ(oom.times, 1);
+	CHECK(oom.big->doomed && !oom.small->doomed);
+	while (n > 0)
+		kfree(p[--n], &M_TOOM);
+	oom_end();
+}
+
+/* With nobody to be ended, too: a system call in full memory fails or not, but it returns. */
+KTEST(oom, kernel_gets_its_memory_when_nobody_can_go)
+{
+	struct vmspace *vm;
+	vm_offset_t at = AT(0);
+
+	if (!oom_begin())
+		return;
+	vm = vmspace_alloc();
+	fill_up();
+	oom.big->doomed = oom.small->doomed = true;
+	for (int i = 0; i < 100; i++)
+		CHECK_EQ(vm_mmap(vm, &at, PAGE_SIZE, RW, MAP_SHARED | MAP_ANONYMOUS, NULL, 0), 0);
+	CHECK_EQ(oom.times, 0);
+	vmspace_free(vm);
 	oom_end();
 }
