@@ -24,7 +24,7 @@ static const struct word {
 	const char	*value;		/* how the help shows it */
 	const char	*help;
 } words[] = {
-	{ "root",	 VALUE_TEXT,	 "DISK",  "the root volume (default: the first disk with ext2)" },
+	{ "root",	 VALUE_TEXT,	 "DISK",  "the root volume: vda, vda1, PARTUUID=ID (default: the first with ext2)" },
 	{ "rootflags",	 VALUE_TEXT,	 "FLAGS", "mount options for the root volume, separated by commas" },
 	{ "ro",		 VALUE_NONE,	 "",	  "mount the root volume read-only" },
 	{ "init",	 VALUE_TEXT,	 "PATH",  "the first program; its arguments follow after --" },

@@ -121,7 +121,7 @@ def sectors_of_4096():
         f.seek(510)
         f.write(b"\x55\xaa")
     put((MIB, 32 * MIB), volume(4096))
-    suite("*ager.*", ["root=vda1", "swap=vda2"], "vda: MBR: vda1 32768 KiB vda2 16384 KiB", options=BIG_SECTORS)
+    suite("ext2w*.*", ["root=vda1", "swap=vda2"], "vda: MBR: vda1 32768 KiB vda2 16384 KiB", options=BIG_SECTORS)
     must_be_clean((MIB, 32 * MIB))
 
 
