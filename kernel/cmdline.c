@@ -32,7 +32,7 @@ static const struct word {
 	{ "mem",	 VALUE_NUMBER,	 "SIZE",  "use no more RAM than this, such as 8M" },
 	{ "nosmp",	 VALUE_NONE,	 "",	  "use one processor; the others are left as the firmware left them" },
 	{ "ata",	 VALUE_TEXT,	 "pio",	  "move the data of IDE disks by the processor, not by DMA" },
-	{ "swap",	 VALUE_TEXT,	 "DISK",  "swap anonymous memory to this disk" },
+	{ "swap",	 VALUE_TEXT,	 "DISK",  "swap anonymous memory to this disk, partition or file (/PATH)" },
 	{ "torture",	 VALUE_NONE,	 "",	  "evict every page as soon as it can be" },
 	{ "paths",	 VALUE_NONE,	 "",	  "selftest: print how often each marked path of the VM was passed" },
 	{ "selftest",	 VALUE_OPTIONAL, "GLOB",  "run the self-tests (whose suite.name matches)" },

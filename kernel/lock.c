@@ -503,7 +503,7 @@ const char *
 lock_rank_name(enum lock_rank rank)
 {
 	static const char *const names[RANK_COUNT] = {
-		[RANK_NONE] = "none", [RANK_MOUNT] = "mount", [RANK_MAP] = "map",
+		[RANK_NONE] = "none", [RANK_SWAPON] = "swapon", [RANK_MOUNT] = "mount", [RANK_MAP] = "map",
 		[RANK_RENAME] = "rename", [RANK_FSOP] = "filesystem change", [RANK_FSCOUNT] = "filesystem accounts",
 		[RANK_VNODE] = "vnode", [RANK_NAMECACHE] = "name cache",
 		[RANK_VNODE_LIST] = "vnode list", [RANK_OBJECT] = "object",

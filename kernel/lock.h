@@ -25,6 +25,7 @@ enum lock_rank {
 	RANK_FUTEX,		/* sleep: futex words */
 	RANK_FILEPOS,		/* sleep: an open file's offset */
 	RANK_APPEND,		/* sleep: the end of a file that is appended to */
+	RANK_SWAPON,		/* sleep: swap is turned on and off by one at a time */
 	RANK_MOUNT,		/* sleep: the mount list, mounting and unmounting */
 	RANK_MAP,		/* sleep: vm_map */
 	RANK_RENAME,		/* sleep: one rename at a time in each filesystem */

@@ -168,6 +168,7 @@ main_thread(void *arg)
 	if (cmdline_has("aslr"))
 		random_fix(cmdline_u64("aslr", 0));
 	status = run();
+	swap_shutdown();
 	vfs_shutdown();
 	trace_serial_flush();
 	machine_exit(status);

@@ -135,6 +135,8 @@ static const struct command {
 	    "unmount it; force: although it is in use" },
 	{ "remount", "DISK ro|rw", 2, 2, cmd_remount,
 	    "make a volume read-only, or read-write again" },
+	{ "swap", "[WHERE|off]", 0, 1, cmd_swap,
+	    "swap to a disk, a partition or a file (/PATH), or no more" },
 	{ "sync", "", 0, 0, cmd_sync,
 	    "write everything that waits in memory" },
 	{ "kmem", "", 0, 0, cmd_kmem,

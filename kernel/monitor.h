@@ -22,6 +22,7 @@ void cmd_mount(int argc, char **argv);
 void cmd_umount(int argc, char **argv);
 void cmd_remount(int argc, char **argv);
 void cmd_sync(int argc, char **argv);
+void cmd_swap(int argc, char **argv);
 void cmd_mounts(int argc, char **argv);
 
 /* monitor_views.c: the kernel's own state */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The monitor's commands about volumes: mount, umount, remount, sync, mounts.
+ * The monitor's commands about volumes: mount, umount, remount, sync, mounts, swap.
  *
  * A volume is named by its disk.
  */
@@ -11,6 +11,7 @@
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 #include "kernel/monitor.h"
+#include "vm/swap_pager.h"
 
 static const char *
 disk_name(const char *word)
@@ -110,6 +111,24 @@ cmd_sync(int argc, char **argv)
 
 	if (error != 0)
 		printf("sync: %s\n", errno_name(error));
+}
+
+void
+cmd_swap(int argc, char **argv)
+{
+	struct swap_info info;
+	int error = 0;
+
+	if (argc == 2)
+		error = streq(argv[1], "off") ? swap_off() : swap_on_word(argv[1]);
+	if (error != 0)
+		printf("swap: %s: %s\n", argv[1], errno_name(error));
+	swap_info(&info);
+	if (info.disk == NULL)
+		printf("swap is off\n");
+	else
+		printf("swap: %s%s, %u pages, %u of them in use\n", info.file ? "a file on " : "", info.disk,
+		    info.nblocks, info.inuse);
 }
 
 static int

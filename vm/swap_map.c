@@ -27,6 +27,7 @@
 #include "vm/swap_map.h"
 
 #include "drivers/disk.h"
+#include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/errno.h"
 #include "kernel/malloc.h"
@@ -294,7 +295,7 @@ swap_blocks_free(uint32_t first, uint32_t count)
 {
 	spin_lock(&swap_lock);
 	blist_free(the_area->map, first, count);
-	if (full && blist_nfree(the_area->map) >= MIN(64u, the_area->nblocks / 4))
+	if (full && blist_nfree(the_area->map) >= MIN(64u, the_area->usable / 4))
 		full = false;
 	spin_unlock(&swap_lock);
 }
@@ -313,27 +314,57 @@ swap_area_get(void)
 	return (the_area);
 }
 
-int
+uint64_t
+swap_area_sector(const struct swap_area *area, uint32_t block)
+{
+	uint32_t low = 0, high = area->nextents;
+	const struct swap_extent *e;
+
+	/* The last extent that begins at the block or before it. */
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (area->extents[middle].block <= block)
+			low = middle;
+		else
+			high = middle;
+	}
+	e = &area->extents[low];
+	KASSERT(block >= e->block && block - e->block < e->count, "swap block %u is nobody's", block);
+	return (e->sector + (uint64_t)(block - e->block) * (PAGE_SIZE / DEV_BSIZE));
+}
+
+struct vnode *
+swap_file(void)
+{
+	struct vnode *vp;
+
+	/* Who turns swap off lets go of the file under the first lock, after he took the area away under the second. */
+	spin_lock(&vnode_list_lock);
+	spin_lock(&swap_lock);
+	vp = the_area != NULL ? the_area->vp : NULL;
+	spin_unlock(&swap_lock);
+	if (vp != NULL && !vget_locked(vp))
+		vp = NULL;
+	spin_unlock(&vnode_list_lock);
+	return (vp);
+}
+
+void
 swap_area_open(struct swap_area *area)
 {
 	struct swap_chunk *c;
-	bool first;
 
 	spin_lock(&swap_lock);
-	first = the_area == NULL;
-	if (first) {
-		the_area = area;
-		refused = full = false;
-		reserve_wanted = CHUNK_RESERVE;
-	}
+	KASSERT(the_area == NULL, "swap is turned on twice");
+	the_area = area;
+	refused = full = false;
+	reserve_wanted = CHUNK_RESERVE;
 	spin_unlock(&swap_lock);
-	if (!first)
-		return (EBUSY);
 	do {
 		c = kmem_cache_alloc(chunk_zone, M_WAITOK);
 	} while (reserve_put(c));
 	kmem_cache_free(chunk_zone, c);
-	return (0);
 }
 
 void
@@ -352,7 +383,7 @@ swap_area_close(void)
 
 	spin_lock(&swap_lock);
 	area = the_area;
-	KASSERT(refused && blist_nfree(area->map) == area->nblocks - 1, "closing the swap disk with blocks in use (O7)");
+	KASSERT(refused && blist_nfree(area->map) == area->usable, "closing the swap disk with blocks in use (O7)");
 	the_area = NULL;
 	reserve_wanted = 0;
 	spin_unlock(&swap_lock);
@@ -371,7 +402,8 @@ swap_info(struct swap_info *info)
 	area = the_area;
 	if (area != NULL) {
 		info->disk = area->disk->dk_name;
-		info->nblocks = area->nblocks - 1;
+		info->file = area->vp != NULL;
+		info->nblocks = area->usable;
 		info->inuse = info->nblocks - blist_nfree(area->map);
 		info->full = full;
 	}
@@ -386,7 +418,7 @@ swap_check(uint64_t blocks_of_objects)
 
 	if (the_area != NULL) {
 		blist_check(the_area->map);
-		inuse = the_area->nblocks - 1 - blist_nfree(the_area->map);
+		inuse = the_area->usable - blist_nfree(the_area->map);
 	}
 	if (inuse != blocks_of_objects)
 		panic("%lu swap blocks are taken, objects hold %lu", inuse, blocks_of_objects);

@@ -2,8 +2,8 @@
 /*
  * Turning swap on and off.
  *
- * On: a whole disk, unless something else seems to live there.  The first page is never written, so
- * whatever names the disk stays.
+ * On: a disk or a partition, unless something else seems to live there.  The first page is never
+ * written, so whatever names the disk stays.  (A file: swap_file.c.)
  *
  *	page 0            1 ... n-1
  *	[left alone][ blocks, all free ]
@@ -13,9 +13,9 @@
  * now is waited for by its busy page.  If memory does not suffice, or the disk does not give a page
  * back, swap stays on, and what came in meanwhile is simply in memory.
  *
- * There is one swap disk at a time.
+ * There is one swap disk or file at a time.
  *
- * Lock order: none held between pages; an object is referenced while it is emptied.
+ * Lock order: onoff_lock outermost, so that it is turned on and off by one at a time; none else held between pages; an object is referenced while it is emptied.
  */
 #include "vm/swap_pager.h"
 
@@ -43,7 +43,9 @@
 #define EXT2_MAGIC_AT	(1024 + 56)	/* the superblock's magic number, bytes */
 #define EXT2_MAGIC	0xEF53u
 
-static MALLOC_DEFINE(M_SWAP, "swap disk");
+static MALLOC_DEFINE(M_SWAP, "swap area");
+
+static struct mutex onoff_lock = { .lk = { .name = "swapon", .kind = LOCK_MUTEX, .rank = RANK_SWAPON } };
 
 /* Does an ext2 volume live there?  0, EEXIST, or why it cannot be read. */
 static int
@@ -61,37 +63,104 @@ look_for_volume(struct disk *dk)
 static void
 area_free(struct swap_area *area)
 {
-	disk_release(area->disk);
-	blist_destroy(area->map);
+	if (area->map != NULL)
+		blist_destroy(area->map);
+	if (area->vp != NULL)
+		swap_file_close(area);
+	else if (area->disk != NULL)
+		disk_release(area->disk);
 	kfree(area, &M_SWAP);
 }
 
-int
-swap_on(struct disk *dk)
+/* A disk, without its first page, is one extent.  0 and it is claimed; or an errno of swap_on(). */
+static int
+open_disk(struct disk *dk, struct swap_area *area)
 {
-	uint64_t pages = dk->dk_nsectors / (PAGE_SIZE / DEV_BSIZE);
-	struct swap_area *area;
+	uint64_t pages = MIN(dk->dk_nsectors / (PAGE_SIZE / DEV_BSIZE), (uint64_t)BLIST_BLOCKS_MAX);
 	int error;
 
 	if (dk->dk_readonly)
 		return (EROFS);
 	if (pages < SWAP_DISK_MIN / PAGE_SIZE || dk->dk_sectorsize > PAGE_SIZE)
 		return (EINVAL);
-	if (swap_area_get() != NULL || disk_claim(dk, "swap") != 0)
+	if (disk_claim(dk, "swap") != 0)
 		return (EBUSY);
 	error = look_for_volume(dk);
 	if (error != 0) {
 		disk_release(dk);
 		return (error);
 	}
-	area = kmalloc(sizeof(*area), &M_SWAP, M_WAITOK | M_ZERO);
 	area->disk = dk;
-	area->nblocks = (uint32_t)MIN(pages, (uint64_t)BLIST_BLOCKS_MAX);
+	area->usable = (uint32_t)pages - 1;
+	area->whole = (struct swap_extent){ .block = 1, .count = area->usable, .sector = PAGE_SIZE / DEV_BSIZE };
+	area->extents = &area->whole;
+	area->nextents = 1;
+	return (0);
+}
+
+/* All blocks of the extents are free; the numbers between them never are. */
+static void
+make_map(struct swap_area *area)
+{
+	const struct swap_extent *last = &area->extents[area->nextents - 1];
+
+	area->nblocks = last->block + last->count;
 	area->map = blist_create(area->nblocks);
-	(void)blist_fill(area->map, 0, 1);
-	error = swap_area_open(area);
-	if (error != 0)
-		area_free(area);
+	for (uint32_t i = 0; i < area->nextents; i++)
+		(void)blist_fill(area->map, area->extents[i].block - 1, 1);
+}
+
+/* Exactly one of the two.  => sleeps; errors as swap_on() and swap_on_vnode() */
+static int
+turn_on(struct disk *dk, struct vnode *vp)
+{
+	struct swap_area *area;
+	int error;
+
+	mutex_lock(&onoff_lock);
+	error = swap_area_get() != NULL ? EBUSY : 0;
+	if (error == 0) {
+		area = kmalloc(sizeof(*area), &M_SWAP, M_WAITOK | M_ZERO);
+		error = dk != NULL ? open_disk(dk, area) : swap_file_open(vp, area);
+		if (error == 0) {
+			make_map(area);
+			swap_area_open(area);
+		} else {
+			kfree(area, &M_SWAP);
+		}
+	}
+	mutex_unlock(&onoff_lock);
+	return (error);
+}
+
+int
+swap_on(struct disk *dk)
+{
+	return (turn_on(dk, NULL));
+}
+
+int
+swap_on_vnode(struct vnode *vp)
+{
+	return (vp->v_type == VBLK && vp->v_disk != NULL ? turn_on(vp->v_disk, NULL) : turn_on(NULL, vp));
+}
+
+int
+swap_on_word(const char *word)
+{
+	struct disk *dk = disk_by_word(word);
+	struct vnode *vp;
+	int error;
+
+	if (dk != NULL)
+		return (swap_on(dk));
+	if (word[0] != '/')
+		return (ENODEV);
+	error = namei(word, NULL, 0, &vp);
+	if (error == 0) {
+		error = swap_on_vnode(vp);
+		vrele(vp);
+	}
 	return (error);
 }
 
@@ -99,17 +168,18 @@ void
 swap_boot(void)
 {
 	const char *word = cmdline_get("swap");
-	struct disk *dk;
+	struct swap_info info;
 	int error;
 
 	if (word == NULL)
 		return;
-	dk = disk_by_word(word);
-	error = dk == NULL ? ENODEV : swap_on(dk);
+	error = swap_on_word(word);
+	swap_info(&info);
 	if (error != 0)
 		printf("swap: not on %s: %s\n", word, errno_name(error));
 	else
-		printf("swap: %s, %lu KiB\n", dk->dk_name, (swap_area_get()->nblocks - 1) * PAGE_SIZE / KiB);
+		printf("swap: %s%s%s, %lu KiB\n", info.disk, info.file ? ", the file " : "", info.file ? word : "",
+		    info.nblocks * PAGE_SIZE / KiB);
 }
 
 /* ---- off ---- */
@@ -256,14 +326,14 @@ count_absent(struct vm_object *object, void *arg)
 		*(uint64_t *)arg += object->un_pager.swp.nblocks - object->resident_page_count;
 }
 
-int
-swap_off(void)
+/* => onoff_lock held */
+static int
+turn_off(void)
 {
-	struct swap_area *area = swap_area_get();
 	uint64_t absent = 0;
 	int error;
 
-	if (area == NULL)
+	if (swap_area_get() == NULL)
 		return (ENXIO);
 	/* An estimate is enough, and saves everybody a slow way to the same answer. */
 	vm_object_foreach(count_absent, &absent);
@@ -279,4 +349,43 @@ swap_off(void)
 	}
 	area_free(swap_area_close());
 	return (0);
+}
+
+int
+swap_off(void)
+{
+	int error;
+
+	mutex_lock(&onoff_lock);
+	error = turn_off();
+	mutex_unlock(&onoff_lock);
+	return (error);
+}
+
+int
+swap_off_vnode(struct vnode *vp)
+{
+	const struct swap_area *area;
+	int error = EINVAL;
+
+	mutex_lock(&onoff_lock);
+	area = swap_area_get();
+	if (area != NULL && (area->vp != NULL ? area->vp == vp : vp->v_type == VBLK && vp->v_disk == area->disk))
+		error = turn_off();
+	mutex_unlock(&onoff_lock);
+	return (error);
+}
+
+void
+swap_shutdown(void)
+{
+	struct vnode *vp = swap_file();
+	int error;
+
+	if (vp == NULL)
+		return;
+	error = swap_off_vnode(vp);
+	vrele(vp);
+	if (error != 0)
+		printf("swap: the file stays in use: %s\n", errno_name(error));
 }

@@ -73,7 +73,7 @@ transfer(struct vm_page **m, int count, uint32_t block, uint32_t direction)
 	pmap_qenter(bp->b_kvabase, m, count);
 	bp->b_npages = count;
 	bp->b_flags |= direction;
-	bp->b_blkno = (daddr_t)block * (PAGE_SIZE / DEV_BSIZE);
+	bp->b_blkno = (daddr_t)swap_area_sector(swap_area_get(), block);
 	bp->b_data = (void *)bp->b_kvabase;
 	bp->b_bcount = (size_t)count * PAGE_SIZE;
 	disk_strategy(dk, bp);

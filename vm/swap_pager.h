@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Anonymous memory on a swap disk. */
+/* Anonymous memory on a swap disk, or in a file. */
 #ifndef VM_SWAP_PAGER_H
 #define VM_SWAP_PAGER_H
 
@@ -10,6 +10,7 @@ struct disk;
 struct pagerops;
 struct vm_object;
 struct vm_page;
+struct vnode;
 
 extern const struct pagerops defaultpagerops, swappagerops;
 
@@ -21,17 +22,33 @@ extern const struct pagerops defaultpagerops, swappagerops;
  *    than SWAP_DISK_MIN, or sectors larger than a page; EEXIST: it holds an ext2 volume; EIO.
  */
 int  swap_on(struct disk *dk);
-/* The word swap=DISK of the command line. */
+/*
+ * Swap to a file, or to the disk that a device file stands for.
+ * => vp referenced, unlocked; sleeps.  As swap_on(); EINVAL also: a file with a hole, no file, or of
+ *    pieces too small; EBUSY: it is mapped; ETXTBSY: a program runs from it; EOPNOTSUPP: its
+ *    filesystem has no disk; what writing the file out says.
+ */
+int  swap_on_vnode(struct vnode *vp);
+/* A disk as disk_by_word() takes it, or the path of a file. */
+int  swap_on_word(const char *word);
+/* The word swap=WORD of the command line. */
 void swap_boot(void);
+/* The machine ends: a file must be let go of before its volume can be unmounted. */
+void swap_shutdown(void);
 /*
  * Bring back everything that is swapped out and let go of the disk.
  * => sleeps.  ENOMEM: it does not fit; EIO: a page cannot be read; swap is on as before then.
  *    ENXIO: there is none.
  */
 int  swap_off(void);
+/* The same, if it is this disk or file that is swapped to; else EINVAL. */
+int  swap_off_vnode(struct vnode *vp);
+/* The file that is swapped to, referenced, or NULL. */
+struct vnode *swap_file(void);
 
 struct swap_info {
 	const char	*disk;			/* NULL: swap is off */
+	bool		 file;			/* not the disk itself, but a file on it */
 	uint32_t	 nblocks, inuse;	/* pages */
 	uint32_t	 reserve;		/* chunks put aside */
 	bool		 full;

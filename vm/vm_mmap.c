@@ -14,9 +14,9 @@
 #include "vm/vm_object.h"
 #include "vm/vnode_pager.h"
 
-/* The object of a regular file, referenced. */
+/* The object of a regular file, referenced.  stores: the mapping may come to store into the file. */
 static int
-file_object(struct vnode *vp, vm_prot_t prot, vm_ooffset_t off, struct vm_object **object)
+file_object(struct vnode *vp, vm_prot_t prot, bool stores, vm_ooffset_t off, struct vm_object **object)
 {
 	struct vattr va;
 	int error;
@@ -24,7 +24,7 @@ file_object(struct vnode *vp, vm_prot_t prot, vm_ooffset_t off, struct vm_object
 	if (vp->v_type != VREG)
 		return (ENODEV);
 	VOP_LOCK(vp, LK_SHARED);
-	error = VOP_GETATTR(vp, &va);
+	error = stores && (vp->v_flag & VSWAP) != 0 ? ETXTBSY : VOP_GETATTR(vp, &va);
 	if (error == 0 && vp->v_op->object != NULL)
 		error = vp->v_op->object(vp, object);
 	else if (error == 0)
@@ -71,7 +71,7 @@ vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, in
 		max &= ~VM_PROT_WRITE;
 	if ((prot & ~max) != 0)
 		return (EACCES);
-	if (vp != NULL && (error = file_object(vp, prot, off, &object)) != 0)
+	if (vp != NULL && (error = file_object(vp, prot, shared && (max & VM_PROT_WRITE) != 0, off, &object)) != 0)
 		return (error);
 	/* An object of this length from the start: what mremap adds lies behind its end, as with a file. */
 	if (vp == NULL && shared)

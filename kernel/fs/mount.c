@@ -275,12 +275,16 @@ vfs_force_locked(struct mount *mp)
 		printf("unmount: %s: %s is mounted in it\n", mp->mnt_stat.f_mntfromname, other->mnt_stat.f_mntfromname);
 		return (EBUSY);
 	}
+	if (vnode_mount_swaps(mp)) {
+		printf("unmount: %s: a file of it serves as swap\n", mp->mnt_stat.f_mntfromname);
+		return (EBUSY);
+	}
 	error = mp->mnt_op->sync != NULL ? mp->mnt_op->sync(mp, true) : 0;
 	if (error != 0)
 		printf("unmount: %s: not everything could be written: %s\n", mp->mnt_stat.f_mntfromname, errno_name(error));
 	vnode_pager_umount(mp);
-	vnode_kill_mount(mp);
-	return (vfs_unmount_locked(mp));
+	error = vnode_kill_mount(mp);
+	return (error != 0 ? error : vfs_unmount_locked(mp));
 }
 
 static int
@@ -339,7 +343,10 @@ vfs_remount(struct mount *mp, uint32_t flags)
 	int error;
 
 	mutex_lock(&mount_lock);
-	error = mp->mnt_op->remount != NULL ? mp->mnt_op->remount(mp, flags) : EOPNOTSUPP;
+	if ((flags & MNT_RDONLY) != 0 && vnode_mount_swaps(mp))
+		error = EBUSY;
+	else
+		error = mp->mnt_op->remount != NULL ? mp->mnt_op->remount(mp, flags) : EOPNOTSUPP;
 	if (error == 0)
 		mp->mnt_flag = (mp->mnt_flag & ~MNT_RDONLY) | (flags & MNT_RDONLY);
 	mutex_unlock(&mount_lock);

@@ -415,7 +415,31 @@ in_use_of(struct mount *mp)
 	return (NULL);
 }
 
-void
+/* => vnode_list_lock held */
+static bool
+swaps_locked(const struct mount *mp)
+{
+	struct vnode *vp;
+
+	TAILQ_FOREACH(vp, &mp->mnt_vnodelist, v_mntvnodes) {
+		if ((vp->v_flag & VSWAP) != 0)
+			return (true);
+	}
+	return (false);
+}
+
+bool
+vnode_mount_swaps(struct mount *mp)
+{
+	bool swaps;
+
+	spin_lock(&vnode_list_lock);
+	swaps = swaps_locked(mp);
+	spin_unlock(&vnode_list_lock);
+	return (swaps);
+}
+
+int
 vnode_kill_mount(struct mount *mp)
 {
 	struct vnode *vp;
@@ -424,6 +448,12 @@ vnode_kill_mount(struct mount *mp)
 	mp->mnt_unmounting = mp->mnt_dying = true;
 	while (mp->mnt_busy > 0)
 		tsleep(&mp->mnt_busy, &vnode_list_lock.lk, "mntbsy", 0);
+	/* re-check: who was on his way may have turned swap on; from here on nobody can. */
+	if (swaps_locked(mp)) {
+		mp->mnt_unmounting = mp->mnt_dying = false;
+		spin_unlock(&vnode_list_lock);
+		return (EBUSY);
+	}
 	while ((vp = in_use_of(mp)) != NULL) {
 		if (!vget_locked(vp)) {
 			vget_wait(vp);
@@ -436,6 +466,7 @@ vnode_kill_mount(struct mount *mp)
 		/* re-check: all of the list; idle vnodes of it may be in use now. */
 	}
 	spin_unlock(&vnode_list_lock);
+	return (0);
 }
 
 struct mount *

@@ -42,6 +42,7 @@ enum vtype { VNON, VREG, VDIR, VLNK, VBLK, VCHR, VFIFO, VSOCK, VBAD };
 #define VXLOCK		0x0040u		/* being recycled; vget() waits and fails */
 #define VONFREE		0x0080u		/* on the free list */
 #define VNONAME		0x0200u		/* its file lost its last name: its object shall not rest in the object cache, for that would keep the file */
+#define VSWAP		0x0400u		/* swapped to: its blocks are the swap pager's, nobody else writes to it or cuts it */
 #define VUSED		0x0100u		/* a reference was taken since VOP_INACTIVE ran: run it again before resting */
 
 struct vnode {
@@ -268,8 +269,12 @@ int  vnode_shrink(int n);
  * the mount goes on.
  */
 int  vnode_flush_mount(struct mount *mp, struct vnode **busyp);
-/* Take all vnodes away from a mount, in use or not, and let it have no new ones.  => sleeps */
-void vnode_kill_mount(struct mount *mp);
+/*
+ * Take all vnodes away from a mount, in use or not, and let it have no new ones.  => sleeps.
+ * EBUSY: a file of it serves as swap, and nothing happened.
+ */
+int  vnode_kill_mount(struct mount *mp);
+bool vnode_mount_swaps(struct mount *mp);	/* does a file of it serve as swap? */
 int  vnode_count(void);
 int  vnode_inuse(void);				/* v_usecount > 0 */
 

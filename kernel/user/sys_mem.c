@@ -7,8 +7,10 @@
 #include "kernel/amd64/cpu.h"
 #include "kernel/cred.h"
 #include "kernel/fs/vnode.h"
+#include "kernel/user/file.h"
 #include "kernel/user/proc_impl.h"
 #include "kernel/user/syscall.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_fault.h"
 #include "vm/vm_map.h"
 #include "vm/vm_mmap.h"
@@ -26,9 +28,6 @@
 #define MAP_VALIDATED	(MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | MAP_LOCKED | \
 	MAP_POPULATE | MAP_HARMLESS)
 
-#define O_ACCMODE	3
-#define O_WRONLY	1
-#define O_RDWR		2
 
 /*
  * A process may lock RLIMIT_MEMLOCK, root more, but nobody more than half of the machine: a page that is locked is
@@ -323,4 +322,50 @@ sys_munlockall(const uint64_t *a)
 {
 	curproc->lock_future = false;
 	return (-vm_errno(vm_map_unwire(&curproc->vmspace->map, VM_USER_MIN, VM_USER_MAX)));
+}
+
+/* ---- swap ---- */
+
+/* The disk or file that a path names, referenced, for root. */
+static int
+swap_arg(vm_offset_t upath, struct vnode **vpp)
+{
+	char *path;
+	int error;
+
+	if (curthread->cred->uid != 0)
+		return (EPERM);
+	error = path_get(upath, &path);
+	if (error != 0)
+		return (error);
+	error = fs_lookup(AT_FDCWD, path, 0, vpp);
+	path_put(path);
+	return (error);
+}
+
+/* There is one swap area at a time, so the flags, which rank several, mean nothing. */
+int64_t
+sys_swapon(const uint64_t *a)
+{
+	struct vnode *vp;
+	int error = swap_arg(a[0], &vp);
+
+	if (error == 0) {
+		error = swap_on_vnode(vp);
+		vrele(vp);
+	}
+	return (-error);
+}
+
+int64_t
+sys_swapoff(const uint64_t *a)
+{
+	struct vnode *vp;
+	int error = swap_arg(a[0], &vp);
+
+	if (error == 0) {
+		error = swap_off_vnode(vp);
+		vrele(vp);
+	}
+	return (-error);
 }

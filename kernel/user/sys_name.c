@@ -82,7 +82,7 @@ open_check(struct vnode *vp, uint32_t flags)
 	if (flags & O_PATH)
 		return (0);
 	if (vp->v_type == VREG && (mode != O_RDONLY || (flags & O_TRUNC))) {
-		if (vp->v_flag & VTEXT)
+		if (vp->v_flag & (VTEXT | VSWAP))
 			return (ETXTBSY);
 		if (!vnode_is_writable(vp))
 			return (EROFS);

@@ -22,6 +22,10 @@ struct disk *scratch_disk(void);
 bool scratch_begin(void);
 void scratch_end(void);
 
+/* Turn swap off for a test that turns it on itself, and on again as it was (dk: the disk, if it was one). */
+bool swap_away(void);
+void swap_again(struct disk *dk);
+
 /*
  * Swap to a disk of `pages` pages (0: all) in front of the scratch disk, whose requests can be
  * failed and held back.

@@ -12,6 +12,7 @@
 #include "drivers/disk.h"
 #include "kernel/amd64/cpu.h"
 #include "kernel/clock.h"
+#include "kernel/fs/vnode.h"
 #include "kernel/lib/errno.h"
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
@@ -28,6 +29,7 @@ static MALLOC_DEFINE(M_TSWAP, "swap tests");
 #define SCRATCH_MARK	"FAULTLINE SCRATCH"
 
 static bool was_on;		/* swap was on before the test */
+static struct vnode *was_file;	/* to a file: this one, referenced */
 
 /* ---- disks ---- */
 
@@ -48,7 +50,7 @@ scratch_disk(void)
 {
 	struct disk *dk;
 
-	if (swap_area_get() != NULL)
+	if (swap_area_get() != NULL && swap_area_get()->vp == NULL)
 		return (swap_area_get()->disk);
 	for (dk = disk_next(NULL); dk != NULL; dk = disk_next(dk))
 		if (is_scratch(dk))
@@ -62,11 +64,13 @@ scratch_begin(void)
 	struct disk *dk = scratch_disk();
 
 	was_on = swap_area_get() != NULL;
+	if (was_on)
+		return (true);
 	if (dk == NULL) {
 		ktest_skip("no swap disk, and none that begins with " SCRATCH_MARK);
 		return (false);
 	}
-	return (was_on || CHECK_EQ(swap_on(dk), 0));
+	return (CHECK_EQ(swap_on(dk), 0));
 }
 
 void
@@ -140,6 +144,25 @@ gate_disk(void)
 }
 
 bool
+swap_away(void)
+{
+	was_on = swap_area_get() != NULL;
+	was_file = swap_file();
+	return (!was_on || CHECK_EQ(swap_off(), 0));
+}
+
+void
+swap_again(struct disk *dk)
+{
+	if (was_file != NULL) {
+		CHECK_EQ(swap_on_vnode(was_file), 0);
+		vrele(was_file);
+	} else if (was_on) {
+		CHECK_EQ(swap_on(dk), 0);
+	}
+}
+
+bool
 gate_begin(uint32_t pages)
 {
 	gate.behind = scratch_disk();
@@ -147,8 +170,7 @@ gate_begin(uint32_t pages)
 		ktest_skip("no swap disk, and none that begins with " SCRATCH_MARK);
 		return (false);
 	}
-	was_on = swap_area_get() != NULL;
-	if (was_on && !CHECK_EQ(swap_off(), 0))
+	if (!swap_away())
 		return (false);
 	TAILQ_INIT(&gate.held);
 	gate.hold = false;
@@ -167,8 +189,7 @@ gate_end(void)
 		;
 	gate.fail_reads = gate.fail_writes = 0;
 	CHECK_EQ(swap_off(), 0);
-	if (was_on)
-		CHECK_EQ(swap_on(gate.behind), 0);
+	swap_again(gate.behind);
 }
 
 void

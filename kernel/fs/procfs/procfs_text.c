@@ -105,12 +105,21 @@ fill_version(struct text *t, int pid)
 static int
 fill_swaps(struct text *t, int pid)
 {
+	struct vnode *vp = swap_file();
 	struct swap_info swap;
+	char path[128] = "";
 
 	swap_info(&swap);
+	if (vp != NULL && fs_path_of_file(vp, path, sizeof(path)) < 0)
+		cache_name_of(vp, path, sizeof(path));
+	if (vp != NULL)
+		vrele(vp);
+	else if (swap.disk != NULL)
+		snprintf(path, sizeof(path), "/dev/%s", swap.disk);
 	text_add(t, "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
 	if (swap.disk != NULL)
-		text_add(t, "/dev/%-34s partition\t%lu\t\t%lu\t\t-2\n", swap.disk, swap.nblocks * PAGE_KIB, swap.inuse * PAGE_KIB);
+		text_add(t, "%-39s %s\t%lu\t\t%lu\t\t-2\n", path, swap.file ? "file\t" : "partition",
+		    swap.nblocks * PAGE_KIB, swap.inuse * PAGE_KIB);
 	return (0);
 }
 
