@@ -17,6 +17,7 @@
 #: CPU=MODEL      QEMU's CPU model (default max); test: one run only
 #: BOOT=WAY       way in: pvh, bios, uefi or efi (default pvh); test: one run only
 #: MACHINE=TYPE   pc (default) or q35; test: one run only
+#: DRIVE=BUS      the disks' bus: virtio, ata (IDE on pc, AHCI on q35) or pio (IDE without DMA); test: one run only
 #: TORTURE=1      test: every page is evicted as soon as it can be; one run only
 #: SMP=N          number of CPUs (default 1)
 #: ACCEL=NAME     tcg or kvm (default tcg)
@@ -236,12 +237,12 @@ $(B)/esp.img: $(B)/BOOTX64.EFI $(B)/kernel.elf
 
 # ---- running --------------------------------------------------------------------------------------
 
-QEMU := boot/qemu $(if $(BOOT),--boot $(BOOT)) $(if $(MACHINE),--machine $(MACHINE)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) \
+QEMU := boot/qemu $(if $(BOOT),--boot $(BOOT)) $(if $(MACHINE),--machine $(MACHINE)) $(if $(DRIVE),--drive $(DRIVE)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) \
 	$(if $(SMP),--smp $(SMP)) $(if $(ACCEL),--accel $(ACCEL))
-export TEST SEED BS MEM CPU BOOT MACHINE TORTURE SMP ACCEL SAN CI
+export TEST SEED BS MEM CPU BOOT MACHINE DRIVE TORTURE SMP ACCEL SAN CI
 
 # `make test` runs the suite once more in a kernel that watches for undefined behaviour.
-ifeq ($(TEST)$(BS)$(MEM)$(CPU)$(BOOT)$(MACHINE)$(TORTURE)$(SMP)$(SAN)$(filter 0,$(DEBUG)),)
+ifeq ($(TEST)$(BS)$(MEM)$(CPU)$(BOOT)$(MACHINE)$(DRIVE)$(TORTURE)$(SMP)$(SAN)$(filter 0,$(DEBUG)),)
 UBSAN_KERNEL := $(B)-ubsan/kernel.elf
 .PHONY: $(UBSAN_KERNEL)
 $(UBSAN_KERNEL):

@@ -15,7 +15,8 @@ from volume import problems_of as check  # noqa: E402
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KERNEL = os.environ.get("FAULTLINE_KERNEL", os.path.join(TOP, "build", "kernel.elf"))
 SOAK = bool(os.environ.get("SOAK"))
-DRIVE = os.environ.get("DRIVE") or "virtio"     # boot/qemu's --drive
+DRIVES = ("virtio", "ata", "pio", "ahci")        # where a disk can hang; see drive_options()
+DRIVE = os.environ.get("DRIVE") or "virtio"
 SEED = int(os.environ.get("SEED") or random.randrange(1, 1 << 31))
 
 
@@ -61,7 +62,7 @@ class Rig:
 
 
 def drive_options(drive):
-    """boot/qemu's words for the bus that the disks hang on: virtio, ata, pio, or ahci for ata on q35."""
+    """boot/qemu's words for it: ata is ATA on pc (IDE by DMA), pio the same without DMA, ahci ATA on q35."""
     return ["--drive", "ata", "--machine", "q35"] if drive == "ahci" else ["--drive", drive]
 
 
@@ -132,5 +133,5 @@ def read_files(image, paths, scratch):
     return found
 
 
-__all__ = ["DRIVE", "KERNEL", "SEED", "SOAK", "TOP", "Rig", "boot", "check", "command", "make_volume", "must_pass", "read_files",
+__all__ = ["DRIVE", "DRIVES", "KERNEL", "SEED", "SOAK", "TOP", "Rig", "boot", "check", "command", "drive_options", "make_volume", "must_pass", "read_files",
            "repair"]

@@ -7,7 +7,7 @@ build/test/JOB/.  Jobs run side by side, one for each of the host's CPUs.  tap.p
 against its exit status.  The last line printed is `N passed, N failed`.
 
 The environment narrows the work: TEST=GLOB keeps the matching self-tests (host.*, gdb.* and
-harness.* name scripts), SEED=N fixes their order, and any of BOOT, MACHINE, MEM, CPU, BS and SMP
+harness.* name scripts), SEED=N fixes their order, and any of BOOT, MACHINE, DRIVE, MEM, CPU, BS and SMP
 replaces the matrix by the single run that it describes.  SAN=ubsan, kasan or 1 says how build/kernel.elf was
 made.  UBSAN_KERNEL names a second kernel, made with SAN=ubsan, for one more run of the suite.
 """
@@ -30,6 +30,7 @@ sys.dont_write_bytecode = True
 import damage  # noqa: E402
 import mkimage  # noqa: E402
 import tap  # noqa: E402
+from rig import DRIVES, drive_options  # noqa: E402
 from volume import problems_of  # noqa: E402
 
 TOP = mkimage.TOP
@@ -46,6 +47,7 @@ class Machine(typing.NamedTuple):
     """What the suite runs on.  A field's name in capitals is the variable of `make test` that sets it."""
     boot: str = "pvh"
     machine: str = "pc"
+    drive: str = "virtio"   # the disks' bus
     mem: str = "256M"
     cpu: str = "max"
     bs: int = 4096          # block size of the test volume
@@ -54,7 +56,7 @@ class Machine(typing.NamedTuple):
 
     def options(self):
         """boot/qemu's words for it."""
-        return ["--boot", self.boot, "--machine", self.machine, "--mem", self.mem, "--cpu", self.cpu,
+        return ["--boot", self.boot, "--machine", self.machine, "--drive", self.drive, "--mem", self.mem, "--cpu", self.cpu,
                 "--smp", str(self.smp)]
 
     def __str__(self):
@@ -63,25 +65,27 @@ class Machine(typing.NamedTuple):
 
 
 # Every value of every field occurs in MATRIX; `make soak` runs the product of DIMENSIONS.
-MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", bs=2048, smp=4),
-          Machine(machine="q35", mem="16M", bs=8192, smp=4), Machine(mem="8M", bs=65536),
-          Machine(boot="uefi", mem="128M", smp=2), Machine(boot="efi", machine="q35", mem="128M"),
+MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", drive="ata", bs=2048, smp=4),
+          Machine(machine="q35", mem="16M", bs=8192, smp=4), Machine(drive="pio", mem="8M", bs=65536),
+          Machine(boot="uefi", mem="128M", smp=2), Machine(boot="efi", machine="q35", drive="ata", mem="128M"),
           Machine(mem="16M", torture=1)]
-DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "mem": ("256M", "16M", "8M"),
+DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "drive": ("virtio", "ata", "pio"), "mem": ("256M", "16M", "8M"),
               "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "smp": (1, 2, 4), "torture": (0, 1)}
 UBSAN_RUN = Machine(bs=1024)
 LITTLE = ("8M", "16M")  # less than UEFI firmware can work with
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
 READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
-IOERR_BLOCK_SIZES = (1024, 4096)
-BY_BLOCK_SIZE = ("host.fsx",)   # scripts that take BS, and run long for each
+IOERR_RUNS = ((1024, "virtio"), (4096, "virtio"), (4096, "ata"), (1024, "pio"), (1024, "ahci"))
+# Scripts that take BS and DRIVE, and run long for each; where the disks of each block size hang.
+BY_BLOCK_SIZE = {"host.fsx": {1024: "virtio", 2048: "ata", 4096: "virtio", 8192: "ahci", 65536: "pio"}}
 RESTRICTIONS = tuple(f.upper() for f in Machine._fields)
 
 
 class Job:
     """
     One run.  `image` is copied for it, so that a run may write and leaves evidence behind; with `companions` a
-    read-only disk and a scratch disk, which tests may overwrite, follow it.
+    read-only disk (on ATA, which has none, one that forgets what is written) and a scratch disk, which tests may
+    overwrite, follow it.
     """
 
     def __init__(self, name, options=(), words=(), image=None, rules=None, script=None, timeout=TIMEOUT_SECONDS,
@@ -101,7 +105,8 @@ class Job:
         disk = os.path.join(self.dir, "disk.img") + (f",blkdebug={self.rules}" if self.rules else "")
         more = []
         if self.companions:
-            more = ["--disk", self.image + ",ro", "--disk", os.path.join(self.dir, "scratch.img")]
+            keeps = ",ro" if self.matrix.drive == "virtio" else ",snapshot"
+            more = ["--disk", self.image + keeps, "--disk", os.path.join(self.dir, "scratch.img")]
         kernel = ["--kernel", self.kernel] if self.kernel else []
         return [os.path.join(TOP, "boot", "qemu"), *kernel, *self.options, "--timeout", str(self.timeout),
                 "--log", os.path.join(self.dir, "qemu.log"), "--disk", disk, *more, "--", *self.words]
@@ -190,11 +195,11 @@ def suite_job(machine, test, seed, kernel=None):
                matrix=machine, companions=True, kernel=kernel)
 
 
-def ioerr_job(bs, test, seed):
+def ioerr_job(bs, drive, test, seed):
     image = volume(bs)
     rules = fresh(os.path.join(IMAGES, f"test-{bs}.rules"), lambda out: mkimage.build_blkdebug(image, out),
                   "mkimage.py", "volume.py", os.path.relpath(image, os.path.dirname(os.path.abspath(__file__))))
-    return Job(f"ioerr {bs}", [], [f"selftest={test}", f"seed={seed}", "ioerr"], image=image, rules=rules)
+    return Job(f"ioerr {bs} {drive}", drive_options(drive), [f"selftest={test}", f"seed={seed}", "ioerr"], image=image, rules=rules)
 
 
 def damage_jobs(test, seed):
@@ -218,7 +223,9 @@ def parts_of(name):
     """What to put into the environment of each part of a script."""
     if name not in BY_BLOCK_SIZE or os.environ.get("BS"):
         return [{}]
-    return [{"BS": str(bs)} for bs in mkimage.BLOCK_SIZES]
+    if os.environ.get("SOAK") and not os.environ.get("DRIVE"):
+        return [{"BS": str(bs), "DRIVE": drive} for bs in mkimage.BLOCK_SIZES for drive in DRIVES]
+    return [{"BS": str(bs), "DRIVE": os.environ.get("DRIVE") or drive} for bs, drive in BY_BLOCK_SIZE[name].items()]
 
 
 def with_room(matrix):
@@ -263,8 +270,8 @@ def plan_jobs(test, seed, soak):
     if not own_runs and os.environ.get("UBSAN_KERNEL"):
         jobs.append(suite_job(UBSAN_RUN, test, seed, os.path.join(TOP, os.environ["UBSAN_KERNEL"])))
     if test is None or may_match(test, "ioerr"):
-        sizes = mkimage.BLOCK_SIZES if soak else IOERR_BLOCK_SIZES
-        jobs += [ioerr_job(bs, test if own_runs else "ioerr.*", seed) for bs in sizes]
+        runs = itertools.product(mkimage.BLOCK_SIZES, DRIVES) if soak else IOERR_RUNS
+        jobs += [ioerr_job(bs, drive, test if own_runs else "ioerr.*", seed) for bs, drive in runs]
     if test is None or may_match(test, "damage"):
         jobs += damage_jobs(test if own_runs else "damage.*", seed)
     if test is None:

@@ -13,11 +13,12 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-from rig import SEED, SOAK, Rig, boot, check, must_pass, read_files, repair  # noqa: E402
+from rig import DRIVES, SEED, SOAK, Rig, boot, check, must_pass, read_files, repair  # noqa: E402
 from volume import Failure, debugfs, file_map, mke2fs, pattern, write_sparse  # noqa: E402
 
 MIB, KIB, PAGE = 1 << 20, 1 << 10, 4096
 BLOCK_SIZES = (1024, 2048, 4096, 65536) if SOAK else (1024, 4096)
+ATA = ("ata", "pio", "ahci")
 BAD_PAGE = 5
 DATA = 32 * PAGE
 SWAP_BYTES = 4 * MIB
@@ -82,7 +83,7 @@ def same(found, path, length, source):
     assert data[:length] == pattern(source, 0, length), f"{path} on disk is not {source}'s pattern"
 
 
-def run(bs, kind):
+def run(bs, kind, drive):
     image, rules = rig.path(f"{kind}-{bs}.img"), rig.path("rules")
     build(bs, image)
     write_rules(rules, kind, broken_blocks(image, bs, kind))
@@ -94,15 +95,15 @@ def run(bs, kind):
     else:
         broken, options = image, ()
     status, serial = boot(rig, f"{broken},blkdebug={rules}", "selftest=diskerr.*", f"seed={SEED}", f"diskerr={kind}",
-                          options=options)
+                          options=options, drive=drive)
     try:
         must_pass(status, serial)
     except AssertionError as e:
-        raise AssertionError(f"blocks of {bs}:\n{e}") from None
-    RUNS.append((bs, kind))
+        raise AssertionError(f"blocks of {bs}, {drive}:\n{e}") from None
+    RUNS.append((bs, kind, drive))
     problems = check(image) if kind in UNHARMED else repair(image)
     if problems:
-        raise AssertionError(f"blocks of {bs}:\n" + "\n".join(problems))
+        raise AssertionError(f"blocks of {bs}, {drive}:\n" + "\n".join(problems))
     found = read_files(image, ["/e/data", "/e/ind", "/e/other", "/e/dir/x"], rig.scratch.name)
     same(found, "/e/other", 16 * KIB, "/e/new" if "# diskerr other is new" in serial else "/e/other")
     assert found["/e/other"][16 * KIB:] == pattern("/e/other", 16 * KIB, 48 * KIB), "/e/other's end changed"
@@ -116,10 +117,17 @@ def run(bs, kind):
     os.unlink(image)
 
 
+def machines(kind):
+    """The block sizes and drives to run with: each kind fails behind virtio, and behind one of the three ways of ATA."""
+    if SOAK:
+        return [(bs, drive) for bs in BLOCK_SIZES for drive in DRIVES]
+    return [(bs, "virtio") for bs in BLOCK_SIZES] + [(4096, ATA[KINDS.index(kind) % len(ATA)])]
+
+
 def kind_of_block(kind):
-    for bs in BLOCK_SIZES:
-        if os.environ.get("BS") in (None, "", str(bs)):
-            run(bs, kind)
+    for bs, drive in machines(kind):
+        if os.environ.get("BS") in (None, "", str(bs)) and os.environ.get("DRIVE") in (None, "", drive):
+            run(bs, kind, drive)
 
 
 def exercised():
