@@ -139,6 +139,8 @@ class Io(Command):
                 f"{int(st['flushes'])} flushes, {int(st['errors'])} errors; under way: {int(st['inflight'])}")
             if int(dk["dk_ops"]) == int(gdb.parse_and_eval("&'drivers/virtio_blk.c'::vblk_ops")):
                 self.virtio(fetch(pointer_to("struct vblk", int(dk["dk_softc"]))))
+            elif int(dk["dk_ops"]) == int(gdb.parse_and_eval("&'drivers/ata.c'::ata_disk_ops")):
+                self.ata(fetch(pointer_to("struct ata_dev", int(dk["dk_softc"]))))
 
     def virtio(self, sc):
         jobs = sc["jobs"]
@@ -146,6 +148,15 @@ class Io(Command):
             if int(jobs[i]["bp"]) and (int(jobs[i]["outstanding"]) or not int(jobs[i]["complete"])):
                 self.buffer(jobs[i]["bp"], f"{plural(int(jobs[i]['outstanding']), 'request')} at the device")
         for bp in tailq(sc["queue"], "b_link"):
+            self.buffer(bp, "not begun")
+
+    def ata(self, dev):
+        port = fetch(dev["port"])
+        state = int(port["state"])
+        waits = state == int(gdb.parse_and_eval("(int)ATA_MENDING")) and bool(port["again"])
+        if int(port["cmd"]["dev"]) == int(dev["disk"]["dk_softc"]) and (waits or state == int(gdb.parse_and_eval("(int)ATA_ACTIVE"))):
+            self.buffer(port["cmd"]["bp"], "waits for its port to be mended" if waits else "at the device")
+        for bp in tailq(dev["queue"], "b_link"):
             self.buffer(bp, "not begun")
 
     def buffer(self, bp, state):

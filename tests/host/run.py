@@ -66,8 +66,8 @@ class Machine(typing.NamedTuple):
 
 # Every value of every field occurs in MATRIX; `make soak` runs the product of DIMENSIONS.
 MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", drive="ata", bs=2048, smp=4),
-          Machine(machine="q35", mem="16M", bs=8192, smp=4), Machine(drive="pio", mem="8M", bs=65536),
-          Machine(boot="uefi", mem="128M", smp=2), Machine(boot="efi", machine="q35", drive="ata", mem="128M"),
+          Machine(machine="q35", mem="16M", bs=8192, smp=4), Machine(mem="8M", bs=65536),
+          Machine(boot="uefi", drive="pio", mem="128M", smp=2), Machine(boot="efi", machine="q35", drive="ata", mem="128M"),
           Machine(mem="16M", torture=1)]
 DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "drive": ("virtio", "ata", "pio"), "mem": ("256M", "16M", "8M"),
               "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "smp": (1, 2, 4), "torture": (0, 1)}
