@@ -421,6 +421,20 @@ vm_object_cache_shrink(size_t pages_wanted, bool wait)
 	return (freed);
 }
 
+bool
+vm_object_cache_give_up(void)
+{
+	struct vm_object *object;
+	bool all = true;
+
+	for (uint32_t tries = cached_count; tries > 0 && (object = cache_take(true)) != NULL; tries--)
+		if (!vnode_object_kill(object, false)) {
+			vnode_object_release(object, true);
+			all = false;
+		}
+	return (all);
+}
+
 size_t
 vm_object_cache_trim(void)
 {

@@ -212,6 +212,11 @@ uint32_t vm_object_cached_count(void);
  * with dirty pages.  Returns pages freed (an object without pages counts as one).
  */
 size_t vm_object_cache_shrink(size_t pages_wanted, bool wait);
+/*
+ * The last resort: end all cached objects, also those whose dirty pages cannot be written, which are
+ * then lost.  Vnodes are only tried.  => sleeps for the disk; false: some were locked
+ */
+bool vm_object_cache_give_up(void);
 size_t vm_object_cache_trim(void);	/* down to the bound; never waits for a vnode's lock */
 uint32_t vm_object_cache_bound(uint32_t max);	/* a seam for tests; returns the old bound */
 /*

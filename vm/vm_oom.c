@@ -5,6 +5,7 @@
  *	allocation fails --> vm_oom_wait: vm_wait(), try again ...
  *	                        |  ten times, and reclaim is at a standstill (vm_pageout_hopeless)
  *	                        v
+ *	             pages of idle files that cannot be written are given up; if there are none:
  *	             the largest address space that may be ended
  *	                |                          |                       |
  *	             another's                 our own                  there is none
@@ -32,6 +33,7 @@
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
 #include "kernel/lock.h"
+#include "kernel/thread.h"
 #include "vm/vm_map.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
@@ -39,7 +41,7 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_path.h"
 
-#define PATIENCE	10	/* waits (100 ms each at most) before asking whether there is any hope */
+#define PATIENCE	10	/* waits (100 ms each at most) before asking whether there is any hope, and other tries */
 #define WHO_MAX		48
 
 static struct mutex oom_mutex = { .lk = { .name = "oom", .kind = LOCK_MUTEX, .rank = RANK_NONE } };
@@ -151,12 +153,36 @@ end_largest(struct vmspace *self)
 }
 
 /*
+ * Files that nobody uses any more, but with pages that the disk had no room for: before somebody is
+ * ended, they are tried once more, and then given up.
+ * => oom_mutex: vnodes are only tried, for who has one locked may wait for us.  The laundry, which tries
+ *    to write them again and again, soon lets go.  false: that brought nothing
+ */
+static bool
+give_up_idle_files(void)
+{
+	uint32_t free = vm_free_count();
+
+	for (int tries = 0; tries < PATIENCE; tries++) {
+		bool all = vm_object_cache_give_up();
+
+		if (vm_free_count() > free + VM_PAGER_CLUSTER_MAX) {
+			VM_PATH("oom_gives_up_dirty_files");
+			return (true);
+		}
+		if (all)
+			break;
+		(void)tsleep(&tries, NULL, "oomidl", 1);
+	}
+	return (false);
+}
+
+/*
  * Reclaim is at a standstill: end somebody.  Returns whether `self` may go on.
  */
 static bool
 choose_and_end(struct vmspace *self, vm_offset_t addr)
 {
-	uint32_t free;
 	bool go_on;
 
 	mutex_lock(&oom_mutex);
@@ -166,13 +192,7 @@ choose_and_end(struct vmspace *self, vm_offset_t addr)
 		mutex_unlock(&oom_mutex);
 		return (go_on);
 	}
-	/*
-	 * Files that nobody uses any more, but with pages that the disk had no room for: before somebody
-	 * is ended, they are tried once more, and then given up.
-	 */
-	free = vm_free_count();
-	(void)vm_object_cache_shrink(SIZE_MAX, true);
-	if (vm_free_count() > free + VM_PAGER_CLUSTER_MAX) {
+	if (give_up_idle_files()) {
 		vm_pageout_progress(1);
 		mutex_unlock(&oom_mutex);
 		return (true);

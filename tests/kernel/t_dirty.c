@@ -9,8 +9,10 @@
 #include "kernel/malloc.h"
 #include "tests/kernel/scratch.h"
 #include "tests/kernel/t_vm.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_check.h"
 #include "vm/vm_laundry.h"
+#include "vm/vm_oom.h"
 
 static MALLOC_DEFINE(M_TDIRTY, "dirty page tests");
 
@@ -235,6 +237,114 @@ KTEST(dirty, writer_on_a_full_disk_dies_and_the_machine_lives)
 	if (vp != NULL)
 		vrele(vp);
 	scratch_leave();
+}
+
+/* ---- nobody's dirty pages ---- */
+
+#define IDLE	500		/* pages */
+
+static int asked_to_end;
+
+static bool
+may_end_anybody(struct vmspace *vm, char *who, size_t size)
+{
+	snprintf(who, size, "an address space of the test");
+	return (true);
+}
+
+static void
+note_end(struct vmspace *vm)
+{
+	asked_to_end++;
+}
+
+static struct vm_killer reluctant = { .may_end = may_end_anybody, .end = note_end };
+
+static size_t touched;
+
+static void
+touch_until_refused(struct vt_job *job)
+{
+	for (touched = 0; touched < IDLE; touched++)
+		if (copyout(&(uint8_t){ byte_of(touched) }, AT(touched), 1) != 0)
+			break;
+}
+
+/* How many pages another thread can store to, one after the other, until memory is at its end. */
+static size_t
+touch_all(struct vmspace *vm)
+{
+	struct vt_job job = { .fn = touch_until_refused, .vm = vm };
+
+	asked_to_end = 0;
+	vm_oom_register(&reluctant);
+	vt_start(&job, "t-touch");
+	vt_finish(&job);
+	vm_oom_unregister(&reluctant);
+	return (touched);
+}
+
+/*
+ * The disk has no room for the pages of a file, and nobody has it mapped any more: when memory is at
+ * its end they are given up, before anybody has to go.  But if the file is locked, nobody waits for
+ * that, for who has it locked may be waiting for memory.
+ */
+static void
+idle_file(bool locked)
+{
+	struct vmspace *vm, *other;
+	struct vnode *vp, *filler;
+	struct swap_info swap;
+
+	swap_info(&swap);
+	if (swap.disk != NULL) {
+		ktest_skip("there is swap: memory does not end so soon");
+		return;
+	}
+	SCRATCH_OR_SKIP();
+	vm = vmspace_alloc();
+	other = vmspace_alloc();
+	vp = map_sparse(vm, "/w/idle", 2 * IDLE);
+	map_anonymous(other, 0, 2 * IDLE, MAP_PRIVATE);
+	filler = fill_volume();
+	if (vp != NULL && filler != NULL) {
+		evict(filler);
+		vt_ballast_take(vm_ladder.reserved + IDLE + 300);
+		for (size_t i = 0; i < IDLE; i++)
+			CHECK_EQ(put(vm, AT(i), byte_of(i)), 0);
+		CHECK(vp->v_object->dirty_count > IDLE - 50);
+		CHECK_EQ(vm_munmap(vm, AT(0), 2 * IDLE * PAGE_SIZE), 0);
+		if (locked) {
+			VOP_LOCK(vp, LK_EXCLUSIVE);
+			CHECK(touch_all(other) < IDLE);
+			CHECK_EQ(asked_to_end, 1);
+			CHECK(vp->v_object->dirty_count > IDLE - 50);
+			VOP_UNLOCK(vp);
+		} else {
+			CHECK_EQ(touch_all(other), IDLE);
+			CHECK_EQ(asked_to_end, 0);
+			CHECK(vp->v_object == NULL);
+			for (size_t i = 0; i < IDLE; i++)
+				CHECK_EQ(get(other, AT(i)), byte_of(i));
+		}
+		vt_ballast_drop();
+		make_room(filler);
+	}
+	vmspace_free(vm);
+	vmspace_free(other);
+	if (vp != NULL)
+		vrele(vp);
+	scratch_leave();
+}
+
+KTEST(dirty, unwritable_pages_of_an_idle_file_go_before_anybody)
+{
+	idle_file(false);
+}
+
+KTEST(dirty, unwritable_pages_of_a_locked_file_are_not_waited_for)
+{
+	idle_file(true);
 }
 
 /* ---- how it is written ---- */
