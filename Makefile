@@ -104,7 +104,7 @@ LDFLAGS := -n -T linker.ld -z max-page-size=4096 -z noexecstack --build-id=none 
 
 SOURCES := $(sort $(wildcard boot/*.S boot/*.c kernel/*.c kernel/lib/*.c kernel/amd64/*.c kernel/amd64/*.S \
 	kernel/fs/*.c kernel/fs/*/*.c kernel/user/*.c vm/*.c vm/amd64/*.c drivers/*.c tests/kernel/*.c tests/bench/*.c))
-SOURCES := $(filter-out $(if $(filter 0,$(UBSAN)),kernel/ubsan.c) \
+SOURCES := $(filter-out $(if $(filter 0,$(DEBUG)),kernel/lockorder.c) $(if $(filter 0,$(UBSAN)),kernel/ubsan.c) \
 	$(if $(filter 0,$(KASAN)),kernel/kasan.c vm/amd64/pmap_shadow.c),$(SOURCES))
 OBJECTS := $(SOURCES:%=$(O)/%.o)
 

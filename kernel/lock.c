@@ -22,32 +22,15 @@
  * Readers and writers work the same way on a count.  A waiting writer keeps new readers out; the
  * last reader wakes one writer, a writer wakes one writer or, if none waits, all readers.
  *
- * Debug builds know which locks each thread (sleep) and each CPU (spin) holds, and check every
- * blocking acquisition against their ranks.  The checks live in the second half of this file;
- * release builds have none.
+ * In debug builds each step is told to the checker (lockorder.c); release builds have none.
  */
 #include "kernel/lock.h"
 #include "kernel/kassert.h"
-#include "kernel/lib/printf.h"
+#include "kernel/lockorder.h"
 #include "kernel/lockstat.h"
 #include "kernel/thread.h"
 
 void (*lock_violation_hook)(const char *message);
-
-#if FAULTLINE_DEBUG
-static void check_acquire(struct lock *l);
-static void note_acquired(struct lock *l);
-static void note_released(struct lock *l);
-static void note_spin(struct cpu *cpu, struct lock *l);
-static void forget_spin(struct cpu *cpu, struct lock *l);
-static void violation(const char *fmt, ...) __printflike(1, 2);
-#else
-static inline void check_acquire(struct lock *l) { }
-static inline void note_acquired(struct lock *l) { }
-static inline void note_released(struct lock *l) { }
-static inline void note_spin(struct cpu *cpu, struct lock *l) { }
-static inline void forget_spin(struct cpu *cpu, struct lock *l) { }
-#endif
 
 /*
  * ---- spin locks
@@ -71,6 +54,8 @@ spin_enter(void)
 	cpu = curcpu;
 	if (cpu->spin_depth++ == 0)
 		cpu->spin_if = (flags & RFLAGS_IF) != 0;
+	else if (FAULTLINE_DEBUG && (flags & RFLAGS_IF) != 0)
+		lock_violation("interrupts are on although CPU %u holds a spin lock", cpu->id);
 	return (cpu);
 }
 
@@ -106,11 +91,11 @@ spin_lock(struct spinlock *l)
 	if (l->owner == cpu && l->locked && !panicking)
 		panic("spin lock %s taken twice by CPU %u", l->lk.name, cpu->id);
 #endif
-	check_acquire(&l->lk);
+	lockorder_wanted(&l->lk);
 	if (unlikely(__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE)))
 		spin_lock_slow(l);
 	l->owner = curcpu;		/* reads it anew: cheaper than saving it for the case of spinning */
-	note_spin(cpu, &l->lk);
+	lockorder_spin_acquired(cpu, &l->lk);
 }
 
 bool
@@ -123,7 +108,7 @@ spin_trylock(struct spinlock *l)
 		return (false);
 	}
 	l->owner = cpu;
-	note_spin(cpu, &l->lk);
+	lockorder_spin_acquired(cpu, &l->lk);
 	return (true);
 }
 
@@ -134,7 +119,7 @@ spin_unlock(struct spinlock *l)
 
 	KASSERT(l->locked && l->owner == cpu, "unlock of spin lock %s, which CPU %u doesn't hold",
 	    l->lk.name, cpu->id);
-	forget_spin(cpu, &l->lk);
+	lockorder_spin_released(cpu, &l->lk);
 	l->owner = NULL;
 	__atomic_store_n(&l->locked, 0, __ATOMIC_RELEASE);
 	spin_leave(cpu);
@@ -222,10 +207,10 @@ mutex_lock(struct mutex *m)
 {
 	assert_can_sleep(m->lk.name);
 	KASSERT(!mutex_held(m), "mutex %s taken twice by thread %s", m->lk.name, curthread->name);
-	check_acquire(&m->lk);
+	lockorder_wanted(&m->lk);
 	if (unlikely(!mutex_take(m)))
 		mutex_lock_slow(m);
-	note_acquired(&m->lk);
+	lockorder_acquired(&m->lk);
 }
 
 bool
@@ -233,7 +218,7 @@ mutex_trylock(struct mutex *m)
 {
 	if (!mutex_take(m))
 		return (false);
-	note_acquired(&m->lk);
+	lockorder_acquired(&m->lk);
 	return (true);
 }
 
@@ -243,7 +228,7 @@ mutex_unlock(struct mutex *m)
 	uintptr_t mine = (uintptr_t)curthread;
 
 	KASSERT(mutex_held(m), "unlock of mutex %s, which thread %s doesn't hold", m->lk.name, curthread->name);
-	note_released(&m->lk);
+	lockorder_released(&m->lk);
 	/* Once a waiter has set its bit, the bit stays until somebody gets in: one try decides. */
 	if (unlikely(!__atomic_compare_exchange_n(&m->word, &mine, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)))
 		mutex_unlock_slow(m);
@@ -356,10 +341,10 @@ rw_rlock(struct rwlock *rw)
 	assert_can_sleep(rw->lk.name);
 	KASSERT(rw->writer != curthread, "rwlock %s: thread %s reads what it holds to write", rw->lk.name,
 	    curthread->name);
-	check_acquire(&rw->lk);
+	lockorder_wanted(&rw->lk);
 	if (unlikely(!rw_enter_read(rw)))
 		rw_rlock_slow(rw);
-	note_acquired(&rw->lk);
+	lockorder_acquired(&rw->lk);
 }
 
 bool
@@ -367,7 +352,7 @@ rw_tryrlock(struct rwlock *rw)
 {
 	if (!rw_enter_read(rw))
 		return (false);
-	note_acquired(&rw->lk);
+	lockorder_acquired(&rw->lk);
 	return (true);
 }
 
@@ -377,7 +362,7 @@ rw_runlock(struct rwlock *rw)
 	uint32_t word;
 
 	KASSERT((rw->word & RW_READERS) > 0, "rwlock %s: read unlock, and nobody reads", rw->lk.name);
-	note_released(&rw->lk);
+	lockorder_released(&rw->lk);
 	word = __atomic_fetch_sub(&rw->word, 1, __ATOMIC_SEQ_CST);
 	if ((word & RW_READERS) == 1 && unlikely(word & RW_WRITE_WAITED))
 		rw_wake(rw, word);
@@ -389,10 +374,10 @@ rw_wlock(struct rwlock *rw)
 	assert_can_sleep(rw->lk.name);
 	KASSERT(rw->writer != curthread, "rwlock %s taken twice by thread %s", rw->lk.name,
 	    curthread->name);
-	check_acquire(&rw->lk);
+	lockorder_wanted(&rw->lk);
 	if (unlikely(!rw_enter_write(rw, 0)))
 		rw_wlock_slow(rw);
-	note_acquired(&rw->lk);
+	lockorder_acquired(&rw->lk);
 }
 
 bool
@@ -400,7 +385,7 @@ rw_trywlock(struct rwlock *rw)
 {
 	if (!rw_enter_write(rw, 0))
 		return (false);
-	note_acquired(&rw->lk);
+	lockorder_acquired(&rw->lk);
 	return (true);
 }
 
@@ -411,7 +396,7 @@ rw_wunlock(struct rwlock *rw)
 
 	KASSERT(rw->writer == curthread, "write unlock of rwlock %s, which thread %s doesn't hold",
 	    rw->lk.name, curthread->name);
-	note_released(&rw->lk);
+	lockorder_released(&rw->lk);
 	rw->writer = NULL;
 	word = __atomic_fetch_sub(&rw->word, RW_WRITER, __ATOMIC_SEQ_CST);
 	if (unlikely(word & (RW_WRITE_WAITED | RW_READ_WAITED)))
@@ -493,178 +478,3 @@ lock_retake(struct lock *l, int mode)
 	else
 		rw_rlock(container_of(l, struct rwlock, lk));
 }
-
-/*
- * ---- debug checks
- * ---------------------------------------------------------------------------------
- */
-
-const char *
-lock_rank_name(enum lock_rank rank)
-{
-	static const char *const names[RANK_COUNT] = {
-		[RANK_NONE] = "none", [RANK_SWAPON] = "swapon", [RANK_MOUNT] = "mount", [RANK_MAP] = "map",
-		[RANK_RENAME] = "rename", [RANK_FSOP] = "filesystem change", [RANK_FSCOUNT] = "filesystem accounts",
-		[RANK_VNODE] = "vnode", [RANK_NAMECACHE] = "name cache",
-		[RANK_VNODE_LIST] = "vnode list", [RANK_OBJECT] = "object",
-		[RANK_OBJECT_LIST] = "object list", [RANK_BIO] = "bio", [RANK_DISK] = "disk",
-		[RANK_PAGEQ] = "page queues", [RANK_PMAP] = "pmap", [RANK_PV] = "pv", [RANK_KVA] = "kva",
-		[RANK_KMEM] = "kmem", [RANK_FREECACHE] = "free cache", [RANK_FREELIST] = "free list", [RANK_FUTEX] = "futex", [RANK_FILEPOS] = "file offset", [RANK_APPEND] = "append", [RANK_POLL] = "poll", [RANK_FILE] = "open file", [RANK_PROC] = "process",
-		[RANK_THREAD] = "thread",
-		[RANK_SLEEPQ] = "sleep queue", [RANK_SCHED] = "scheduler", [RANK_CONSOLE] = "console",
-		[RANK_SCREEN] = "screen"
-	};
-
-	return (rank < RANK_COUNT && names[rank] != NULL ? names[rank] : "unknown");
-}
-
-#if FAULTLINE_DEBUG
-
-static void
-violation(const char *fmt, ...)
-{
-	char text[160];
-	va_list ap;
-
-	if (panicking)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (lock_violation_hook != NULL)
-		lock_violation_hook(text);
-	else
-		panic("%s", text);
-}
-
-/* May `l` be waited for while `held` is held? */
-static void
-check_pair(const struct lock *held, const struct lock *l)
-{
-	bool dup = l->rank == RANK_VNODE || l->rank == RANK_OBJECT;
-
-	if (held == l)
-		violation("lock %s taken twice", l->name);
-	else if (held->rank > l->rank || (held->rank == l->rank && held->rank != RANK_NONE && !dup))
-		violation("lock order: %s (rank %s) wanted while %s (rank %s) is held", l->name,
-		    lock_rank_name(l->rank), held->name, lock_rank_name(held->rank));
-}
-
-static void
-check_acquire(struct lock *l)
-{
-	struct thread *td = curthread;
-	struct cpu *cpu;
-	int i;
-
-	if (l->rank == RANK_NONE || panicking)
-		return;
-	/* An interrupt is not ordered against the thread that it came upon. */
-	if (!in_interrupt())
-		for (i = 0; i < td->nheld && i < THREAD_HELD_MAX; i++)
-			check_pair(td->held[i], l);
-	if (l->kind != LOCK_SPIN)
-		return;
-	cpu = curcpu;			/* stays ours: spin_enter() came before */
-	for (i = 0; i < (int)nitems(cpu->spin_held); i++)
-		if (cpu->spin_held[i] != NULL)
-			check_pair(cpu->spin_held[i], l);
-}
-
-static void
-note_acquired(struct lock *l)
-{
-	struct thread *td = curthread;
-
-	lockstat_acquired(l->name);
-	if (td->nheld == THREAD_HELD_MAX)
-		violation("thread %s holds more than %d locks", td->name, THREAD_HELD_MAX);
-	else
-		td->held[td->nheld++] = l;
-}
-
-static void
-note_released(struct lock *l)
-{
-	struct thread *td = curthread;
-	int i;
-
-	for (i = td->nheld - 1; i >= 0; i--)
-		if (td->held[i] == l) {
-			for (td->nheld--; i < td->nheld; i++)
-				td->held[i] = td->held[i + 1];
-			return;
-		}
-	violation("lock %s released by thread %s, which doesn't hold it", l->name, td->name);
-}
-
-static void
-note_spin(struct cpu *cpu, struct lock *l)
-{
-	size_t i;
-
-	lockstat_acquired(l->name);
-	for (i = 0; i < nitems(cpu->spin_held); i++)
-		if (cpu->spin_held[i] == NULL) {
-			cpu->spin_held[i] = l;
-			return;
-		}
-	violation("CPU %u holds more than %zu spin locks", cpu->id, nitems(cpu->spin_held));
-}
-
-static void
-forget_spin(struct cpu *cpu, struct lock *l)
-{
-	size_t i;
-
-	for (i = 0; i < nitems(cpu->spin_held); i++)
-		if (cpu->spin_held[i] == l)
-			cpu->spin_held[i] = NULL;
-}
-
-void
-assert_can_sleep(const char *what)
-{
-	struct cpu *cpu;
-	size_t i;
-
-	if (in_interrupt())
-		violation("sleep in an interrupt handler (%s)", what);
-	if (cpu_spin_depth() == 0)
-		return;
-	cpu = curcpu;
-	for (i = 0; i < nitems(cpu->spin_held); i++)
-		if (cpu->spin_held[i] != NULL) {
-			violation("sleep (%s) with spin lock %s held", what, cpu->spin_held[i]->name);
-			return;
-		}
-	violation("sleep (%s) with preemption off", what);
-}
-
-void
-locks_print_held(void)
-{
-	struct thread *td = curthread;
-	struct cpu *cpu = curcpu;
-	size_t i;
-
-	for (i = 0; i < nitems(cpu->spin_held); i++)
-		if (cpu->spin_held[i] != NULL)
-			printf("  CPU %u holds spin lock %s\n", cpu->id, cpu->spin_held[i]->name);
-	for (i = 0; i < (size_t)td->nheld; i++)
-		printf("  thread %s holds %s\n", td->name, td->held[i]->name);
-}
-
-#else
-
-void
-assert_can_sleep(const char *what)
-{
-}
-
-void
-locks_print_held(void)
-{
-}
-
-#endif

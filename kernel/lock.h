@@ -30,6 +30,7 @@ enum lock_rank {
 	RANK_MAP,		/* sleep: vm_map */
 	RANK_RENAME,		/* sleep: one rename at a time in each filesystem */
 	RANK_VNODE,		/* sleep: a vnode's lock; DUP, parent before child */
+	RANK_PAGE_BUSY,		/* sleep: a page's busy word, where it is waited for; DUP */
 	RANK_OBJECT,		/* sleep: vm_object; DUP, shadow before backing */
 	RANK_FSOP,		/* sleep: a filesystem's changes against its sync */
 	RANK_FILE,		/* spin: descriptors, working directories, pipes, the terminal */
@@ -57,13 +58,14 @@ enum lock_rank {
 	RANK_COUNT
 };
 
-enum lock_kind { LOCK_SPIN, LOCK_MUTEX, LOCK_RW };
+enum lock_kind { LOCK_SPIN, LOCK_MUTEX, LOCK_RW, LOCK_BUSY };
 
 /* What all three have in common; tsleep() takes a pointer to it as its interlock. */
 struct lock {
 	const char	*name;		/* (constant) */
 	uint8_t		 kind;		/* (constant) enum lock_kind */
 	uint8_t		 rank;		/* (constant) enum lock_rank */
+	uint8_t		 slot;		/* debug: lockstat's slot of the name, plus 1; 0: not looked up yet */
 };
 
 struct spinlock {
@@ -140,18 +142,17 @@ rw_wheld_elsewhere(const struct rwlock *rw)
 }
 
 /* Debug checks: panics if curthread may not sleep now.  Called at the top of whatever may sleep. */
+#if FAULTLINE_DEBUG
 void assert_can_sleep(const char *what);
+#else
+static inline void assert_can_sleep(const char *what) { }
+#endif
 
 /*
  * A broken rule of this file panics; a test that breaks one on purpose sets the hook, which is
  * called instead, and the lock operation then goes on as if nothing had happened.
  */
 extern void (*lock_violation_hook)(const char *message);
-/*
- * The names of the locks that curthread and its CPU hold, for panics.  Debug builds only know them.
- */
-void locks_print_held(void);
-const char *lock_rank_name(enum lock_rank rank);
 
 /* For tsleep(): drop an interlock of any kind and take it again the same way. */
 int  lock_drop(struct lock *l);			/* returns the mode for lock_retake */

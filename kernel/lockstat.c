@@ -5,8 +5,8 @@
  *	counts[CPU][hash(name)]		each CPU counts in a row of its own; readers add the rows up
  *
  * Locks of one kind share a name (all objects are "object"), and so they share counters: what one wants to
- * know is which kind is fought for.  A name is a string constant, so its address stands for it; names that
- * are equal but lie in different places are added up when they are printed.
+ * know is which kind is fought for.  A name is a string constant, so its address finds it; only a name whose
+ * address is new is compared with the others.  A slot never changes: the lock checker takes it for the class.
  *
  * The rows cost no shared cache line; a thread may be moved to another CPU between finding its row and
  * counting, so the count is atomic.  Contention is counted always, since that path is slow anyway;
@@ -17,47 +17,62 @@
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 
-#define SLOTS	LOCKSTAT_MAX	/* a power of two */
-
-static const char *names[SLOTS];		/* (atomic) set once */
+static const char *names[LOCKSTAT_MAX];		/* (atomic) set once */
 static struct row {
 	uint64_t	acquired, contended, spins;	/* (atomic) */
-} counts[MAX_CPUS][SLOTS];
+} counts[MAX_CPUS][LOCKSTAT_MAX];
 
-/* The name's slot, taken if it has none yet; SLOTS: the table is full. */
+const char *
+lockstat_name(unsigned slot)
+{
+	return (slot < LOCKSTAT_MAX ? __atomic_load_n(&names[slot], __ATOMIC_RELAXED) : NULL);
+}
+
 static unsigned
-slot_of(const char *name)
+slot_of_equal(const char *name)
+{
+	unsigned slot = 0;
+
+	while (slot < LOCKSTAT_MAX && (lockstat_name(slot) == NULL || !streq(lockstat_name(slot), name)))
+		slot++;
+	return (slot);
+}
+
+unsigned
+lockstat_slot(const char *name)
 {
 	uintptr_t key = (uintptr_t)name;
-	unsigned slot = (unsigned)(key ^ key >> 7) % SLOTS;
+	unsigned slot = (unsigned)(key ^ key >> 7) % LOCKSTAT_MAX, equal;
 
-	for (unsigned i = 0; i < SLOTS; i++, slot = (slot + 1) % SLOTS) {
-		const char *at = __atomic_load_n(&names[slot], __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < LOCKSTAT_MAX; i++, slot = (slot + 1) % LOCKSTAT_MAX) {
+		const char *at = lockstat_name(slot);
 
 		if (at == name)
 			return (slot);
-		if (at == NULL && (__atomic_compare_exchange_n(&names[slot], &at, name, false, __ATOMIC_RELAXED,
-		    __ATOMIC_RELAXED) || at == name))
+		if (at != NULL)
+			continue;
+		if ((equal = slot_of_equal(name)) != LOCKSTAT_MAX)
+			return (equal);
+		if (__atomic_compare_exchange_n(&names[slot], &at, name, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED) ||
+		    at == name)
 			return (slot);
 	}
-	return (SLOTS);
+	return (slot_of_equal(name));
 }
 
 void
-lockstat_acquired(const char *name)
+lockstat_acquired(unsigned slot)
 {
-	unsigned slot = slot_of(name);
-
-	if (slot < SLOTS)
+	if (slot < LOCKSTAT_MAX)
 		__atomic_fetch_add(&counts[curcpu->id][slot].acquired, 1, __ATOMIC_RELAXED);
 }
 
 void
 lockstat_contended(const char *name, uint64_t spins)
 {
-	unsigned slot = slot_of(name);
+	unsigned slot = lockstat_slot(name);
 
-	if (slot == SLOTS)
+	if (slot == LOCKSTAT_MAX)
 		return;
 	__atomic_fetch_add(&counts[curcpu->id][slot].contended, 1, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&counts[curcpu->id][slot].spins, spins, __ATOMIC_RELAXED);
@@ -78,27 +93,23 @@ struct lockstat
 lockstat_get(const char *name)
 {
 	struct lockstat sum = { .name = name };
+	unsigned slot = slot_of_equal(name);
 
-	for (unsigned slot = 0; slot < SLOTS; slot++)
-		if (names[slot] != NULL && streq(names[slot], name))
-			add_up(&sum, slot);
+	if (slot < LOCKSTAT_MAX)
+		add_up(&sum, slot);
 	return (sum);
 }
 
 unsigned
 lockstat_take(struct lockstat *out)
 {
-	unsigned n = 0, i;
+	unsigned n = 0;
 
-	for (unsigned slot = 0; slot < SLOTS; slot++) {
-		if (names[slot] == NULL)
-			continue;
-		for (i = 0; i < n && !streq(out[i].name, names[slot]); i++)
-			continue;
-		if (i == n)
-			out[n++] = (struct lockstat){ .name = names[slot] };
-		add_up(&out[i], slot);
-	}
+	for (unsigned slot = 0; slot < LOCKSTAT_MAX; slot++)
+		if (names[slot] != NULL) {
+			out[n] = (struct lockstat){ .name = names[slot] };
+			add_up(&out[n++], slot);
+		}
 	return (n);
 }
 

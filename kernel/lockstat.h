@@ -5,7 +5,7 @@
 
 #include "kernel/lib/types.h"
 
-#define LOCKSTAT_MAX	128		/* names that are counted */
+#define LOCKSTAT_MAX	128		/* names that are counted; a power of two */
 
 struct lockstat {
 	const char	*name;
@@ -14,7 +14,10 @@ struct lockstat {
 	uint64_t	 spins;		/* turns of waiting loops; sleep locks sleep instead */
 };
 
-void lockstat_acquired(const char *name);
+/* Where a name is counted; LOCKSTAT_MAX: nowhere, for the table is full. */
+unsigned lockstat_slot(const char *name);
+const char *lockstat_name(unsigned slot);	/* NULL: not taken */
+void lockstat_acquired(unsigned slot);
 void lockstat_contended(const char *name, uint64_t spins);
 /* The sum over all CPUs for the locks of that name (tests). */
 struct lockstat lockstat_get(const char *name);

@@ -8,6 +8,7 @@
 #include "kernel/fs/vnode.h"
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
+#include "kernel/lockorder.h"
 #include "kernel/lockstat.h"
 #include "kernel/malloc.h"
 #include "kernel/monitor.h"
@@ -209,10 +210,17 @@ void
 cmd_locks(int argc, char **argv)
 {
 	static struct lockstat stats[LOCKSTAT_MAX];	/* too large for the stack; there is one monitor */
-	unsigned n = lockstat_take(stats);
+	unsigned n;
 
-	lockstat_sort(stats, n);
-	lockstat_print(stats, n);
+	if (argc > 1 && !streq(argv[1], "order")) {
+		printf("locks: `%s` is not `order`\n", argv[1]);
+	} else if (argc > 1) {
+		lockorder_print();
+	} else {
+		n = lockstat_take(stats);
+		lockstat_sort(stats, n);
+		lockstat_print(stats, n);
+	}
 }
 
 void

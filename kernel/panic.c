@@ -12,6 +12,7 @@
 #include "kernel/console.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
+#include "kernel/lockorder.h"
 #include "kernel/thread.h"
 #include "vm/vm_meter.h"
 

@@ -84,6 +84,7 @@ struct thread {
 
 	struct lock	*held[THREAD_HELD_MAX];	/* (t) sleep locks held, in order (debug) */
 	int		 nheld;			/* (t) */
+	uint32_t	 xbusied;		/* (t) pages that it has exclusive-busy (debug) */
 
 	void		(*entry)(void *);	/* (c) */
 	void		*arg;			/* (c) */

@@ -22,6 +22,7 @@
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
+#include "kernel/lockorder.h"
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "vm/pmap.h"
@@ -43,9 +44,20 @@ static uint32_t cached_max;			/* constant after init, but for tests */
 static uint32_t trim_above;			/* atomic, a hint: more objects than this wake reclaim */
 static struct kmem_cache *object_zone;
 
+/* A shadow before what backs it; one that is dead last, for nobody comes to it any more. */
+static bool
+object_nests(const struct lock *held, const struct lock *wanted)
+{
+	const struct vm_object *above = container_of(held, struct vm_object, lock.lk);
+	const struct vm_object *below = container_of(wanted, struct vm_object, lock.lk);
+
+	return (above->backing_object == below || (below->flags & OBJ_DEAD) != 0);
+}
+
 void
 vm_object_init(void)
 {
+	lockorder_nesting("object", object_nests);
 	object_zone = kmem_cache_create("vm_object", sizeof(struct vm_object), 64);
 	cached_max = trim_above = MAX(16u, vm_page_count / 32);
 }

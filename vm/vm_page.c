@@ -31,6 +31,7 @@
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
+#include "kernel/lockorder.h"
 #include "kernel/thread.h"
 #include "kernel/stage.h"
 #include "vm/pmap.h"
@@ -168,6 +169,29 @@ busy_wake(struct vm_page *m, uint32_t old)
 	spin_unlock(&busy_sleep_lock);
 }
 
+/*
+ * The checker sees the busy word as one more sleep lock, whose place in the order is where it is waited for:
+ * with a map or a vnode locked, but no object.  (That it is tried under the object's lock is no wait.)  It
+ * is held from the first page that a thread has exclusive-busy to the last.
+ */
+static struct lock busy_class = { .name = "page busy", .kind = LOCK_BUSY, .rank = RANK_PAGE_BUSY };
+
+static void
+owned_by_us(struct vm_page *m)
+{
+	m->busy_tid = curthread->tid;
+	if (FAULTLINE_DEBUG && curthread->xbusied++ == 0)
+		lockorder_acquired(&busy_class);
+}
+
+static void
+no_longer_ours(struct vm_page *m)
+{
+	m->busy_tid = 0;
+	if (FAULTLINE_DEBUG && --curthread->xbusied == 0)
+		lockorder_released(&busy_class);
+}
+
 /* ---- allocation ---- */
 
 static uint32_t
@@ -203,7 +227,7 @@ vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, int flags)
 		__atomic_store_n(&m->busy, VPB_UNBUSIED, __ATOMIC_RELEASE);
 		return (m);
 	}
-	m->busy_tid = curthread->tid;
+	owned_by_us(m);
 	__atomic_store_n(&m->busy, VPB_EXCLUSIVE, __ATOMIC_RELEASE);
 	vm_page_insert(m, object, pindex);
 	m->wire_count = (flags & VM_ALLOC_WIRED) ? 1 : 0;
@@ -266,6 +290,7 @@ vm_page_free(struct vm_page *m)
 		TRACE(TR_PAGE_FREE, m->pfn, m->object, m->pindex, 0);
 		pmap_remove_all(m);
 		vm_page_remove(m);
+		no_longer_ours(m);
 	}
 	KASSERT(m->pv == NULL, "freeing mapped page %u (P2)", m->pfn);
 	vm_page_unqueue(m);
@@ -404,7 +429,7 @@ vm_page_tryxbusy(struct vm_page *m)
 	if (!__atomic_compare_exchange_n(&m->busy, &expected, VPB_EXCLUSIVE, false,
 	    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return (false);
-	m->busy_tid = curthread->tid;
+	owned_by_us(m);
 	return (true);
 }
 
@@ -427,7 +452,7 @@ vm_page_xunbusy(struct vm_page *m)
 	uint32_t old;
 
 	vm_page_assert_xbusied(m);
-	m->busy_tid = 0;
+	no_longer_ours(m);
 	old = __atomic_exchange_n(&m->busy, VPB_UNBUSIED, __ATOMIC_RELEASE);
 	busy_wake(m, old);
 }
@@ -454,16 +479,9 @@ vm_page_downgrade(struct vm_page *m)
 	uint32_t old;
 
 	vm_page_assert_xbusied(m);
-	m->busy_tid = 0;
+	no_longer_ours(m);
 	old = __atomic_exchange_n(&m->busy, VPB_ONE_SHARER, __ATOMIC_RELEASE);
 	busy_wake(m, old);
-}
-
-void
-vm_page_xclaim(struct vm_page *m)
-{
-	KASSERT(vm_page_xbusied(m), "claiming page %u that is not busy", m->pfn);
-	m->busy_tid = curthread->tid;
 }
 
 bool
@@ -513,6 +531,7 @@ vm_page_busy_sleep(struct vm_page *m, const char *wmesg)
 	 * once: only its address is used.
 	 */
 	vm_object_unlock(object);
+	lockorder_wanted(&busy_class);
 	tsleep(m, &busy_sleep_lock.lk, wmesg, 0);
 	spin_unlock(&busy_sleep_lock);
 }

@@ -190,8 +190,6 @@ bool vm_page_xbusied(const struct vm_page *m);
 bool vm_page_sbusied(const struct vm_page *m);
 bool vm_page_busied(const struct vm_page *m);
 void vm_page_assert_xbusied(const struct vm_page *m);	/* by curthread, in debug builds */
-/* Busy pages change hands (a page-in is finished by another thread): the new owner takes over. */
-void vm_page_xclaim(struct vm_page *m);
 /*
  * Sleep in `wmesg` until the page is (perhaps) no longer busy.
  * => object locked in any mode on entry, UNLOCKED on return.  re-check: everything; the page may be

@@ -107,6 +107,24 @@ backtrace_print(uint64_t rip, uint64_t rbp)
 	printf("  ...\n");
 }
 
+/* The stack is the running thread's own and whole: plain reads will do. */
+__attribute__((noinline)) unsigned
+backtrace_capture(uint64_t *pc, unsigned max)
+{
+	const uint64_t *frame = *(const uint64_t *const *)__builtin_frame_address(0);
+	unsigned n = 0;
+
+	while (n < max && is_text(frame[1]) && frame[1] != (uint64_t)trap_return_address) {
+		const uint64_t *next = (const uint64_t *)frame[0];
+
+		pc[n++] = frame[1];
+		if (next <= frame || (uint64_t)next - (uint64_t)frame > KSTACK_PAGES * PAGE_SIZE)
+			break;
+		frame = next;
+	}
+	return (n);
+}
+
 void
 backtrace_thread(const struct thread *td)
 {

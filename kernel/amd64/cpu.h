@@ -11,6 +11,7 @@ struct thread;
 struct pmap;
 
 #define MAX_CPUS	8
+#define CPU_SPIN_HELD_MAX	8
 
 /*
  * Everything that belongs to one CPU.  Fields are touched only by their CPU, interrupts off, unless
@@ -39,7 +40,7 @@ struct cpu {
 	uint64_t	 stop_rip, stop_rbp;	/* where it was then */
 	/* a non-maskable interrupt is being handled: take no locks */
 	bool		 in_nmi;
-	struct lock	*spin_held[8];	/* debug: spin locks held, in order */
+	struct lock	*spin_held[CPU_SPIN_HELD_MAX];	/* debug: the spin_depth spin locks held, in order */
 };
 
 static inline struct cpu *
@@ -244,6 +245,8 @@ int  copyinstr(vm_offset_t uaddr, char *kaddr, size_t max, size_t *done);
 /* Symbols for backtraces: name and offset of the function around pc; NULL when it lies in none. */
 const char *ksym_lookup(uint64_t pc, uint64_t *offset);
 void backtrace_print(uint64_t rip, uint64_t rbp);
+/* The caller's return addresses, innermost first, up to a trap: how many there are. */
+unsigned backtrace_capture(uint64_t *pc, unsigned max);
 /* The same for a thread that is not running, from its saved stack pointer. */
 void backtrace_thread(const struct thread *td);
 /*

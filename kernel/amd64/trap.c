@@ -20,6 +20,7 @@
 #include "kernel/console.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
+#include "kernel/lockorder.h"
 #include "kernel/thread.h"
 #include "kernel/user/proc.h"
 #include "vm/vm_fault.h"

@@ -29,6 +29,7 @@
  */
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
+#include "kernel/lockorder.h"
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "vm/vm_page.h"
@@ -52,11 +53,27 @@ static struct {
 	uint32_t	 next_id;
 } vnodes;
 
+/*
+ * A directory before what is in it (of two directories their filesystem knows which comes first); of two
+ * files, the one with the lower number; a file before the one in another filesystem that it stands on; a
+ * vnode that is being recycled last, for nobody else comes to it.
+ */
+static bool
+vnode_nests(const struct lock *held, const struct lock *wanted)
+{
+	const struct vnode *first = container_of(held, struct vnode, v_lock.lk);
+	const struct vnode *second = container_of(wanted, struct vnode, v_lock.lk);
+
+	return (first->v_type == VDIR || first->v_mount != second->v_mount || first->v_ino < second->v_ino ||
+	    (second->v_flag & VXLOCK) != 0);
+}
+
 void
 vnode_init(void)
 {
 	uint64_t ram = (uint64_t)vm_page_count * PAGE_SIZE;
 
+	lockorder_nesting("vnode", vnode_nests);
 	TAILQ_INIT(&vnodes.free);
 	vnodes.desired = (int)MIN(MAX(ram / VNODE_RAM_EACH, (uint64_t)VNODES_MIN), (uint64_t)VNODES_MAX);
 }

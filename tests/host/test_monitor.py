@@ -315,6 +315,7 @@ def views_show_the_kernel():
         "queues": r"^\d+ pages of RAM$",
         "threads": r"^ +\d+  pageout +asleep",
         "locks": r"^ +[1-9]\d* +\d+ +\d+  sched$",
+        "locks order": r"^  map, then object: .*\bvm_fault\b",
         "maps": r"^There is no address space now",
         "mounts": r"^/: ext2 on vda, \d+ blocks of 4096 bytes",
         "pages": r"^  [0-9a-f]{10} [iAWLb.0]{64}$",

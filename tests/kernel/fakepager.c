@@ -250,8 +250,8 @@ fakepager_shadow(struct vm_object *top, struct vm_object *backing)
 {
 	vm_object_reference(backing);
 	vm_object_lock(top);
-	vm_object_lock(backing);
 	top->backing_object = backing;
+	vm_object_lock(backing);
 	TAILQ_INSERT_TAIL(&backing->shadow_head, top, shadow_list);
 	backing->shadow_count++;
 	vm_object_unlock(backing);

@@ -13,6 +13,7 @@
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
 #include "kernel/malloc.h"
+#include "kernel/thread.h"
 #include "tests/kernel/ktest.h"
 
 static MALLOC_DEFINE(M_STACKFS, "stackfs");
@@ -144,7 +145,12 @@ stack_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)
 		stackfs_error_times--;
 		return (stackfs_error);
 	}
-	VOP_LOCK(lower, LK_SHARED);
+	/*
+	 * When this is a page-in, a page of the upper file is busy.  Nobody who has the lower one locked waits
+	 * for that page; but to the lock checker pages are all one class, so we had better not wait.
+	 */
+	while (!VOP_TRYLOCK(lower, LK_SHARED))
+		thread_yield();
 	error = VOP_READ(lower, uio, ioflag, cred);
 	VOP_UNLOCK(lower);
 	return (error);

@@ -449,6 +449,20 @@ KTEST(fault, resident_page_is_mapped_without_the_disk)
 	vmspace_free(b);
 }
 
+struct toucher {
+	struct vmspace	*vm;
+	vm_offset_t	 va;
+	int		 result;
+};
+
+static void
+touch_thread(void *arg)
+{
+	struct toucher *t = arg;
+
+	t->result = get(t->vm, t->va);
+}
+
 /*
  * One fault maps its resident neighbours, too: those of its aligned block of 16 pages that lie in
  * the entry, hold the file's bytes and are not busy.  The entry covers pages 4 to 25 of the file;
@@ -460,11 +474,13 @@ KTEST(fault, resident_page_is_mapped_without_the_disk)
 KTEST_COUNTING(fault, resident_neighbours_are_mapped_along)
 {
 	struct vmspace *vm = vmspace_alloc();
+	struct toucher t = { .vm = vm, .va = AT(20) };
 	struct vm_object *object;
 	vm_offset_t addr = AT(4);
 	struct vnode *vp = NULL;
 	uint64_t before, faults;
 	struct vm_page *busy;
+	struct thread *td;
 	vm_prot_t prot;
 
 	if (!testfiles_load() || (vp = testfile_open("/t/seq")) == NULL) {
@@ -483,7 +499,9 @@ KTEST_COUNTING(fault, resident_neighbours_are_mapped_along)
 	CHECK(vm_page_tryxbusy(busy));
 	vm_object_unlock(object);
 	before = cnt.v_prefaulted;
-	CHECK(get(vm, AT(20)) >= 0);
+	td = thread_create("t-touch", PRI_KERNEL, touch_thread, &t);
+	thread_join(td);
+	CHECK(t.result >= 0);
 	vm_object_lock(object);
 	vm_page_xunbusy(busy);
 	vm_object_pip_wakeup(object);
@@ -541,20 +559,6 @@ KTEST(fault, advice_says_how_much_is_read_around_a_page)
 
 /* ---- busy pages ---- */
 
-struct toucher {
-	struct vmspace	*vm;
-	vm_offset_t	 va;
-	int		 result;
-};
-
-static void
-touch_thread(void *arg)
-{
-	struct toucher *t = arg;
-
-	t->result = get(t->vm, t->va);
-}
-
 KTEST(fault, busy_page_is_waited_for)
 {
 	struct toucher t = { .vm = vmspace_alloc(), .va = AT(1) };
@@ -594,12 +598,12 @@ KTEST(fault, page_that_goes_while_waited_for_is_looked_up_again)
 	td = thread_create("t-vmpfw", PRI_KERNEL, touch_thread, &t);
 	CHECK(wait_asleep(td, "vmpfw"));
 	/* Nothing else is held meanwhile: the map and both objects are free for others. */
-	vm_map_lock(&t.vm->map);
-	vm_object_lock(top);
+	CHECK(vm_map_tryrlock(&t.vm->map));
+	CHECK(vm_object_trylock(top));
 	CHECK_EQ(top->paging_in_progress, 0);
 	CHECK_EQ(top->resident_page_count, 0);
 	vm_object_unlock(top);
-	vm_map_unlock(&t.vm->map);
+	vm_map_runlock(&t.vm->map);
 	vm_object_lock(bottom);
 	vm_page_free(m);
 	vm_object_unlock(bottom);

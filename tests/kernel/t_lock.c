@@ -277,8 +277,8 @@ KTEST(lock, next_holder_may_destroy_the_lock)
 		mutex_init(&s->mtx, "t-mutex", RANK_NONE);
 		rw_init(&s->rw, "t-rwlock", RANK_NONE);
 		taken = false;
-		rw_wlock(&s->rw);
 		mutex_lock(&s->mtx);
+		rw_wlock(&s->rw);
 		td = thread_create("t-heir", round % 2 ? PRI_KERNEL : PRI_USER, take_and_destroy, s);
 		CHECK_OR_RETURN(td != NULL);
 		if (round % 3 != 0)

@@ -307,7 +307,7 @@ KTEST(object, reclaim_rests_while_all_cached_files_are_locked)
 	CHECK_OR_RETURN((vp[1] = cached_file("/t/tiny", 1)) != NULL);
 	bound = vm_object_cache_bound(0);
 	for (int i = 0; i < 2; i++)
-		VOP_LOCK(vp[i], LK_EXCLUSIVE);
+		CHECK(VOP_TRYLOCK(vp[i], LK_EXCLUSIVE));
 	vm_pageout_wakeup();
 	for (end = ticks + 5; ticks < end; vt_pause())
 		continue;

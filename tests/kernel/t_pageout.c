@@ -286,8 +286,10 @@ KTEST(pageout, pages_in_use_are_passed_over)
 	CHECK(vm_page_tryxbusy(xbusy) && vm_page_trysbusy(sbusy));
 	vm_page_wire(wired);
 	vm_object_unlock(object);
-	for (int i = 0; i < 3; i++)
-		(void)vm_pageout_scan(EVERYTHING);
+	for (int i = 0; i < 3; i++) {
+		td = thread_create("t-scan", PRI_KERNEL, scan_thread, &s);
+		thread_join(td);
+	}
 	CHECK_EQ(object->resident_page_count, 3);
 	CHECK(vt_page(object, 1) == xbusy && vt_page(object, 2) == sbusy &&
 	    vt_page(object, 3) == wired);

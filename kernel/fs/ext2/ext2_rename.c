@@ -140,14 +140,6 @@ children_lock(struct rename *r)
 		VOP_LOCK(r->tvp, LK_EXCLUSIVE);
 }
 
-static void
-children_unlock(struct rename *r)
-{
-	VOP_UNLOCK(r->svp);
-	if (r->tvp != NULL)
-		VOP_UNLOCK(r->tvp);
-}
-
 /* ---- checks ---- */
 
 /* Look one name up.  0: *vpp referenced, or NULL if there is no such name. */
@@ -377,14 +369,22 @@ rename_change(struct rename *r)
 	return (error);
 }
 
-/* The name cache, and the pages of a file that has no name any more. */
+/*
+ * The name cache, and the pages of a file that has no name any more.  Those may take its lock once more,
+ * so the other child's goes first: it may be the later one in the order.
+ * => both children locked; unlocked on return
+ */
 static void
 rename_aftermath(struct rename *r)
 {
 	cache_purge_name(r->fdvp, r->fname, r->flen);
 	cache_purge_name(r->tdvp, r->tname, r->tlen);
-	if (r->tvp != NULL && r->tvp->v_type != VDIR && VTOI(r->tvp)->i_nlink == 0)
+	VOP_UNLOCK(r->svp);
+	if (r->tvp == NULL)
+		return;
+	if (r->tvp->v_type != VDIR && VTOI(r->tvp)->i_nlink == 0)
 		ext2_nameless(r->tvp);
+	VOP_UNLOCK(r->tvp);
 }
 
 /* => directories locked */
@@ -405,7 +405,6 @@ rename_locked(struct rename *r, bool s_above_to, bool t_above_from)
 	error = rename_change(r);
 	/* Also after an error: some of it may have been done. */
 	rename_aftermath(r);
-	children_unlock(r);
 	return (error);
 }
 
