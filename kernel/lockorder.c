@@ -112,7 +112,7 @@ print_edge(const struct lock_edge *e)
 	}
 }
 
-/* A line for each edge; the first two frames are the lock's own. */
+/* A line for each edge; the first two frames are ours. */
 void
 lockorder_print(void)
 {

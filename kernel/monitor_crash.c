@@ -198,13 +198,34 @@ crash_livelock(void)
 	}
 }
 
+static __attribute__((noinline)) void
+nest(struct mutex *outer, struct mutex *inner)
+{
+	mutex_lock(outer);
+	mutex_lock(inner);
+	mutex_unlock(inner);
+	mutex_unlock(outer);
+}
+
+/* Two locks one way round, then the other: nobody waits, and the lock checker of debug builds objects. */
+static void
+crash_order(void)
+{
+	static struct mutex a, b;
+
+	mutex_init(&a, "crash a", RANK_NONE);
+	mutex_init(&b, "crash b", RANK_NONE);
+	nest(&a, &b);
+	nest(&b, &a);
+}
+
 static const struct {
 	const char	*name;
 	void		(*crash)(void);
 } ways[] = {
 	{ "null", crash_null }, { "wild", crash_wild }, { "text", crash_text }, { "code", crash_code }, { "jump", crash_jump },
 	{ "stray", crash_stray }, { "lock", crash_holding }, { "interrupt", crash_interrupt }, { "tables", crash_tables },
-	{ "livelock", crash_livelock },
+	{ "livelock", crash_livelock }, { "order", crash_order },
 };
 
 void

@@ -166,6 +166,16 @@ def user_memory_in_an_interrupt():
 
 
 @test
+def locks_taken_both_ways_round():
+    p = Panic("crash order").complete("nest")
+    equal("the reason", p.reason, "lock order: crash a wanted while crash b is held, but the other way round was seen, too")
+    stacks = re.findall(r"^  (crash \w), then (crash \w) \(thread \d+\):\n((?:    \w+\+0x[0-9a-f]+\n)+)", p.out, re.M)
+    equal("the steps", [s[:2] for s in stacks], [("crash b", "crash a"), ("crash a", "crash b")])
+    calls = [re.search(r"^    nest\+\w+\n    (\w+\+0x[0-9a-f]+)$", s[2], re.M) for s in stacks]
+    check(all(calls) and calls[0].group(1) != calls[1].group(1), f"the two stacks are not told apart: {stacks}")
+
+
+@test
 def damaged_page_tables():
     p = Panic("crash tables").complete("cmd_crash")
     contains("the reason", p.reason, "reserved bit set in the page tables; the page tables are damaged")
