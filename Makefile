@@ -148,6 +148,7 @@ san_cflags = $(if $(filter 1,$(UBSAN)),$(call ubsan_cflags,$1)) $(if $(filter 1,
 # Rewritten only when its text would change, so that a new flag or compiler rebuilds what depends on it.
 .PHONY: FORCE
 $(B)/flags: FORCE
+	@command -v $(firstword $(CC)) >/dev/null || { echo "make: the compiler $(firstword $(CC)) is not installed: run make setup" >&2; exit 1; }
 	@mkdir -p $(@D); \
 	{ echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(call san_cflags,any) | $(ASFLAGS) | $(LDFLAGS)'; $(CC) --version | head -n 1; } >$@.new || exit 1; \
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi

@@ -18,7 +18,8 @@ import walk
 
 CHAIN_MAX = 64
 PT_LOAD = 1
-loaded = None           # (file, bias) whose symbols gdb has now
+loaded = []             # [(file, bias)] whose symbols gdb has now: the program, then what it has loaded
+LIBRARIES = ("build/root/lib64", "build/root/lib/x86_64-linux-gnu", "/lib64", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu")
 
 
 def bottom(pointer):
@@ -39,6 +40,28 @@ def text_start(p):
             if int(fetch(pointer)["handle"]) == int(p["text"]):
                 return int(e["start"]), pointer
     raise gdb.GdbError("the first page of its file is not mapped: where it lies cannot be told")
+
+
+def libraries(p):
+    """[(address, object)] of the other files whose first page a process has mapped: its interpreter, its libraries."""
+    found = {}
+    for e in maps.entries(fetch(p["vmspace"])["map"]):
+        if int(e["object"]) and int(e["offset"]) == 0:
+            pointer = bottom(e["object"])
+            handle = int(fetch(pointer)["handle"])
+            if vm_objects.kind(fetch(pointer)) == "vnode" and handle not in (0, int(p["text"])):
+                found.setdefault(handle, (int(e["start"]), pointer))
+    return list(found.values())
+
+
+def library_file(pointer):
+    """The host's file that an object's file is, or None."""
+    wanted, size = first_page(pointer), int(fetch(pointer)["un_pager"]["vnp"]["vnp_size"])
+    for folder in (os.path.join(TOP, name) for name in LIBRARIES):
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            if ".so" in name and same_program(os.path.join(folder, name), wanted, size):
+                return os.path.realpath(os.path.join(folder, name))
+    return None
 
 
 def first_page(pointer):
@@ -79,17 +102,17 @@ def link_address(path):
 
 def forget():
     """Drop the former program's symbols: another program has other things at these addresses."""
-    global loaded
-    if loaded is not None:
-        gdb.execute(f"remove-symbol-file {loaded[0]}", to_string=True)
-        loaded = None
+    for path, _ in loaded:
+        gdb.execute(f"remove-symbol-file {path}", to_string=True)
+    loaded.clear()
 
 
 class User(Command):
-    """Load the symbols of the program that runs, where it lies; `bt` and `break` then know its functions.
+    """Load the symbols of the program that runs, and of its interpreter and libraries, where they lie.
 
+`bt` and `break` then know their functions.  What a dynamic program has not mapped yet is found by another `vm user`.
 The host's file is looked for in build/user, /bin, /usr/bin and as busybox, and must be the one that runs: its size
-and its first page are compared.  FILE names it; then a difference is told and the file is taken all the same.  The
+and its first page are compared; libraries are looked for in build/root and /lib.  FILE names it; then a difference is told and the file is taken all the same.  The
 symbols of the program before are dropped.  `vm user off` drops them, too.
 
     (gdb) vm user
@@ -110,7 +133,12 @@ symbols of the program before are dropped.  `vm user off` drops them, too.
         need_kernel()
         _, p = current_process()
         start, pointer = text_start(p)
-        self.load(self.find(args, p, pointer), start, p)
+        path = self.find(args, p, pointer)
+        others = [(library_file(o), at) for at, o in libraries(p)]
+        self.load([(path, start)] + [(name, at) for name, at in others if name is not None])
+        self.tell(path, start, p)
+        for name, at in others:
+            say(f"  {name} lies at {at:#x}." if name is not None else f"  What lies at {at:#x} is no library of this host's.")
 
     def find(self, args, p, pointer):
         """The program's file on the host."""
@@ -130,13 +158,17 @@ symbols of the program before are dropped.  `vm user off` drops them, too.
                 return os.path.realpath(path)
         raise gdb.GdbError(f"none of {', '.join(places)} is the {name} that runs ({size} bytes); name its file")
 
-    def load(self, path, start, p):
-        global loaded
-        bias = start - link_address(path)
-        if loaded != (path, bias):
+    def load(self, wanted):
+        """Have the symbols of these files, each at its address."""
+        wanted = [(path, start - link_address(path)) for path, start in wanted]
+        if wanted != loaded:
             forget()
-            gdb.execute(f"add-symbol-file {path} -o {bias:#x}", to_string=True)
-            loaded = path, bias
+            for path, bias in wanted:
+                gdb.execute(f"add-symbol-file {path} -o {bias:#x}", to_string=True)
+                loaded.append((path, bias))
+
+    def tell(self, path, start, p):
+        bias = loaded[0][1]
         say(f"process {int(p['pid'])}, {array_text(p['name'])}: {path} lies at {start:#x}, "
             + (f"{bias:#x} above where it is linked." if bias else "where it is linked."))
         if not any(o.filename == path and o.lookup_global_symbol("main") for o in gdb.objfiles()):

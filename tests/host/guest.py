@@ -116,6 +116,10 @@ class Live:
         self.qmp_lines.readline()
         self.query("qmp_capabilities")
 
+        Live.running.append(self.process)
+
+    running = []        # launchers that a test which failed has left behind: main() ends them
+
     def answer(self):
         """What the monitor says up to its next prompt."""
         text = b""
@@ -167,6 +171,11 @@ def main(suite):
             text = str(e) if isinstance(e, Wrong) else traceback.format_exc()
             for line in text.strip().splitlines():
                 print(f"# {line}", flush=True)
+        for process in Live.running:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+        Live.running.clear()
     return 1 if failed else 0
 
 

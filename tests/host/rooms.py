@@ -146,6 +146,9 @@ def play(pages):
 def main(argv):
     what, names = (argv + ["list"])[0], argv[1:]
     pages = [p for p in PAGES if not names or p in names or os.path.dirname(p) in names]
+    if not pages:
+        print(f"rooms: no page is called {' '.join(names)}; ROOM= may be {', '.join(os.path.dirname(p) or p for p in PAGES)}", file=sys.stderr)
+        return 1
     if what == "play":
         return play(pages)
     if what == "states":

@@ -76,7 +76,7 @@ def steps_in_gdb_are_as_written():
 def a_programs_start_is_counted():
     """The numbers of kernel/user/README.md agree with each other and with the file, and a second start is cheaper."""
     first, second = ("\n".join(rooms.play_gdb(b, guest.SCRATCH.name, f"start-{n}"))
-                     for n, b in enumerate(rooms.blocks("kernel/user/README.md")))
+                     for n, b in enumerate(rooms.blocks("kernel/user/README.md")[:2]))
     counted = r"its file has (\d+) pages; (\d+) are in memory, (\d+) of them touched"
     for text, pages, there, touched in ((text, *map(int, m)) for text in (first, second) for m in re.findall(counted, text)):
         equal("the pages of the file", pages, -(-os.path.getsize("/bin/busybox") // 4096))
@@ -105,7 +105,7 @@ TOPICS = {
     "vm/README.md": ("One cold fault", "The soft fault, and read-ahead", "Copy on write", "Truncation under a mapping", "Memory pressure",
                      "Swap"),
     "kernel/README.md": ("A dirty page's way to disk", "A panic, read with gdb"),
-    "kernel/user/README.md": ("What a shell touches before its first prompt", "What the second start costs"),
+    "kernel/user/README.md": ("What a shell touches before its first prompt", "What the second start costs", "A program with libraries"),
 }
 
 
