@@ -93,6 +93,8 @@ struct vm_object {
 			vm_ooffset_t	 vnp_size;	/* (o) exact size of the file, bytes */
 			/* (c) on whose behalf pages are read and written; held */
 			struct ucred	*vnp_cred;
+			/* (o) [bad, bad_end): a page of these could not be read; both 0: none known */
+			vm_pindex_t	 vnp_bad, vnp_bad_end;
 		} vnp;
 		struct {
 			/* (o) swap blocks by page index: swap_map.c */

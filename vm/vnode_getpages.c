@@ -499,6 +499,62 @@ finish_neighbours(struct vm_page **m, int count, int reqpage)
 }
 
 /*
+ * A cluster with a bad sector in it costs two requests, and a reader that comes up to it would pay them for
+ * every page.  So the object remembers the pages of which one is bad, its suspects, and each later read
+ * takes at most half of them: some are found good, or the rest is the new half.
+ *
+ *	suspects        [...........x....)		x: the bad one
+ *	read, good      |------|
+ *	suspects               [....x....)
+ *	read, failed           |----|			and its first page alone
+ *	suspects                [...x)
+ */
+
+/* Narrow the cluster [*first, *end) around `req` to what may come.  => object unlocked; indices of the object */
+static void
+avoid_suspects(struct vm_object *object, vm_pindex_t req, vm_pindex_t *first, vm_pindex_t *end)
+{
+	vm_pindex_t bad, bad_end;
+
+	if (__atomic_load_n(&object->un_pager.vnp.vnp_bad_end, __ATOMIC_RELAXED) == 0)
+		return;
+	vm_object_rlock(object);
+	bad = object->un_pager.vnp.vnp_bad;
+	bad_end = object->un_pager.vnp.vnp_bad_end;
+	vm_object_unlock(object);
+	if (req < bad) {
+		*end = MIN(*end, bad);
+	} else if (req >= bad_end) {
+		*first = MAX(*first, bad_end);
+	} else {
+		*first = req;
+		*end = MIN(*end, req + MAX((bad_end - req) / 2, 1ul));
+	}
+}
+
+/* What the reading of [first, end) says about the suspects.  => object unlocked */
+static void
+note_suspects(struct vm_object *object, vm_pindex_t first, vm_pindex_t end, bool good)
+{
+	vm_pindex_t *bad = &object->un_pager.vnp.vnp_bad, *bad_end = &object->un_pager.vnp.vnp_bad_end;
+
+	if (good && __atomic_load_n(bad_end, __ATOMIC_RELAXED) == 0)
+		return;
+	vm_object_lock(object);
+	if (!good) {
+		*bad = first;
+		*bad_end = end;
+	} else if (first <= *bad && end > *bad) {
+		*bad = end;
+	} else if (first < *bad_end && end >= *bad_end) {
+		*bad_end = first;
+	}
+	if (*bad >= *bad_end)
+		*bad = *bad_end = 0;
+	vm_object_unlock(object);
+}
+
+/*
  * Read one run; when the disk fails it, read the requested page alone, because the bad sector may
  * be a neighbour's.
  * => as input_run; all pages but the requested one are finished or freed on return.
@@ -506,8 +562,10 @@ finish_neighbours(struct vm_page **m, int count, int reqpage)
 static int
 input_cluster(struct vm_object *object, struct vnode *dp, struct vm_page **m, int count, int reqpage, daddr_t blkno)
 {
+	vm_pindex_t first = m[0]->pindex, end = first + count, req = m[reqpage]->pindex;
 	int error = input_run(object, dp, m, count, blkno);
 
+	note_suspects(object, first, end, error == 0);
 	if (error != 0 && count > 1) {
 		VMCNT_INC(v_vnoderetry);
 		free_surplus(m, count, reqpage, 1);
@@ -516,6 +574,7 @@ input_cluster(struct vm_object *object, struct vnode *dp, struct vm_page **m, in
 		count = 1;
 		reqpage = 0;
 		error = input_run(object, dp, m, 1, blkno);
+		note_suspects(object, req, req + 1, error == 0);
 	}
 	if (error != 0) {
 		report_error(object, m[reqpage], error);
@@ -539,6 +598,7 @@ vnode_pager_leaf_getpages(struct vm_object *object, struct vm_page **m, int coun
 	struct vm_page *req = m[reqpage];
 	vm_ooffset_t foff = IDX_TO_OFF(req->pindex);
 	struct vnode_run run = { .kind = RUN_PIECES };
+	vm_pindex_t from, to;
 	int first, end, error;
 
 	if (vp->v_mount == NULL || foff >= object->un_pager.vnp.vnp_size) {
@@ -558,8 +618,11 @@ vnode_pager_leaf_getpages(struct vm_object *object, struct vm_page **m, int coun
 		}
 		return (run.kind == RUN_HOLE ? input_hole(req) : vnode_pager_input_smlfs(object, dp, req));
 	}
-	first = MAX(reqpage - run.behind, 0);
-	end = MIN(reqpage + run.ahead + 1, count);
+	from = req->pindex - MIN(reqpage, run.behind);
+	to = req->pindex + MIN(run.ahead + 1, count - reqpage);
+	avoid_suspects(object, req->pindex, &from, &to);
+	first = reqpage - (int)(req->pindex - from);
+	end = reqpage + (int)(to - req->pindex);
 	free_surplus(m, count, first, end - first);
 	return (input_cluster(object, dp, m + first, end - first, reqpage - first,
 	    run.blkno - (daddr_t)(reqpage - first) * (daddr_t)(PAGE_SIZE / DEV_BSIZE)));

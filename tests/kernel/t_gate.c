@@ -459,6 +459,41 @@ KTEST(pager, error_in_a_page_that_comes_along_is_not_mine)
 	stalled_close(&s);
 }
 
+#define BAD_AT		29	/* the page with the bad sector */
+#define WHOLE		(BAD_AT + 19)
+
+/*
+ * Whoever reads up to a bad sector, and on behind it, pays for it with a few requests, not with two for each page;
+ * and once it can be read, it is a page like the others.
+ */
+KTEST_COUNTING(pager, bad_sector_costs_a_reader_few_requests)
+{
+	struct stalled s;
+	unsigned before;
+
+	if (!stalled_open(&s, WHOLE))
+		return;
+	CHECK_EQ(vm_map_advise(&s.vm->map, s.va, s.va + WHOLE * P, VM_ADV_NORMAL), KERN_SUCCESS);
+	gate_fail(vt_sector_of_page(s.vp, s.first + BAD_AT) + 3, 1);
+	for (vm_pindex_t i = 0; i < BAD_AT; i++)
+		CHECK(vt_verify_sparsely(SEQ, s.va + i * P, IDX_TO_OFF(s.first + i), P));
+	/* Clusters up to there, one that fails, the page alone, and each time half of the rest. */
+	CHECK(gate_requests() >= 4 && gate_requests() <= 12);
+	CHECK_SIGBUS(s.va + BAD_AT * P + 77);
+	before = gate_requests();
+	for (vm_pindex_t i = BAD_AT + 1; i < WHOLE; i++)
+		CHECK(vt_verify_sparsely(SEQ, s.va + i * P, IDX_TO_OFF(s.first + i), P));
+	CHECK(gate_requests() - before <= 3);
+	CHECK_SIGBUS(s.va + BAD_AT * P);
+	gate_fail_none();
+	CHECK(vt_verify(SEQ, s.va, IDX_TO_OFF(s.first), WHOLE * P));
+	vt_evict(s.object, s.first, s.first + WHOLE);
+	before = gate_requests();
+	CHECK(vt_verify(SEQ, s.va, IDX_TO_OFF(s.first), WHOLE * P));
+	CHECK(gate_requests() - before <= 5);
+	stalled_close(&s);
+}
+
 /*
  * Everything fails, so the pointer block cannot be read: that is an error, not a hole, and not
  * remembered either.

@@ -234,6 +234,11 @@ KTEST(pager, getpages_with_a_failing_disk_keeps_nothing)
 	ask_in_vain(vp, indirect, VM_PAGER_ERROR);	/* the pointer block */
 	CHECK_EQ(gate_requests(), 2);
 	gate_fail_none();
+	out = ask(vp, run, 8, 3);			/* suspected, so alone; and then no more */
+	CHECK_EQ(out->result, VM_PAGER_OK);
+	CHECK_EQ(out->finished, 0);
+	kfree(out, &M_TGETPAGES);
+	vt_evict_file(vp);
 	out = ask(vp, run, 8, 3);
 	CHECK_EQ(out->result, VM_PAGER_OK);
 	CHECK_EQ(out->finished, mask(0, 8, 3));
