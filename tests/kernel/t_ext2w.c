@@ -195,6 +195,8 @@ KTEST(ext2w, holes_cost_nothing)
 		scratch_getattr(m.vp, &va);
 		CHECK_EQ(va.va_blocks, 0);
 		model_write(&m, 5 * bsize, bsize);
+		scratch_getattr(m.vp, &va);			/* no place yet, but not a hole any more */
+		CHECK_EQ(va.va_blocks, bsize / DEV_BSIZE);
 		model_evict(&m);
 		scratch_getattr(m.vp, &va);
 		CHECK_EQ(va.va_blocks, bsize / DEV_BSIZE);

@@ -325,6 +325,7 @@ struct ext2_inode {
 	uint32_t	 i_generation;	/* (c) */
 	uint32_t	 i_block[EXT2_NPOINTERS];	/* (v) */
 	struct rb_tree	 i_delayed;	/* (v) ext2_delay */
+	uint64_t	 i_ndelayed;	/* (v) blocks in all of them */
 	/* (v) part of em_reserved: i_delayed and the pointer blocks that it may need */
 	uint64_t	 i_reserved;
 	/* (v) a directory: names removed since sync i_went_sync, a bit each, by hash */

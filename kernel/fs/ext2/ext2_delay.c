@@ -76,6 +76,7 @@ delay_insert(struct ext2_inode *ip, uint64_t start, uint64_t count)
 	}
 	rb_insert(&ip->i_delayed, parent, side, &d->d_node, NULL);
 	ip->i_reserved += cost(ip, start, count);
+	ip->i_ndelayed += count;
 }
 
 static void
@@ -83,6 +84,7 @@ delay_delete(struct ext2_inode *ip, struct ext2_delay *d)
 {
 	rb_remove(&ip->i_delayed, &d->d_node, NULL);
 	ip->i_reserved -= cost(ip, d->d_start, d->d_count);
+	ip->i_ndelayed -= d->d_count;
 	kfree(d, &M_EXT2DELAY);
 }
 

@@ -70,7 +70,8 @@ ext2_getattr(struct vnode *vp, struct vattr *va)
 	va->va_gid = ip->i_gid;
 	va->va_nlink = ip->i_nlink;
 	va->va_size = ip->i_size;
-	va->va_blocks = ip->i_blocks;
+	/* Those that have no place yet count, too: else a file just written would look like a hole. */
+	va->va_blocks = ip->i_blocks + ip->i_ndelayed * (ip->i_em->em_bsize / DEV_BSIZE);
 	va->va_blocksize = ip->i_em->em_bsize;
 	va->va_fileid = ip->i_number;
 	va->va_atime = ip->i_atime;
