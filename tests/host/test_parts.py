@@ -59,7 +59,7 @@ def put(part, source):
     copy(source, 0, IMAGE, part[0], os.path.getsize(source))
 
 
-def must_be_clean(part, bs=4096):
+def must_be_clean(part):
     """The partition's volume, cut out and looked at."""
     cut = rig.path("cut.img")
     if os.path.exists(cut):
@@ -109,6 +109,15 @@ def logical():
     put(parts[3], volume(4096))
     suite("vnpager.*", ["root=vda6", "swap=vda5"], "vda: MBR: vda1 4096 KiB vda5 8192 KiB vda6 24576 KiB", "root: vda6 (root=), ext2", "swap: vda5, 8188 KiB")
     must_be_clean(parts[3])
+
+
+def ata(machine):
+    """The same table on another bus: the disk layer does not care."""
+    parts = partition(IMAGE, "gpt", 64 * MIB, ["size=30MiB", "size=20MiB"])
+    put(parts[0], volume(4096))
+    suite("swap.*", ["root=sda1", "swap=sda2"], "sda: GPT: sda1 30720 KiB sda2 20480 KiB", "root: sda1 (root=), ext2", "swap: sda2, 20476 KiB",
+          options=("--drive", "ata", "--machine", machine))
+    must_be_clean(parts[0])
 
 
 def sectors_of_4096():
@@ -209,6 +218,10 @@ for function in (mbr, gpt, logical, sectors_of_4096, blocks_smaller_than_sectors
                  disk_and_parts_exclude_each_other, root_search, boot_sector_that_looks_like_a_table, programs_see_them):
     if os.environ.get("ONLY", "") in function.__name__:
         rig.add(f"parts.{function.__name__}", function)
+
+for kind in ("pc", "q35"):
+    if os.environ.get("ONLY", "") in f"ata_{kind}":
+        rig.add(f"parts.ata_{kind}", ata, kind)
 
 if __name__ == "__main__":
     sys.exit(rig.main())
