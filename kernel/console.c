@@ -49,7 +49,7 @@ static struct console_output *outputs;	/* grows while booting, at its head */
 static struct spinlock input_lock = SPINLOCK_INITIALIZER("ttyin", RANK_DISK);
 static char ring[RING_SIZE];		/* (input_lock) */
 static unsigned ring_head, ring_tail;	/* (input_lock) bytes ever put in and taken out */
-static bool ring_full;			/* (input_lock) the UART holds back its next byte */
+static bool input_held;			/* (input_lock) the UART holds back its next byte */
 
 void
 console_init_early(void)
@@ -116,46 +116,87 @@ console_add_output(struct console_output *out)
 	spin_unlock(&console_lock);
 }
 
-static void (*input_taker)(char c);	/* set once, before it can be called */
+static const struct console_taker *taker;	/* input_lock; set once */
 
 void
-console_set_input(void (*fn)(char c))
+console_set_input(const struct console_taker *t)
 {
-	input_taker = fn;
+	char c;
+
+	spin_lock(&input_lock);
+	/* What was typed before comes first. */
+	while (ring_head != ring_tail) {
+		c = ring[ring_tail++ % RING_SIZE];
+		spin_unlock(&input_lock);
+		t->take(c);
+		spin_lock(&input_lock);
+		/* re-check: more may have come. */
+	}
+	taker = t;
+	spin_unlock(&input_lock);
+	console_input_goes_on();
 }
 
 void
 console_input(char c)
 {
-	if (input_taker != NULL) {
-		input_taker(c);
-		return;
-	}
+	const struct console_taker *t;
+
 	spin_lock(&input_lock);
-	if (ring_head - ring_tail < RING_SIZE)	/* a full ring drops what comes */
+	t = taker;
+	if (t == NULL && ring_head - ring_tail < RING_SIZE)	/* a full ring drops what comes */
 		ring[ring_head++ % RING_SIZE] = c;
 	wakeup(&ring_head);
 	spin_unlock(&input_lock);
+	if (t != NULL)
+		t->take(c);
 }
 
-/* Is there room for a byte?  If not, the UART is to keep it until console_getc() has made some. */
 static bool
-ring_has_room(void)
+has_room(void)
 {
-	bool full;
+	const struct console_taker *t;
+	bool room;
 
 	spin_lock(&input_lock);
-	full = ring_full = ring_head - ring_tail >= RING_SIZE;
-	if (full)
-		outb(COM1 + UART_IER, 0);
+	t = taker;
+	room = ring_head - ring_tail < RING_SIZE;
 	spin_unlock(&input_lock);
-	return (!full);
+	return (t != NULL ? t->has_room() : room);
+}
+
+/* Is there room for a byte?  If not, the UART is to keep it until console_input_goes_on(). */
+static bool
+input_has_room(void)
+{
+	if (has_room())
+		return (true);
+	spin_lock(&input_lock);
+	input_held = true;
+	outb(COM1 + UART_IER, 0);
+	spin_unlock(&input_lock);
+	/* re-check: who made room before input_held was set could not know that we wait for it. */
+	if (has_room())
+		console_input_goes_on();
+	return (false);
+}
+
+void
+console_input_goes_on(void)
+{
+	spin_lock(&input_lock);
+	if (input_held) {
+		input_held = false;
+		/* the byte held back raises the interrupt again */
+		outb(COM1 + UART_IER, IER_RECEIVE);
+	}
+	spin_unlock(&input_lock);
 }
 
 static void
 uart_intr(void *arg)
 {
-	while ((inb(COM1 + UART_LSR) & LSR_DATA) && ring_has_room())
+	while ((inb(COM1 + UART_LSR) & LSR_DATA) && input_has_room())
 		console_input((char)inb(COM1 + UART_DATA));
 }
 
@@ -180,12 +221,8 @@ console_getc(bool nowait)
 		(void)tsleep(&ring_head, &input_lock.lk, "ttyin", 0);
 	if (ring_head != ring_tail)
 		c = (unsigned char)ring[ring_tail++ % RING_SIZE];
-	if (ring_full) {
-		ring_full = false;
-		/* the byte held back raises the interrupt again */
-		outb(COM1 + UART_IER, IER_RECEIVE);
-	}
 	spin_unlock(&input_lock);
+	console_input_goes_on();
 	return (c);
 }
 

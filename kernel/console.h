@@ -32,8 +32,14 @@ int  console_getc(bool nowait);
  * an empty line.
  */
 int  console_gets(char *buf, size_t size);
-/* From here on each input byte goes to fn, from an interrupt, and no more to console_getc(). */
-void console_set_input(void (*fn)(char c));
+/* Who gets the input instead of console_getc(): from an interrupt or not, by console_set_input()'s caller. */
+struct console_taker {
+	void	(*take)(char c);
+	bool	(*has_room)(void);		/* false: the UART keeps what comes until console_input_goes_on() */
+};
+/* From here on each input byte goes there, first those that have come already.  => once */
+void console_set_input(const struct console_taker *t);
+void console_input_goes_on(void);		/* there may be room again; => no lock of the taker's held */
 /* From an interrupt (UART, keyboard): one input byte. */
 void console_input(char c);
 /* From panic, interrupts off: with the word screen=hold, wait for a key on any keyboard. */

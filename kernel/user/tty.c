@@ -202,11 +202,25 @@ tty_input(char byte)
 	spin_unlock(&tty.lock);
 }
 
+/* A line too long to be ended would wait for ever: then what comes is dropped. */
+static bool
+tty_has_room(void)
+{
+	bool room;
+
+	spin_lock(&tty.lock);
+	room = tty.head - tty.tail < RING - 1 || tty.done == tty.tail;
+	spin_unlock(&tty.lock);
+	return (room);
+}
+
 void
 tty_init(void)
 {
+	static const struct console_taker taker = { .take = tty_input, .has_room = tty_has_room };
+
 	tty.t = sane;
-	console_set_input(tty_input);
+	console_set_input(&taker);
 }
 
 /* ---- job control ---- */
@@ -298,10 +312,12 @@ take(char *buf, size_t max, bool *end)
 	while (n < max && tty.tail != tty.done && !*end) {
 		int c = tty.ring[tty.tail++ % RING];
 
-		if (c == EOF_MARK) {
+		if (c == EOF_MARK && (tty.t.lflag & ICANON)) {
 			*end = true;
 			break;
 		}
+		if (c == EOF_MARK)
+			c = tty.t.cc[VEOF];	/* typed before raw mode began */
 		buf[n++] = (char)c;
 		*end = (tty.t.lflag & ICANON) && (c == '\n' || is_control(c, VEOL));
 	}
@@ -353,6 +369,7 @@ tty_read(struct file *fp, struct user_io *io, off_t *pos)
 		if (error == 0)
 			n = take(buf, MIN(io->len, sizeof(buf)), &end);
 		spin_unlock(&tty.lock);
+		console_input_goes_on();
 		if (error == 0 && n == 0)
 			break;
 		if (error == 0)
@@ -427,6 +444,7 @@ set_termios(vm_offset_t arg, bool flush)
 	if ((t.lflag & ICANON) == 0)
 		commit();		/* a line half typed is raw input now */
 	spin_unlock(&tty.lock);
+	console_input_goes_on();
 	return (0);
 }
 
@@ -483,6 +501,7 @@ tty_ioctl(struct file *fp, uint64_t request, vm_offset_t arg)
 		if (arg != 1)
 			tty.tail = tty.done = tty.head;
 		spin_unlock(&tty.lock);
+		console_input_goes_on();
 		return (0);
 	case TCSBRK:
 	case TCXONC:

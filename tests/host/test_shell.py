@@ -159,6 +159,17 @@ def dynamic_programs():
     equal("the end", shell.end(b"exit\n"), 0)
 
 
+@guest.test
+def what_is_typed_ahead_reaches_the_shell():
+    """All of it is there before the machine is, and more than the terminal keeps: the UART holds the rest back."""
+    disk = guest.scratch("ahead.img")
+    subprocess.run(["cp", "--sparse=always", guest.mkimage.ensure_default(), disk], check=True)
+    lines = [f"x=$((${{x:-0}}+{n})) # {'-' * 40}" for n in range(150)] + ["echo sum=$x", "exit 5"]
+    ended = guest.Run("--disk", disk, words=["init=/bin/sh", "--", "-l"], stdin=("\n".join(lines) + "\n").encode(), timeout=120)
+    equal(f"the status ({ended.out[-300:]!r})", ended.status, 5)
+    contains("the answer", ended.out, f"\nsum={sum(range(150))}\n")
+
+
 def host_output(script):
     """What the host's busybox prints, with nothing but its own applets to be found."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as applets:
