@@ -189,11 +189,15 @@ proc_unlink(struct proc *p)
 static void
 proc_end(struct proc *p)
 {
+	struct vmspace *vm;
 	bool freed;
 
 	vfork_release(p);
-	vmspace_free(p->vmspace);
+	spin_lock(&proc_lock);			/* /proc may look at it */
+	vm = p->vmspace;
 	p->vmspace = NULL;
+	spin_unlock(&proc_lock);
+	vmspace_free(vm);
 	fdtable_release(p->files);
 	fs_context_release(p->fs);
 	if (p->text != NULL)

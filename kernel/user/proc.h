@@ -59,7 +59,7 @@ struct proc {
 	int		 exit_status;		/* (P) as wait4() encodes it; set once with `exiting` */
 	int		 exit_signal;		/* (c) what the parent gets: SIGCHLD or another, 0: none */
 
-	struct vmspace	*vmspace;		/* (1) referenced */
+	struct vmspace	*vmspace;		/* (1) and (P) to change it; referenced; NULL: a zombie */
 	struct fdtable	*files;			/* (1) owned; its contents have their own lock */
 	struct fs_context *fs;			/* (1) owned */
 	struct vnode	*text;			/* (1) the program's file, referenced and busy (VTEXT) */
@@ -171,6 +171,7 @@ void uthread_exit(void) __noreturn;		/* only this thread; the last one ends the 
 /* From the clock: a tick for the thread that it interrupted; and, on the boot CPU, alarms. */
 void proc_tick(struct thread *td);
 void itimer_tick(void);
+void proc_ticks(uint64_t *user, uint64_t *sys);	/* those of all processes that ever were */
 
 /* Just before user mode, interrupts on: signals, exit, preemption.  Called while td->ast is set. */
 void user_ast(struct trapframe *frame);

@@ -193,6 +193,8 @@ sys_clock_nanosleep(const uint64_t *a)
 	return (sleep_until(ns) == 0 ? 0 : -ERESTARTNOHAND);
 }
 
+static uint64_t all_user_ticks, all_sys_ticks;	/* atomic */
+
 void
 proc_tick(struct thread *td)
 {
@@ -200,6 +202,14 @@ proc_tick(struct thread *td)
 	bool user = td->frame != NULL && (td->frame->cs & 3) != 0;
 
 	__atomic_fetch_add(user ? &p->user_ticks : &p->sys_ticks, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(user ? &all_user_ticks : &all_sys_ticks, 1, __ATOMIC_RELAXED);
+}
+
+void
+proc_ticks(uint64_t *user, uint64_t *sys)
+{
+	*user = __atomic_load_n(&all_user_ticks, __ATOMIC_RELAXED);
+	*sys = __atomic_load_n(&all_sys_ticks, __ATOMIC_RELAXED);
 }
 
 /* ---- the alarm ---- */

@@ -2,8 +2,8 @@
 /*
  * What the files of /proc say.  Formats are Linux's where a program reads them (free, ps, mount, top).
  *
- * A process's fields are copied under proc_lock and written down without it.  Its memory map is shown to itself
- * only: another's address space may be replaced by exec at any moment.
+ * A process's fields are copied under proc_lock and written down without it.  Its memory, which exec may replace and exit
+ * give up at any moment, is referenced meanwhile; it is shown to those who may send it signals.
  */
 #include "kernel/fs/procfs/procfs.h"
 
@@ -14,7 +14,9 @@
 #include "kernel/lib/string.h"
 #include "kernel/user/file.h"
 #include "kernel/user/proc.h"
+#include "vm/pmap.h"
 #include "vm/swap_pager.h"
+#include "vm/vm_fault.h"
 #include "vm/vm_map.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_object.h"
@@ -92,6 +94,18 @@ static int
 fill_loadavg(struct text *t, int pid)
 {
 	text_add(t, "0.00 0.00 0.00 1/1 1\n");	/* nobody keeps averages */
+	return (0);
+}
+
+/* Ticks of all CPUs together, a hundredth of a second each: what top wants. */
+static int
+fill_machine_stat(struct text *t, int pid)
+{
+	uint64_t user, sys, all = ticks * ncpus;
+
+	proc_ticks(&user, &sys);
+	text_add(t, "cpu  %lu 0 %lu %lu 0 0 0 0 0 0\n", user, sys, all - MIN(all, user + sys));
+	text_add(t, "btime %lu\n", clock_wall_seconds() - clock_ns() / 1000000000);
 	return (0);
 }
 
@@ -182,7 +196,7 @@ const struct procfs_entry procfs_machine[] = {
 	{ "self", fill_self, true }, { "mounts", fill_mounts_link, true },
 	{ "meminfo", fill_meminfo, false }, { "vmstat", fill_vmstat, false }, { "queues", fill_queues, false },
 	{ "uptime", fill_uptime, false }, { "loadavg", fill_loadavg, false }, { "version", fill_version, false },
-	{ "swaps", fill_swaps, false }, { "partitions", fill_partitions, false }, { NULL, NULL, false },
+	{ "swaps", fill_swaps, false }, { "stat", fill_machine_stat, false }, { "partitions", fill_partitions, false }, { NULL, NULL, false },
 };
 
 /* ---- a process ---- */
@@ -194,12 +208,15 @@ struct snapshot {
 	char		state;
 	uint64_t	user_ticks, sys_ticks, start_ns;
 	uint64_t	size, resident;		/* pages */
+	vm_offset_t	brk_start, brk, stack_top, arg_start, arg_end;
 };
 
+/* vmp: its memory is wanted, referenced.  => ESRCH; EACCES, and ENOENT for a zombie, with vmp only */
 static int
-look_at(int pid, struct snapshot *s)
+look_into(int pid, struct snapshot *s, struct vmspace **vmp)
 {
 	struct proc *p;
+	int error = 0;
 
 	memset(s, 0, sizeof(*s));
 	spin_lock(&proc_lock);
@@ -210,15 +227,28 @@ look_at(int pid, struct snapshot *s)
 	}
 	*s = (struct snapshot){ .pid = p->pid, .ppid = p->parent != NULL ? p->parent->pid : 0, .pgid = p->pgid,
 	    .sid = p->sid, .nthreads = p->nthreads, .uid = p->cred->uid, .gid = p->cred->gid,
-	    .user_ticks = p->user_ticks, .sys_ticks = p->sys_ticks, .start_ns = p->start_ns };
+	    .user_ticks = p->user_ticks, .sys_ticks = p->sys_ticks, .start_ns = p->start_ns, .brk_start = p->brk_start,
+	    .brk = p->brk, .stack_top = p->stack_top, .arg_start = p->arg_start, .arg_end = p->arg_end };
 	memcpy(s->name, p->name, sizeof(s->name));
 	s->state = p->state == PROC_ZOMBIE ? 'Z' : p->stop_signal != 0 ? 'T' : p == curproc ? 'R' : 'S';
-	spin_unlock(&proc_lock);
-	if (pid == curproc->pid) {
-		s->size = curproc->vmspace->map.size / PAGE_SIZE;
-		s->resident = curproc->vmspace->pmap.resident_count;
+	if (p->vmspace != NULL) {
+		s->size = p->vmspace->map.size / PAGE_SIZE;
+		s->resident = p->vmspace->pmap.resident_count;
 	}
-	return (0);
+	if (vmp != NULL) {
+		error = p->vmspace == NULL ? ENOENT : proc_may_signal(p) ? 0 : EACCES;
+		if (error == 0)
+			vmspace_ref(p->vmspace);
+		*vmp = p->vmspace;
+	}
+	spin_unlock(&proc_lock);
+	return (error);
+}
+
+static int
+look_at(int pid, struct snapshot *s)
+{
+	return (look_into(pid, s, NULL));
 }
 
 static int
@@ -263,18 +293,38 @@ fill_status(struct text *t, int pid)
 	return (0);
 }
 
-/* ps wants something: the program's name stands for its arguments, which lie in the process's own memory. */
+/* Bytes of a process's memory, as far as they can be had.  => sleeps */
+static void
+add_memory(struct text *t, struct vmspace *vm, vm_offset_t at, vm_offset_t end)
+{
+	struct vm_page *m;
+
+	end = MIN(end, at + (t->size - 1 - t->len));
+	while (at < end && vm_fault(&vm->map, at, VM_PROT_READ, VM_FAULT_HOLD, &m) == KERN_SUCCESS) {
+		size_t n = MIN(end - at, PAGE_SIZE - (at & PAGE_MASK));
+
+		memcpy(t->buf + t->len, (const char *)VM_PAGE_TO_DMAP(m) + (at & PAGE_MASK), n);
+		vm_page_unwire(m, PQ_ACTIVE);
+		t->len += n;
+		at += n;
+	}
+}
+
+/* The arguments, each with its NUL; a zombie has none. */
 static int
 fill_cmdline(struct text *t, int pid)
 {
+	struct vmspace *vm;
 	struct snapshot s;
-	int error = look_at(pid, &s);
+	int error = look_into(pid, &s, &vm);
 
-	if (error == 0 && s.state != 'Z') {
-		text_add(t, "%s", s.name);
-		t->len++;			/* with its NUL */
-	}
-	return (error);
+	if (error == ENOENT)
+		return (0);
+	if (error != 0)
+		return (error);
+	add_memory(t, vm, s.arg_start, s.arg_end);
+	vmspace_free(vm);
+	return (0);
 }
 
 static int
@@ -376,31 +426,41 @@ map_line_from(struct vm_map *map, vm_offset_t at, struct map_line *line)
 	return (e != NULL);
 }
 
+static void
+add_map_line(struct text *t, const struct map_line *l, const struct snapshot *s)
+{
+	char name[NAME_MAX + 1] = "";
+
+	text_add(t, "%08lx-%08lx %c%c%c%c %08lx 00:00 %lu", l->start, l->end, l->prot & VM_PROT_READ ? 'r' : '-',
+	    l->prot & VM_PROT_WRITE ? 'w' : '-', l->prot & VM_PROT_EXECUTE ? 'x' : '-', l->shared ? 's' : 'p',
+	    l->vp != NULL ? (uint64_t)l->offset : 0ul, l->vp != NULL ? (uint64_t)l->vp->v_ino : 0ul);
+	if (l->vp != NULL) {
+		if (fs_path_of_file(l->vp, name, sizeof(name)) < 0)
+			cache_name_of(l->vp, name, sizeof(name));
+	} else if (l->end == s->stack_top) {
+		strlcpy(name, "[stack]", sizeof(name));
+	} else if (l->start < s->brk && l->end > s->brk_start) {
+		strlcpy(name, "[heap]", sizeof(name));
+	}
+	text_add(t, "%s%s\n", name[0] != '\0' ? " " : "", name);
+}
+
 static int
 fill_maps(struct text *t, int pid)
 {
-	struct proc *p = curproc;
+	struct vmspace *vm;
+	struct snapshot s;
 	struct map_line l;
-	char name[NAME_MAX + 1];
+	int error = look_into(pid, &s, &vm);
 
-	if (pid != p->pid)
-		return (EACCES);
-	for (vm_offset_t at = 0; map_line_from(&p->vmspace->map, at, &l); at = l.end) {
-		text_add(t, "%08lx-%08lx %c%c%c%c %08lx 00:00 %lu", l.start, l.end, l.prot & VM_PROT_READ ? 'r' : '-',
-		    l.prot & VM_PROT_WRITE ? 'w' : '-', l.prot & VM_PROT_EXECUTE ? 'x' : '-', l.shared ? 's' : 'p',
-		    l.vp != NULL ? (uint64_t)l.offset : 0ul, l.vp != NULL ? (uint64_t)l.vp->v_ino : 0ul);
-		name[0] = '\0';
-		if (l.vp != NULL) {
-			if (fs_path_of_file(l.vp, name, sizeof(name)) < 0)
-				cache_name_of(l.vp, name, sizeof(name));
+	if (error != 0)
+		return (error == ENOENT ? 0 : error);
+	for (vm_offset_t at = 0; map_line_from(&vm->map, at, &l); at = l.end) {
+		add_map_line(t, &l, &s);
+		if (l.vp != NULL)
 			vrele(l.vp);
-		} else if (l.end == p->stack_top) {
-			strlcpy(name, "[stack]", sizeof(name));
-		} else if (l.start < p->brk && l.end > p->brk_start) {
-			strlcpy(name, "[heap]", sizeof(name));
-		}
-		text_add(t, "%s%s\n", name[0] != '\0' ? " " : "", name);
 	}
+	vmspace_free(vm);
 	return (0);
 }
 
