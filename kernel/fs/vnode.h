@@ -55,7 +55,8 @@ struct vnode {
 	enum vtype		 v_type;	/* (c) */
 	uint32_t		 v_flag;	/* (l) */
 	int			 v_usecount;	/* (l) */
-	int			 v_textcount;	/* (l) processes that run it; VTEXT while > 0 */
+	/* (l) processes that run it, and files open for writing: never both.  VTEXT while the first is > 0 */
+	int			 v_textcount, v_writecount;
 	/* (l) changes with identity: what the name cache compares */
 	uint32_t		 v_id;
 	ino_t			 v_ino;		/* (c) for messages and the tour */

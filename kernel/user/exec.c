@@ -273,8 +273,7 @@ become(struct proc *p, struct exec_image *img, struct vmspace *old, const char *
 	p->execed = true;
 	p->exit_signal = SIGCHLD;
 	spin_unlock(&proc_lock);
-	text_ref(img->vp);
-	p->text = img->vp;
+	p->text = img->vp;			/* with the reference of text_ref() */
 	p->brk_start = p->brk = img->end;
 	p->lock_future = false;
 	p->mmap_top = img->mmap_top;
@@ -289,6 +288,7 @@ become(struct proc *p, struct exec_image *img, struct vmspace *old, const char *
 	if (old_text != NULL)
 		text_release(old_text);
 	signal_exec(p);
+	fdtable_unshare(&p->files);
 	fdtable_close_on_exec(p->files);
 	ut->clear_tid = 0;
 	ut->robust_list = 0;
@@ -357,7 +357,12 @@ exec(int dirfd, char *path, int namei_flags, struct exec_args *args)
 	if (error == 0)
 		error = elf_check(&img);
 	if (error == 0)
+		error = text_ref(img.vp);
+	if (error == 0) {
 		error = build(&img, args, &old);
+		if (error != 0)
+			text_release(img.vp);
+	}
 	if (img.interp != NULL)
 		vrele(img.interp);
 	if (error == 0)

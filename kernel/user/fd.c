@@ -30,6 +30,7 @@ struct fdslot {
 
 struct fdtable {
 	struct spinlock	 lock;		/* (F) */
+	uint32_t	 refs;		/* (a) processes; clone can make it several */
 	int		 nslots;	/* (F) */
 	struct fdslot	*slots;		/* (F) */
 };
@@ -77,6 +78,7 @@ fdtable_alloc(int nslots)
 	struct fdtable *t = kmalloc(sizeof(*t), &M_FDTABLE, M_WAITOK | M_ZERO);
 
 	spin_init(&t->lock, "descriptors", RANK_FILE);
+	t->refs = 1;
 	t->nslots = nslots;
 	t->slots = kmalloc((size_t)nslots * sizeof(t->slots[0]), &M_FDTABLE, M_WAITOK | M_ZERO);
 	return (t);
@@ -155,12 +157,57 @@ fdtable_close_on_exec(struct fdtable *t)
 	close_all(t, true);
 }
 
-void
-fdtable_release(struct fdtable *t)
+struct fdtable *
+fdtable_share(struct fdtable *t)
 {
+	__atomic_fetch_add(&t->refs, 1, __ATOMIC_RELAXED);
+	return (t);
+}
+
+/* The files stay open for those who share the table, but a process's POSIX locks end with it.  => t: curproc's */
+static void
+release_locks(struct fdtable *t)
+{
+	struct file *fp;
+
+	for (int i = 0; i < t->nslots; i++) {
+		fp = fd_get(i);
+		if (fp == NULL)
+			continue;
+		if (fp->vp != NULL)
+			flock_posix_release(fp->vp, curproc);
+		file_release(fp);
+	}
+}
+
+/* The last owner's reference closes all. */
+static void
+table_drop(struct fdtable *t)
+{
+	if (__atomic_sub_fetch(&t->refs, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
 	close_all(t, false);
 	kfree(t->slots, &M_FDTABLE);
 	kfree(t, &M_FDTABLE);
+}
+
+void
+fdtable_unshare(struct fdtable **tp)
+{
+	struct fdtable *shared = *tp;
+
+	if (__atomic_load_n(&shared->refs, __ATOMIC_ACQUIRE) == 1)
+		return;
+	*tp = fdtable_fork(shared);
+	table_drop(shared);
+}
+
+void
+fdtable_release(struct fdtable *t)
+{
+	if (__atomic_load_n(&t->refs, __ATOMIC_ACQUIRE) > 1)
+		release_locks(t);
+	table_drop(t);
 }
 
 struct file *

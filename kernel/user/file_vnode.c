@@ -8,6 +8,7 @@
  * vnode's inside vn_read_user() and vn_write_user().
  */
 #include "kernel/fs/vnode.h"
+#include "kernel/kassert.h"
 #include "kernel/thread.h"
 #include "kernel/user/file.h"
 #include "kernel/user/proc.h"
@@ -91,14 +92,6 @@ vnode_file_stat(struct file *fp, struct vattr *va)
 	return (error);
 }
 
-const struct fileops vnode_fileops = {
-	.name = "file",
-	.read = vnode_file_read,
-	.write = vnode_file_write,
-	.stat = vnode_file_stat,
-	.seekable = true,
-};
-
 /* ---- opening ---- */
 
 int
@@ -124,6 +117,47 @@ vnode_access(struct vnode *vp, int want)
 	return (((unsigned)want & ~bits & 7) != 0 ? EACCES : 0);
 }
 
+/* Is this a way to write to a file that a program could run from? */
+static bool
+counts_as_writer(const struct vnode *vp, uint32_t flags)
+{
+	return (vp->v_type == VREG && (flags & O_ACCMODE) != O_RDONLY && (flags & O_PATH) == 0);
+}
+
+/* ETXTBSY: a program runs from it. */
+static int
+writer_begin(struct vnode *vp)
+{
+	bool busy;
+
+	spin_lock(&vnode_list_lock);
+	busy = vp->v_textcount > 0;
+	if (!busy)
+		vp->v_writecount++;
+	spin_unlock(&vnode_list_lock);
+	return (busy ? ETXTBSY : 0);
+}
+
+static void
+vnode_file_close(struct file *fp)
+{
+	if (!counts_as_writer(fp->vp, fp->flags))
+		return;
+	spin_lock(&vnode_list_lock);
+	KASSERT(fp->vp->v_writecount > 0, "vnode %p: closed by one writer more than opened it", fp->vp);
+	fp->vp->v_writecount--;
+	spin_unlock(&vnode_list_lock);
+}
+
+const struct fileops vnode_fileops = {
+	.name = "file",
+	.read = vnode_file_read,
+	.write = vnode_file_write,
+	.stat = vnode_file_stat,
+	.close = vnode_file_close,
+	.seekable = true,
+};
+
 int
 file_open_vnode(struct vnode *vp, uint32_t flags, struct file **fpp)
 {
@@ -141,6 +175,8 @@ file_open_vnode(struct vnode *vp, uint32_t flags, struct file **fpp)
 	} else if ((vp->v_type == VFIFO || vp->v_type == VSOCK) && (flags & O_PATH) == 0) {
 		error = ENXIO;
 	}
+	if (error == 0 && counts_as_writer(vp, flags))
+		error = writer_begin(vp);
 	if (error != 0) {
 		vrele(vp);
 		return (error);

@@ -6,7 +6,10 @@
  *	CLONE_VM	a process on its parent's memory, until it executes something (posix_spawn)
  *	neither		a process with a copy: vmspace_fork() makes both sides copy on write
  *
- * In between there is nothing: flags that would share files or handlers between processes are refused.
+ *	CLONE_FILES, CLONE_FS	and a process may share its parent's descriptors, its working directory and umask
+ *
+ * Handlers are shared by threads only: CLONE_SIGHAND without CLONE_THREAD is refused.  A process's actions lie in the
+ * process, under the lock of its signals, and no program that we know of wants two processes to have the same.
  */
 #include "kernel/amd64/machdep.h"
 #include "kernel/cred.h"
@@ -49,7 +52,7 @@ request_check(const struct clone_request *rq)
 	if (rq->flags & CLONE_THREAD)
 		return ((rq->flags & CLONE_THREAD_NEEDS) == CLONE_THREAD_NEEDS &&
 		    !(rq->flags & (CLONE_VFORK | CLONE_CLEAR_SIGHAND)) ? 0 : EINVAL);
-	return (rq->flags & (CLONE_FS | CLONE_FILES | CLONE_SIGHAND) ? EINVAL : 0);
+	return (rq->flags & CLONE_SIGHAND ? EINVAL : 0);
 }
 
 /* The new thread returns from the same system call, with 0. */
@@ -132,7 +135,7 @@ proc_copy(struct proc *p, struct proc *me, const struct clone_request *rq)
 	p->exit_signal = rq->exit_signal;
 	p->text = me->text;
 	if (p->text != NULL)
-		text_ref(p->text);
+		(void)text_ref(p->text);	/* we run it, so nobody writes to it */
 	p->brk_start = me->brk_start;
 	p->brk = me->brk;
 	p->mmap_top = me->mmap_top;
@@ -177,8 +180,8 @@ clone_process(const struct clone_request *rq)
 		return (-ENOMEM);
 	}
 	thread_copy(new, rq);
-	p->files = fdtable_fork(me->files);
-	p->fs = fs_context_fork(me->fs);
+	p->files = rq->flags & CLONE_FILES ? fdtable_share(me->files) : fdtable_fork(me->files);
+	p->fs = rq->flags & CLONE_FS ? fs_context_share(me->fs) : fs_context_fork(me->fs);
 	if (rq->flags & CLONE_VFORK)
 		p->vfork_done = &vfork_done;
 	proc_start(p, me, new);

@@ -14,6 +14,7 @@ static MALLOC_DEFINE(M_PATH, "path arguments");
 
 struct fs_context {
 	struct spinlock	 lock;
+	uint32_t	 refs;		/* (a) processes; clone can make it several */
 	struct vnode	*cwd;		/* (lock) referenced; NULL: there is no root volume */
 	uint32_t	 umask;		/* (lock) */
 };
@@ -24,6 +25,7 @@ context_alloc(struct vnode *cwd, uint32_t umask)
 	struct fs_context *fs = kmalloc(sizeof(*fs), &M_FSCONTEXT, M_WAITOK | M_ZERO);
 
 	spin_init(&fs->lock, "working directory", RANK_FILE);
+	fs->refs = 1;
 	fs->cwd = cwd;
 	fs->umask = umask;
 	return (fs);
@@ -63,9 +65,18 @@ fs_context_fork(struct fs_context *from)
 	return (context_alloc(cwd, umask));
 }
 
+struct fs_context *
+fs_context_share(struct fs_context *fs)
+{
+	__atomic_fetch_add(&fs->refs, 1, __ATOMIC_RELAXED);
+	return (fs);
+}
+
 void
 fs_context_release(struct fs_context *fs)
 {
+	if (__atomic_sub_fetch(&fs->refs, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
 	if (fs->cwd != NULL)
 		vrele(fs->cwd);
 	kfree(fs, &M_FSCONTEXT);

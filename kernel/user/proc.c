@@ -197,14 +197,22 @@ uthread_discard(struct uthread *ut)
 
 /* ---- programs' files ---- */
 
-void
+int
 text_ref(struct vnode *vp)
 {
+	bool busy;
+
 	vref(vp);
 	spin_lock(&vnode_list_lock);
-	vp->v_textcount++;
-	vp->v_flag |= VTEXT;
+	busy = vp->v_writecount > 0;
+	if (!busy) {
+		vp->v_textcount++;
+		vp->v_flag |= VTEXT;
+	}
 	spin_unlock(&vnode_list_lock);
+	if (busy)
+		vrele(vp);
+	return (busy ? ETXTBSY : 0);
 }
 
 void

@@ -60,8 +60,8 @@ struct proc {
 	int		 exit_signal;		/* (c) what the parent gets: SIGCHLD or another, 0: none */
 
 	struct vmspace	*vmspace;		/* (1) and (P) to change it; referenced; NULL: a zombie */
-	struct fdtable	*files;			/* (1) owned; its contents have their own lock */
-	struct fs_context *fs;			/* (1) owned */
+	struct fdtable	*files;			/* (1) referenced; its contents have their own lock */
+	struct fs_context *fs;			/* (1) referenced */
 	struct vnode	*text;			/* (1) the program's file, referenced and busy (VTEXT) */
 	char		 name[16];		/* (1) last component of the program's path, cut as Linux does */
 	struct ucred	*cred;			/* (P) referenced */
@@ -132,11 +132,14 @@ bool pgrp_orphaned(int pgid);
  * => all may sleep; the process is not running yet, or calls for itself.
  */
 struct fdtable *fdtable_create(void);			/* empty, one owner */
+struct fdtable *fdtable_share(struct fdtable *files);	/* one owner more */
+void fdtable_unshare(struct fdtable **files);		/* curproc's is its own from here on */
 struct fdtable *fdtable_fork(struct fdtable *from);	/* the same open files under the same numbers */
 void fdtable_close_on_exec(struct fdtable *files);
-void fdtable_release(struct fdtable *files);		/* closes all */
+void fdtable_release(struct fdtable *files);		/* the last owner's closes all */
 struct fs_context *fs_context_create(void);		/* root and cwd: the root volume's root; umask 022 */
 struct fs_context *fs_context_fork(struct fs_context *from);
+struct fs_context *fs_context_share(struct fs_context *fs);
 void fs_context_release(struct fs_context *fs);
 /* Descriptors 0, 1 and 2 on the console; for init.  errno. */
 int  fdtable_open_console(struct fdtable *files);

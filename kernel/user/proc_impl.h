@@ -17,8 +17,8 @@ void user_state_free(struct thread *td);	/* => curthread, which will not see use
 /* Give it a number and a place in its process; thread_run() lets it run. */
 bool uthread_start(struct uthread *ut);		/* false: the process is exiting */
 void uthread_discard(struct uthread *ut);	/* one that never ran */
-/* A running program's file is busy for those who want to write to it. */
-void text_ref(struct vnode *vp);
+/* A running program's file is busy for those who want to write to it, and the other way round: ETXTBSY. */
+int  text_ref(struct vnode *vp);
 void text_release(struct vnode *vp);
 /* The same for a process with its first thread; parent NULL: init. */
 void proc_start(struct proc *p, struct proc *parent, struct uthread *ut);

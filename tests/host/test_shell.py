@@ -139,7 +139,7 @@ def job_control():
     contains("bg", "\n".join(shell.run("bg; jobs")), "sleep 1000")
     top = shell.run("top -bn1")
     check(any(line.split()[1:2] == ["1"] and line.endswith("sleep 1000") for line in top), f"top shows no sleep: {top!r}")
-    contains("another's maps", "\n".join(shell.run("cat /proc/$!/maps")), "r-xp 00001000 00:00")
+    contains("another's maps", "\n".join(shell.run("cat /proc/$(pidof sleep)/maps")), "r-xp 00001000 00:00")
     shell.run("kill %1; wait")
     equal("no job is left", [line for line in shell.run("jobs") if "Running" in line or "Stopped" in line], [])
     contains("a background pipeline", "\n".join(shell.run("(sleep 0.1; echo done) | cat & wait")), "done")

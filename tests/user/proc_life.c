@@ -225,6 +225,80 @@ limits(void)
 		close(fd);
 }
 
+/* ---- what clone lets processes share ---- */
+
+static int
+closes_and_moves(void *arg)
+{
+	need(chdir("/") == 0, "chdir");
+	umask(0123);
+	return (close(*(int *)arg) == 0 ? 5 : 1);
+}
+
+static void
+share(const char *what, int flags)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	int fd = open("/dev/null", O_RDONLY), here = open(".", O_RDONLY | O_DIRECTORY), status, mask, open_now;
+	struct stat before, after;
+	pid_t pid;
+
+	need(stat(".", &before) == 0, "stat");
+	umask(022);
+	pid = clone(closes_and_moves, stack + sizeof(stack), flags | SIGCHLD, &fd);
+	need(pid > 0 && waitpid(pid, &status, 0) == pid, "clone");
+	need(stat(".", &after) == 0, "stat");
+	mask = (int)umask(022);
+	open_now = fcntl(fd, F_GETFD);
+	fact(what, "%s; moved %d, umask %03o, descriptor %s", status_text(status), before.st_ino != after.st_ino, mask,
+	    result(open_now));
+	need(fchdir(here) == 0, "fchdir");
+	close(fd);
+	close(here);
+}
+
+static void
+sharing(void)
+{
+	share("nothing shared", 0);
+	share("CLONE_FS", CLONE_FS);
+	share("CLONE_FILES", CLONE_FILES);
+	share("both", CLONE_FS | CLONE_FILES);
+}
+
+/* ---- programs that are written to, files that run ---- */
+
+static int
+exec_copy(void *arg)
+{
+	char *argv[] = { arg, "--child", NULL }, *env[] = { NULL };
+	int null = open("/dev/null", O_WRONLY);
+
+	dup2(null, 1);
+	execve(arg, argv, env);
+	return (errno == ETXTBSY ? 26 : 1);
+}
+
+static void
+text_busy(void)
+{
+	static char buf[65536];
+	int from = open(self, O_RDONLY), to = open("copy.tmp", O_RDWR | O_CREAT | O_TRUNC, 0755);
+	ssize_t n;
+
+	need(from >= 0 && to >= 0, "copy.tmp");
+	while ((n = read(from, buf, sizeof(buf))) > 0)
+		need(write(to, buf, (size_t)n) == n, "copy");
+	fact("exec of a file that is open for writing", "%s", status_text(in_child(exec_copy, "copy.tmp")));
+	close(to);
+	to = open("copy.tmp", O_RDONLY);
+	fact("once it is closed", "%s", status_text(in_child(exec_copy, "copy.tmp")));
+	fact("a program that runs, opened for writing", "%s", result(open(self, O_RDWR)));
+	close(to);
+	close(from);
+	unlink("copy.tmp");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -243,5 +317,7 @@ main(int argc, char **argv)
 	vforking();
 	waiting();
 	limits();
+	sharing();
+	text_busy();
 	return (0);
 }
