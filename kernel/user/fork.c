@@ -110,23 +110,6 @@ clone_thread(const struct clone_request *rq)
 	return (tid);
 }
 
-/* May this user have one more process?  Root, too, is held to the limit: a fork bomb must not fill the machine. */
-static bool
-within_limit(struct proc *me)
-{
-	uint64_t n = 0;
-	struct proc *p;
-	bool yes;
-
-	spin_lock(&proc_lock);
-	TAILQ_FOREACH(p, &all_procs, all_link)
-		if (p->cred->uid == me->cred->uid)
-			n++;
-	yes = n < me->limits[RLIMIT_NPROC].cur;
-	spin_unlock(&proc_lock);
-	return (yes);
-}
-
 /* What a child inherits besides memory and files. */
 static void
 proc_copy(struct proc *p, struct proc *me, const struct clone_request *rq)
@@ -152,6 +135,17 @@ proc_copy(struct proc *p, struct proc *me, const struct clone_request *rq)
 		signal_exec(p);
 }
 
+/* A process that comes to nothing. */
+static void
+proc_discard(struct proc *p)
+{
+	if (p->vmspace != NULL)
+		vmspace_free(p->vmspace);
+	if (p->text != NULL)
+		text_release(p->text);
+	proc_free(p);
+}
+
 static int64_t
 clone_process(const struct clone_request *rq)
 {
@@ -160,10 +154,12 @@ clone_process(const struct clone_request *rq)
 	bool vfork_done = false;
 	int pid;
 
-	if (!within_limit(me))
-		return (-EAGAIN);
 	p = proc_alloc();
 	proc_copy(p, me, rq);
+	if (!proc_announce(p, me)) {
+		proc_discard(p);
+		return (-EAGAIN);
+	}
 	if (rq->flags & CLONE_VM) {
 		vmspace_ref(me->vmspace);
 		p->vmspace = me->vmspace;
@@ -172,11 +168,8 @@ clone_process(const struct clone_request *rq)
 	}
 	new = p->vmspace != NULL ? uthread_alloc(p) : NULL;
 	if (new == NULL) {
-		if (p->vmspace != NULL)
-			vmspace_free(p->vmspace);
-		if (p->text != NULL)
-			text_release(p->text);
-		proc_free(p);
+		proc_withdraw(p);
+		proc_discard(p);
 		return (-ENOMEM);
 	}
 	thread_copy(new, rq);

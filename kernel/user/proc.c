@@ -256,11 +256,48 @@ uthread_start(struct uthread *ut)
 	return (started);
 }
 
+static struct proc_list unborn_procs = TAILQ_HEAD_INITIALIZER(unborn_procs);	/* (P) being made, so that they count */
+
+static uint64_t
+count_of(const struct proc_list *list, uint32_t uid)
+{
+	uint64_t n = 0;
+	struct proc *p;
+
+	TAILQ_FOREACH(p, list, all_link)
+		if (p->cred->uid == uid)
+			n++;
+	return (n);
+}
+
+bool
+proc_announce(struct proc *p, struct proc *parent)
+{
+	bool yes;
+
+	spin_lock(&proc_lock);
+	yes = count_of(&all_procs, p->cred->uid) + count_of(&unborn_procs, p->cred->uid) < parent->limits[RLIMIT_NPROC].cur;
+	if (yes)
+		TAILQ_INSERT_TAIL(&unborn_procs, p, all_link);
+	spin_unlock(&proc_lock);
+	return (yes);
+}
+
+void
+proc_withdraw(struct proc *p)
+{
+	spin_lock(&proc_lock);
+	TAILQ_REMOVE(&unborn_procs, p, all_link);
+	spin_unlock(&proc_lock);
+}
+
 void
 proc_start(struct proc *p, struct proc *parent, struct uthread *ut)
 {
 	ut->td->vmspace = p->vmspace;
 	spin_lock(&proc_lock);
+	if (parent != NULL)
+		TAILQ_REMOVE(&unborn_procs, p, all_link);
 	p->pid = ut->tid = number_get();
 	if (parent != NULL) {
 		p->pgid = parent->pgid;

@@ -20,7 +20,13 @@ void uthread_discard(struct uthread *ut);	/* one that never ran */
 /* A running program's file is busy for those who want to write to it, and the other way round: ETXTBSY. */
 int  text_ref(struct vnode *vp);
 void text_release(struct vnode *vp);
-/* The same for a process with its first thread; parent NULL: init. */
+/*
+ * May this user have one more process?  Root, too, is held to the limit: a fork bomb must not fill the machine.  If so, p
+ * counts from now on, until proc_start() or proc_withdraw().  => p->cred set
+ */
+bool proc_announce(struct proc *p, struct proc *parent);
+void proc_withdraw(struct proc *p);
+/* The same for a process, announced, with its first thread; parent NULL: init, unannounced. */
 void proc_start(struct proc *p, struct proc *parent, struct uthread *ut);
 
 /* exit.c */

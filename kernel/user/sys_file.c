@@ -147,7 +147,7 @@ sys_pwrite64(const uint64_t *a)
 static int64_t
 transfer_vector(const uint64_t *a, bool at_offset, bool write)
 {
-	uint64_t n = a[2], total = 0;
+	uint64_t n = a[2];
 	struct user_iovec *iov;
 	int64_t result = 0;
 
@@ -157,8 +157,7 @@ transfer_vector(const uint64_t *a, bool at_offset, bool write)
 	if (n > 0 && copyin(a[1], iov, n * sizeof(*iov)) != 0)
 		result = -EFAULT;
 	for (uint64_t i = 0; i < n && result == 0; i++) {
-		total += iov[i].len;
-		if (iov[i].len > INT64_MAX || total > INT64_MAX)
+		if (iov[i].len > INT64_MAX)
 			result = -EINVAL;
 		else if (!in_user_half(iov[i].base, iov[i].len))
 			result = -EFAULT;

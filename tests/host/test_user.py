@@ -4,7 +4,7 @@
 
 One boot runs them all, below tests/user/run_all.c as the first process.  What they say is compared line by line, but for the
 differences that are kept on purpose: KEPT below, each with its reason.  A difference that is listed and not found fails, too.
-One more boot: system calls with random arguments.
+Two more boots: those that mean harm on two CPUs, and system calls with random arguments.
 """
 
 import os
@@ -94,6 +94,17 @@ def compare(program):
     assert not wrong, "\n".join(wrong[:20])
 
 
+def on_two_cpus():
+    """Those that mean harm, once more."""
+    programs = ["hostile", "sig_fault", "sys_pointers"]
+    status, serial = boot(rig, make_image("smp.img"), "init=/bin/run_all", "--", "/scratch", *[f"/bin/{p}" for p in programs],
+                          options=("--smp", "2"), timeout=120)
+    assert status == 0, f"the machine ended with status {status}:\n" + serial[-2000:]
+    guest, linux = parts_of(serial), transcripts()[0]
+    for program in programs:
+        assert guest.get(program) == linux[program], f"{program}: {guest.get(program)}, on Linux {linux[program]}"
+
+
 def fuzz():
     """Whatever a program asks for, the machine lives."""
     image = make_image("fuzz.img")
@@ -106,6 +117,7 @@ def fuzz():
 rig.add("user.the_machine_ends_as_its_first_process", whole_run)
 for each in PROGRAMS:
     rig.add(f"user.{each}", compare, each)
+rig.add("user.harm_on_two_cpus", on_two_cpus)
 rig.add("user.random_system_calls", fuzz)
 
 if __name__ == "__main__":
