@@ -215,7 +215,7 @@ EFI_CFLAGS := -std=gnu11 -O2 -ffreestanding -fpic -fshort-wchar -mno-red-zone -m
 	$(if $(CI),-Werror)
 EFI_OBJECTS := $(patsubst %,$(B)/efi/%.o,$(wildcard boot/efi/*.c) boot/boot_map.c)
 
-$(B)/efi/%.c.o: %.c boot/efi/loader.h boot/boot_info.h Makefile
+$(B)/efi/%.c.o: %.c boot/efi/loader.h boot/boot_info.h boot/elf.h Makefile
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC  $< (EFI)")
 	$(Q)$(CC) -I. $(EFI_CFLAGS) -c -o $@ $<

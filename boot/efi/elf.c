@@ -8,38 +8,19 @@
  * address of the 64-bit entry.  All physical addresses move together by the same distance.
  */
 #include "boot/efi/loader.h"
+#include "boot/elf.h"
 
 #define NOTE_NAME	"Faultline"
 #define NOTE_ENTRY64	1		/* start.S has the same two */
 #define IMAGE_MAX	0x40000000ull	/* 1 GiB: a larger one is damage */
 #define ALIGNMENT	0x200000ull
 
-enum { PT_LOAD = 1, PT_NOTE = 4, ET_EXEC = 2, EM_X86_64 = 62 };
-
-struct elf_header {
-	UINT8	ident[16];
-	UINT16	type, machine;
-	UINT32	version;
-	UINT64	entry, phoff, shoff;
-	UINT32	flags;
-	UINT16	ehsize, phentsize, phnum, shentsize, shnum, shstrndx;
-};
-
-struct elf_segment {
-	UINT32	type, flags;
-	UINT64	offset, vaddr, paddr, filesz, memsz, align;
-};
-
-struct elf_note {
-	UINT32	namesz, descsz, type;
-};
-
 static const struct elf_segment *
 segment(const UINT8 *file, UINTN i)
 {
 	const struct elf_header *h = (const void *)file;
 
-	return ((const void *)(file + h->phoff + i * sizeof(struct elf_segment)));
+	return ((const void *)(file + h->e_phoff + i * sizeof(struct elf_segment)));
 }
 
 /* Is this an ELF file of our kind, whose table of segments lies in the file? */
@@ -48,12 +29,12 @@ header_check(const UINT8 *file, UINTN size)
 {
 	const struct elf_header *h = (const void *)file;
 
-	if (size < sizeof(*h) || CompareMem(h->ident, "\177ELF", 4) != 0)
+	if (size < sizeof(*h) || CompareMem(h->e_ident, "\177ELF", 4) != 0)
 		return (COMPLAIN(EFI_LOAD_ERROR, L"the kernel file is not in the ELF format"));
-	if (h->ident[4] != 2 || h->ident[5] != 1 || h->machine != EM_X86_64 || h->type != ET_EXEC)
+	if (h->e_ident[4] != 2 || h->e_ident[5] != 1 || h->e_machine != EM_X86_64 || h->e_type != ET_EXEC)
 		return (COMPLAIN(EFI_UNSUPPORTED, L"the kernel file is not a program for x86-64 with addresses of its own"));
-	if (h->phentsize != sizeof(struct elf_segment) || h->phoff % 8 != 0 || h->phoff > size ||
-	    h->phnum * sizeof(struct elf_segment) > size - h->phoff)
+	if (h->e_phentsize != sizeof(struct elf_segment) || h->e_phoff % 8 != 0 || h->e_phoff > size ||
+	    h->e_phnum * sizeof(struct elf_segment) > size - h->e_phoff)
 		return (COMPLAIN(EFI_LOAD_ERROR, L"the kernel file is cut off in its table of segments"));
 	return (EFI_SUCCESS);
 }
@@ -68,11 +49,11 @@ note_find(const UINT8 *notes, UINT64 len, struct kernel_image *image)
 	while (len - at >= sizeof(n)) {
 		CopyMem(&n, notes + at, sizeof(n));
 		name = at + sizeof(n);
-		desc = name + ((n.namesz + 3ull) & ~3ull);
-		at = desc + ((n.descsz + 3ull) & ~3ull);
+		desc = name + ((n.n_namesz + 3ull) & ~3ull);
+		at = desc + ((n.n_descsz + 3ull) & ~3ull);
 		if (at > len)
 			return;
-		if (n.type == NOTE_ENTRY64 && n.descsz == 8 && n.namesz == sizeof(NOTE_NAME) &&
+		if (n.n_type == NOTE_ENTRY64 && n.n_descsz == 8 && n.n_namesz == sizeof(NOTE_NAME) &&
 		    CompareMem(notes + name, NOTE_NAME, sizeof(NOTE_NAME)) == 0)
 			CopyMem(&image->linked_entry, notes + desc, 8);
 	}
@@ -85,22 +66,22 @@ segments_check(const UINT8 *file, UINTN size, struct kernel_image *image)
 	UINT64 low = ~0ull, high = 0;
 	UINTN i;
 
-	for (i = 0; i < ((const struct elf_header *)file)->phnum; i++) {
+	for (i = 0; i < ((const struct elf_header *)file)->e_phnum; i++) {
 		const struct elf_segment *s = segment(file, i);
 
-		if (s->type != PT_LOAD && s->type != PT_NOTE)
+		if (s->p_type != PT_LOAD && s->p_type != PT_NOTE)
 			continue;
-		if (s->offset > size || s->filesz > size - s->offset)
+		if (s->p_offset > size || s->p_filesz > size - s->p_offset)
 			return (COMPLAIN(EFI_LOAD_ERROR, L"the kernel file is cut off: %ld bytes are not all of it",
 			    (UINT64)size));
-		if (s->type == PT_NOTE) {
-			note_find(file + s->offset, s->filesz, image);
+		if (s->p_type == PT_NOTE) {
+			note_find(file + s->p_offset, s->p_filesz, image);
 			continue;
 		}
-		if (s->filesz > s->memsz || s->memsz > ~s->paddr)
+		if (s->p_filesz > s->p_memsz || s->p_memsz > ~s->p_paddr)
 			return (COMPLAIN(EFI_LOAD_ERROR, L"the kernel file has a segment of impossible size"));
-		low = s->paddr < low ? s->paddr : low;
-		high = s->paddr + s->memsz > high ? s->paddr + s->memsz : high;
+		low = s->p_paddr < low ? s->p_paddr : low;
+		high = s->p_paddr + s->p_memsz > high ? s->p_paddr + s->p_memsz : high;
 	}
 	if (low >= high || low % ALIGNMENT != 0 || high - low > IMAGE_MAX)
 		return (COMPLAIN(EFI_LOAD_ERROR, L"the kernel file's segments do not make one image"));
@@ -134,10 +115,10 @@ elf_load(const UINT8 *file, const struct kernel_image *image)
 	UINTN i;
 
 	ZeroMem(memory, image->len);
-	for (i = 0; i < ((const struct elf_header *)file)->phnum; i++) {
+	for (i = 0; i < ((const struct elf_header *)file)->e_phnum; i++) {
 		const struct elf_segment *s = segment(file, i);
 
-		if (s->type == PT_LOAD)
-			CopyMem(memory + (s->paddr - image->linked_base), file + s->offset, s->filesz);
+		if (s->p_type == PT_LOAD)
+			CopyMem(memory + (s->p_paddr - image->linked_base), file + s->p_offset, s->p_filesz);
 	}
 }

@@ -11,6 +11,7 @@
  */
 #include "kernel/user/exec.h"
 
+#include "boot/elf.h"
 #include "kernel/amd64/cpu.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/lib/string.h"
@@ -20,35 +21,10 @@
 #include "vm/vm_map.h"
 #include "vm/vm_mmap.h"
 
-#define EM_X86_64	62
-#define ET_EXEC		2
-#define ET_DYN		3
-#define PT_LOAD		1
-#define PT_INTERP	3
-#define PT_PHDR		6
-#define PT_GNU_STACK	0x6474e551
-#define PF_X		1u
-#define PF_W		2u
-#define PF_R		4u
-
 /* Where position-independent programs lie, before it is randomized: as Linux, two thirds up. */
 #define PIE_BASE	0x555555554000ul
 #define PIE_RANDOM_PAGES (1ul << 22)
 #define BRK_RANDOM_PAGES (1ul << 13)
-
-struct elf_header {
-	uint8_t		e_ident[16];
-	uint16_t	e_type, e_machine;
-	uint32_t	e_version;
-	uint64_t	e_entry, e_phoff, e_shoff;
-	uint32_t	e_flags;
-	uint16_t	e_ehsize, e_phentsize, e_phnum, e_shentsize, e_shnum, e_shstrndx;
-};
-
-struct elf_segment {
-	uint32_t	p_type, p_flags;
-	uint64_t	p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align;
-};
 
 /* A file's headers. */
 struct elf_file {
