@@ -19,6 +19,7 @@
 #: MACHINE=TYPE   pc (default) or q35; test: one run only
 #: DRIVE=BUS      the disks' bus: virtio, ata (IDE on pc, AHCI on q35) or pio (IDE without DMA); test: one run only
 #: TORTURE=1      test: every page is evicted as soon as it can be; one run only
+#: YIELDS=1       test: threads are made to give way at locks, at random by SEED; one run only
 #: SMP=N          number of CPUs (default 1)
 #: ACCEL=NAME     tcg or kvm (default tcg)
 #: ARGS=WORDS     run, gdb: the kernel's command line
@@ -240,10 +241,10 @@ $(B)/esp.img: $(B)/BOOTX64.EFI $(B)/kernel.elf
 
 QEMU := boot/qemu $(if $(BOOT),--boot $(BOOT)) $(if $(MACHINE),--machine $(MACHINE)) $(if $(DRIVE),--drive $(DRIVE)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) \
 	$(if $(SMP),--smp $(SMP)) $(if $(ACCEL),--accel $(ACCEL))
-export TEST SEED BS MEM CPU BOOT MACHINE DRIVE TORTURE SMP ACCEL SAN CI
+export TEST SEED BS MEM CPU BOOT MACHINE DRIVE TORTURE YIELDS SMP ACCEL SAN CI
 
 # `make test` runs the suite once more in a kernel that watches for undefined behaviour.
-ifeq ($(TEST)$(BS)$(MEM)$(CPU)$(BOOT)$(MACHINE)$(DRIVE)$(TORTURE)$(SMP)$(SAN)$(filter 0,$(DEBUG)),)
+ifeq ($(TEST)$(BS)$(MEM)$(CPU)$(BOOT)$(MACHINE)$(DRIVE)$(TORTURE)$(YIELDS)$(SMP)$(SAN)$(filter 0,$(DEBUG)),)
 UBSAN_KERNEL := $(B)-ubsan/kernel.elf
 .PHONY: $(UBSAN_KERNEL)
 $(UBSAN_KERNEL):

@@ -29,6 +29,7 @@
 #include "kernel/lockorder.h"
 #include "kernel/lockstat.h"
 #include "kernel/thread.h"
+#include "kernel/yieldpoint.h"
 
 void (*lock_violation_hook)(const char *message);
 
@@ -85,8 +86,10 @@ spin_lock_slow(struct spinlock *l)
 void
 spin_lock(struct spinlock *l)
 {
-	struct cpu *cpu = spin_enter();
+	struct cpu *cpu;
 
+	yield_point();
+	cpu = spin_enter();
 #if FAULTLINE_DEBUG
 	if (l->owner == cpu && l->locked && !panicking)
 		panic("spin lock %s taken twice by CPU %u", l->lk.name, cpu->id);
@@ -123,6 +126,7 @@ spin_unlock(struct spinlock *l)
 	l->owner = NULL;
 	__atomic_store_n(&l->locked, 0, __ATOMIC_RELEASE);
 	spin_leave(cpu);
+	yield_point();
 }
 
 bool
@@ -205,6 +209,7 @@ mutex_unlock_slow(struct mutex *m)
 void
 mutex_lock(struct mutex *m)
 {
+	yield_point();
 	assert_can_sleep(m->lk.name);
 	KASSERT(!mutex_held(m), "mutex %s taken twice by thread %s", m->lk.name, curthread->name);
 	lockorder_wanted(&m->lk);
@@ -232,6 +237,7 @@ mutex_unlock(struct mutex *m)
 	/* Once a waiter has set its bit, the bit stays until somebody gets in: one try decides. */
 	if (unlikely(!__atomic_compare_exchange_n(&m->word, &mine, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)))
 		mutex_unlock_slow(m);
+	yield_point();
 }
 
 bool
@@ -338,6 +344,7 @@ rw_wlock_slow(struct rwlock *rw)
 void
 rw_rlock(struct rwlock *rw)
 {
+	yield_point();
 	assert_can_sleep(rw->lk.name);
 	KASSERT(rw->writer != curthread, "rwlock %s: thread %s reads what it holds to write", rw->lk.name,
 	    curthread->name);
@@ -366,11 +373,13 @@ rw_runlock(struct rwlock *rw)
 	word = __atomic_fetch_sub(&rw->word, 1, __ATOMIC_SEQ_CST);
 	if ((word & RW_READERS) == 1 && unlikely(word & RW_WRITE_WAITED))
 		rw_wake(rw, word);
+	yield_point();
 }
 
 void
 rw_wlock(struct rwlock *rw)
 {
+	yield_point();
 	assert_can_sleep(rw->lk.name);
 	KASSERT(rw->writer != curthread, "rwlock %s taken twice by thread %s", rw->lk.name,
 	    curthread->name);
@@ -401,6 +410,7 @@ rw_wunlock(struct rwlock *rw)
 	word = __atomic_fetch_sub(&rw->word, RW_WRITER, __ATOMIC_SEQ_CST);
 	if (unlikely(word & (RW_WRITE_WAITED | RW_READ_WAITED)))
 		rw_wake(rw, word);
+	yield_point();
 }
 
 bool

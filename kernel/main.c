@@ -32,6 +32,7 @@
 #include "kernel/trace.h"
 #include "kernel/user/file.h"
 #include "kernel/user/proc.h"
+#include "kernel/yieldpoint.h"
 #include "vm/pmap.h"
 #include "vm/swap_pager.h"
 #include "vm/vm_kern.h"
@@ -155,6 +156,7 @@ main_thread(void *arg)
 	vm_laundry_init();
 	vm_swapout_init();
 	vm_torture_init();
+	yield_points_init();
 	bio_init();
 	vfs_init();
 	disk_init();

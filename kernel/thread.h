@@ -84,6 +84,7 @@ struct thread {
 
 	struct lock	*held[THREAD_HELD_MAX];	/* (t) sleep locks held, in order (debug) */
 	int		 nheld;			/* (t) */
+	bool		 gives_way;		/* (t) it is in a forced yield point (debug) */
 	uint32_t	 xbusied;		/* (t) pages that it has exclusive-busy (debug) */
 
 	void		(*entry)(void *);	/* (c) */

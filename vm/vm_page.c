@@ -34,6 +34,7 @@
 #include "kernel/lockorder.h"
 #include "kernel/thread.h"
 #include "kernel/stage.h"
+#include "kernel/yieldpoint.h"
 #include "vm/pmap.h"
 #include "vm/vm_boot.h"
 #include "vm/vm_meter.h"
@@ -424,6 +425,7 @@ vm_page_tryxbusy(struct vm_page *m)
 {
 	uint32_t expected = VPB_UNBUSIED;
 
+	yield_point();
 	KASSERT(m->object == NULL || rw_wheld(&m->object->lock),
 	    "exclusive-busying page %u without its object's lock", m->pfn);
 	if (!__atomic_compare_exchange_n(&m->busy, &expected, VPB_EXCLUSIVE, false,
@@ -438,6 +440,7 @@ vm_page_trysbusy(struct vm_page *m)
 {
 	uint32_t old = __atomic_load_n(&m->busy, __ATOMIC_RELAXED);
 
+	yield_point();
 	do {
 		if (old >= VPB_FREED || (old & VPB_EXCLUSIVE))
 			return (false);
@@ -455,6 +458,7 @@ vm_page_xunbusy(struct vm_page *m)
 	no_longer_ours(m);
 	old = __atomic_exchange_n(&m->busy, VPB_UNBUSIED, __ATOMIC_RELEASE);
 	busy_wake(m, old);
+	yield_point();
 }
 
 void
@@ -471,6 +475,7 @@ vm_page_sunbusy(struct vm_page *m)
 	    __ATOMIC_RELAXED));
 	if (new == VPB_UNBUSIED)
 		busy_wake(m, old);
+	yield_point();
 }
 
 void

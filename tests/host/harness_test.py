@@ -245,6 +245,14 @@ def suite_runs_in_little_memory_and_under_torture():
 
 
 @test
+def race_suites_run_with_yield_points():
+    equal("the suites", {suite for suite, _ in run.YIELD_RUNS}, {"races.*", "wirerace.*", "fakepager.*", "storm.*"})
+    equal("the CPUs", {cpus for _, cpus in run.YIELD_RUNS}, {1, 2, 4})
+    job = run.suite_job(run.Machine(yields=1), "races.*", 7)
+    equal("the kernel's words", job.words[-1], "yields=7")
+
+
+@test
 def every_block_size_is_run():
     equal("the block sizes", {m.bs for m in run.MATRIX}, set(run.mkimage.BLOCK_SIZES))
     with unittest.mock.patch.dict(os.environ):

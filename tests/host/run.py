@@ -53,6 +53,7 @@ class Machine(typing.NamedTuple):
     bs: int = 4096          # block size of the test volume
     smp: int = 1            # number of CPUs
     torture: int = 0        # 1: every page is evicted as soon as it can be
+    yields: int = 0         # 1: threads are made to give way at locks
 
     def options(self):
         """boot/qemu's words for it."""
@@ -60,8 +61,8 @@ class Machine(typing.NamedTuple):
                 "--smp", str(self.smp)]
 
     def __str__(self):
-        return (" ".join(map(str, self[:-2])) + (f" {self.smp} CPUs" if int(self.smp) > 1 else "")
-                + (" torture" if self.torture else ""))
+        return (" ".join(map(str, self[:-3])) + (f" {self.smp} CPUs" if int(self.smp) > 1 else "")
+                + (" torture" if self.torture else "") + (" yields" if self.yields else ""))
 
 
 # Every value of every field occurs in MATRIX; `make soak` runs the product of DIMENSIONS.
@@ -70,7 +71,9 @@ MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", drive=
           Machine(boot="uefi", drive="pio", mem="128M", smp=2), Machine(boot="efi", machine="q35", drive="ata", mem="128M"),
           Machine(mem="16M", torture=1)]
 DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "drive": ("virtio", "ata", "pio"), "mem": ("256M", "16M", "8M"),
-              "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "smp": (1, 2, 4), "torture": (0, 1)}
+              "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "smp": (1, 2, 4), "torture": (0, 1), "yields": (0,)}
+# The suites that are about races, once more with forced yield points.
+YIELD_RUNS = [("races.*", 4), ("wirerace.*", 1), ("fakepager.*", 2), ("storm.*", 2)]
 UBSAN_RUN = Machine(bs=1024)
 LITTLE = ("8M", "16M")  # less than UEFI firmware can work with
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
@@ -188,6 +191,8 @@ def suite_job(machine, test, seed, kernel=None):
     words = [f"selftest={test}" if test else "selftest", f"seed={seed}", "paths"]
     if machine.torture:
         words.append("torture")
+    if machine.yields:
+        words.append(f"yields={seed}")
     if machine == READ_ONLY_RUN:
         words.append("ro")
     name = ("ubsan " if kernel else "") + str(machine) + (f" {test}" if test else "")
@@ -255,10 +260,13 @@ def plan_jobs(test, seed, soak):
         torture = fields.get("torture", "0")
         if torture not in ("0", "1"):
             raise mkimage.Failure(f"TORTURE={torture}: must be 0 or 1")
+        yields = fields.get("yields", "0")
+        if yields not in ("0", "1"):
+            raise mkimage.Failure(f"YIELDS={yields}: must be 0 or 1")
         smp = fields.get("smp", "1")
         if not smp.isdigit() or not 1 <= int(smp) <= 8:
             raise mkimage.Failure(f"SMP={smp}: must be a number from 1 to 8")
-        numbers = {"bs": int(bs), "smp": int(smp), "torture": int(torture)}
+        numbers = {"bs": int(bs), "smp": int(smp), "torture": int(torture), "yields": int(yields)}
         return [suite_job(Machine(**{**fields, **numbers}), test, seed)], False
     matrix = MATRIX
     if soak:
@@ -275,6 +283,7 @@ def plan_jobs(test, seed, soak):
     if test is None or may_match(test, "damage"):
         jobs += damage_jobs(test if own_runs else "damage.*", seed)
     if test is None:
+        jobs += [suite_job(Machine(smp=cpus, yields=1), suite, seed) for suite, cpus in YIELD_RUNS]
         jobs += script_jobs(None)
     return jobs, test is None
 
