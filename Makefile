@@ -19,7 +19,7 @@
 #: MACHINE=TYPE   pc (default) or q35; test: one run only
 #: DRIVE=BUS      the disks' bus: virtio, ata (IDE on pc, AHCI on q35) or pio (IDE without DMA); test: one run only
 #: TORTURE=1      test: every page is evicted as soon as it can be; one run only
-#: YIELDS=1       test: threads are made to give way at locks, at random by SEED; one run only
+#: YIELDS=1       test: threads are made to give way at locks, at random by SEED, and shared fields are watched for races; one run only
 #: SMP=N          number of CPUs (default 1)
 #: ACCEL=NAME     tcg or kvm (default tcg)
 #: ARGS=WORDS     run, gdb: the kernel's command line

@@ -34,7 +34,7 @@ static const struct word {
 	{ "ata",	 VALUE_TEXT,	 "pio",	  "move the data of IDE disks by the processor, not by DMA" },
 	{ "swap",	 VALUE_TEXT,	 "DISK",  "swap anonymous memory to this disk, partition or file (/PATH)" },
 	{ "torture",	 VALUE_NONE,	 "",	  "evict every page as soon as it can be" },
-	{ "yields",	 VALUE_NUMBER,	 "SEED",  "make threads give way at locks, at random (debug kernels)" },
+	{ "yields",	 VALUE_NUMBER,	 "SEED",  "debug kernels: make threads give way at locks, at random, and watch fields for races" },
 	{ "paths",	 VALUE_NONE,	 "",	  "selftest: print how often each marked path of the VM was passed" },
 	{ "selftest",	 VALUE_OPTIONAL, "GLOB",  "run the self-tests (whose suite.name matches)" },
 	{ "seed",	 VALUE_NUMBER,	 "N",	  "order and random numbers of the self-tests" },

@@ -84,6 +84,37 @@ may_switch(const struct thread *td)
 	    td != curcpu->idle && !td->gives_way);
 }
 
+bool
+yield_point_coin(unsigned one_in)
+{
+	return (draw() % one_in == 0);
+}
+
+static void
+give_way(struct thread *td)
+{
+	td->gives_way = true;
+	__atomic_fetch_add(&taken, 1, __ATOMIC_RELAXED);
+	thread_yield();
+	td->gives_way = false;
+}
+
+static void
+dawdle(uint64_t coin)
+{
+	for (uint64_t n = coin >> 32 & (DAWDLE_TURNS - 1); n > 0; n--)
+		cpu_spinwait();
+}
+
+void
+yield_point_linger(void)
+{
+	if (may_switch(curthread))
+		give_way(curthread);
+	else if (ncpus > 1)
+		dawdle(draw());
+}
+
 void
 yield_point_taken(void)
 {
@@ -93,13 +124,8 @@ yield_point_taken(void)
 	if (panicking || curcpu->in_nmi)
 		return;
 	coin = draw();
-	if (coin % YIELD_ONE_IN == 0 && may_switch(td)) {
-		td->gives_way = true;
-		__atomic_fetch_add(&taken, 1, __ATOMIC_RELAXED);
-		thread_yield();
-		td->gives_way = false;
-	} else if (ncpus > 1 && coin / YIELD_ONE_IN % DAWDLE_ONE_IN == 0) {
-		for (uint64_t n = coin >> 32 & (DAWDLE_TURNS - 1); n > 0; n--)
-			cpu_spinwait();
-	}
+	if (coin % YIELD_ONE_IN == 0 && may_switch(td))
+		give_way(td);
+	else if (ncpus > 1 && coin / YIELD_ONE_IN % DAWDLE_ONE_IN == 0)
+		dawdle(coin);
 }

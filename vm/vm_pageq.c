@@ -25,6 +25,7 @@
 #include "kernel/kasan.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
+#include "kernel/racewatch.h"
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "vm/pmap.h"
@@ -135,6 +136,7 @@ vm_pageq_move(struct vm_page *m, enum page_queue to, struct pageq *list)
 		kasan_unpoison(VM_PAGE_TO_DMAP(m), PAGE_SIZE);
 	if (m->queue != PQ_NONE)
 		vm_pageq_unlink(list_of(m), m);
+	RACE_WRITE(m->queue);
 	m->queue = to;
 	if (to != PQ_NONE)
 		vm_pageq_append(list, m);
