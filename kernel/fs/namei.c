@@ -235,3 +235,39 @@ namei(const char *path, struct vnode *start, int flags, struct vnode **vpp)
 		*vpp = nd.dvp;
 	return (error);
 }
+
+int
+namei_parent(const char *path, struct vnode *start, struct name_place *place)
+{
+	size_t end = strnlen(path, PATH_MAX + 1), first;
+	char *dir;
+	int error;
+
+	place->dvp = NULL;
+	if (end > PATH_MAX)
+		return (ENAMETOOLONG);
+	if (end == 0)
+		return (ENOENT);
+	place->slash = path[end - 1] == '/';
+	while (end > 0 && path[end - 1] == '/')
+		end--;
+	if (end == 0)
+		return (EEXIST);
+	for (first = end; first > 0 && path[first - 1] != '/'; first--)
+		continue;
+	if (end - first > NAME_MAX)
+		return (ENAMETOOLONG);
+	place->len = end - first;
+	memcpy(place->name, path + first, place->len);
+	place->name[place->len] = '\0';
+	dir = kmalloc(first + 2, &M_NAMEI, M_WAITOK);
+	strlcpy(dir, first > 0 ? path : ".", first > 0 ? first + 1 : 2);
+	error = namei(dir, start, 0, &place->dvp);
+	kfree(dir, &M_NAMEI);
+	if (error == 0 && place->dvp->v_type != VDIR) {
+		vrele(place->dvp);
+		place->dvp = NULL;
+		error = ENOTDIR;
+	}
+	return (error);
+}

@@ -21,8 +21,6 @@
 #include "vm/vm_page.h"
 #include "vm/vnode_pager.h"
 
-static MALLOC_DEFINE(M_VNPATH, "directory paths");
-
 #define WRITE_PIECE	(64 * KiB)	/* look at that bound so often */
 
 /* ---- contents ---- */
@@ -170,50 +168,11 @@ vn_fsync(struct vnode *vp)
 
 /* ---- names ---- */
 
-/* A path, split. */
-struct last {
-	struct vnode	*dvp;		/* referenced */
-	char		 name[NAME_MAX + 1];
-	size_t		 len;
-};
-
-/*
- * Split a path into its directory, looked up, and its last name.
- *
- * => ENOENT: no name; EEXIST: it names the root.  A slash at the end is ignored.
- */
-static int
-path_split(const char *path, struct last *last)
-{
-	size_t end = strnlen(path, PATH_MAX + 1), start;
-	char *dir;
-	int error;
-
-	if (end > PATH_MAX)
-		return (ENAMETOOLONG);
-	while (end > 0 && path[end - 1] == '/')
-		end--;
-	if (end == 0)
-		return (path[0] == '/' ? EEXIST : ENOENT);
-	for (start = end; start > 0 && path[start - 1] != '/'; start--)
-		continue;
-	if (end - start > NAME_MAX)
-		return (ENAMETOOLONG);
-	last->len = end - start;
-	memcpy(last->name, path + start, last->len);
-	last->name[last->len] = '\0';
-	dir = kmalloc(start + 2, &M_VNPATH, M_WAITOK);
-	strlcpy(dir, start > 0 ? path : "/", start > 0 ? start + 1 : 2);
-	error = namei(dir, NULL, 0, &last->dvp);
-	kfree(dir, &M_VNPATH);
-	return (error);
-}
-
 int
 vn_create(const char *path, const struct vattr *va, struct vnode **vpp)
 {
-	struct last last;
-	int error = path_split(path, &last);
+	struct name_place last;
+	int error = namei_parent(path, NULL, &last);
 
 	*vpp = NULL;
 	if (error != 0)
@@ -228,8 +187,8 @@ int
 vn_mkdir(const char *path, const struct vattr *va)
 {
 	struct vnode *vp = NULL;
-	struct last last;
-	int error = path_split(path, &last);
+	struct name_place last;
+	int error = namei_parent(path, NULL, &last);
 
 	if (error != 0)
 		return (error);
@@ -246,8 +205,8 @@ vn_symlink(const char *target, const char *path)
 {
 	struct vattr va = { .va_type = VLNK, .va_mode = 0777 };
 	struct vnode *vp = NULL;
-	struct last last;
-	int error = path_split(path, &last);
+	struct name_place last;
+	int error = namei_parent(path, NULL, &last);
 
 	if (error != 0)
 		return (error);
@@ -262,8 +221,8 @@ vn_symlink(const char *target, const char *path)
 int
 vn_remove(const char *path)
 {
-	struct last last;
-	int error = path_split(path, &last);
+	struct name_place last;
+	int error = namei_parent(path, NULL, &last);
 
 	if (error != 0)
 		return (error == EEXIST ? EISDIR : error);
@@ -276,8 +235,8 @@ vn_remove(const char *path)
 int
 vn_rmdir(const char *path)
 {
-	struct last last;
-	int error = path_split(path, &last);
+	struct name_place last;
+	int error = namei_parent(path, NULL, &last);
 
 	if (error != 0)
 		return (error == EEXIST ? EBUSY : error);
@@ -290,12 +249,12 @@ vn_rmdir(const char *path)
 int
 vn_rename(const char *from, const char *to)
 {
-	struct last f, t;
-	int error = path_split(from, &f);
+	struct name_place f, t;
+	int error = namei_parent(from, NULL, &f);
 
 	if (error != 0)
 		return (error == EEXIST ? EBUSY : error);
-	error = path_split(to, &t);
+	error = namei_parent(to, NULL, &t);
 	if (error == 0) {
 		if (f.dvp->v_mount != t.dvp->v_mount)
 			error = EXDEV;
@@ -311,12 +270,12 @@ int
 vn_link(const char *old, const char *new)
 {
 	struct vnode *vp;
-	struct last last;
+	struct name_place last;
 	int error = namei(old, NULL, NAMEI_NOFOLLOW, &vp);
 
 	if (error != 0)
 		return (error);
-	error = path_split(new, &last);
+	error = namei_parent(new, NULL, &last);
 	if (error == 0) {
 		if (vp == last.dvp) {
 			error = EPERM;		/* a directory */

@@ -296,6 +296,17 @@ struct vnode *bdevvp(struct disk *disk);
 #define SYMLINKS_MAX	40		/* links followed in one lookup */
 #define NAMEI_NOFOLLOW	0x1		/* a final symbolic link is the answer itself */
 int  namei(const char *path, struct vnode *start, int flags, struct vnode **vpp);
+/*
+ * The same, but up to the directory of the last name only; whether that name exists is not asked.
+ * => place->dvp referenced and a directory; NULL on failure.  ENOENT: no name; EEXIST: it names the root; else as namei().
+ */
+struct name_place {
+	struct vnode	*dvp;		/* referenced */
+	size_t		 len;
+	bool		 slash;		/* slashes follow: it has to be a directory */
+	char		 name[NAME_MAX + 1];
+};
+int  namei_parent(const char *path, struct vnode *start, struct name_place *place);
 
 /*
  * name cache: remembers (directory, name) -> vnode or "no such entry".

@@ -25,6 +25,7 @@ struct fdtable;
 struct file;
 struct proc;
 struct vattr;
+struct name_place;
 struct vnode;
 
 /* Linux's numbers.  */
@@ -123,12 +124,7 @@ int  file_open_vnode(struct vnode *vp, uint32_t flags, struct file **fpp);
 int  vnode_access(struct vnode *vp, int want);
 
 /* fs_context.c */
-struct name_place {			/* a directory and a name in it */
-	struct vnode	*dvp;		/* referenced */
-	size_t		 len;
-	bool		 slash;		/* a slash follows: it has to be a directory */
-	char		 name[256];
-};
+/* namei_parent(), from where a relative path begins.  Also EBADF. */
 int  fs_parent(int dirfd, const char *path, struct name_place *place);
 /* The directory that relative paths begin in, referenced.  ENOTDIR, EBADF. */
 int  fs_start(int dirfd, struct vnode **vpp);

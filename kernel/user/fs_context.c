@@ -153,15 +153,22 @@ fs_start(int dirfd, struct vnode **vpp)
 	return (error);
 }
 
+/* Where the walk along a path begins; NULL: at the root. */
+static int
+start_of(int dirfd, const char *path, struct vnode **start)
+{
+	*start = NULL;
+	if (path[0] == '\0')
+		return (ENOENT);
+	return (path[0] == '/' ? 0 : fs_start(dirfd, start));
+}
+
 int
 fs_lookup(int dirfd, const char *path, int namei_flags, struct vnode **vpp)
 {
-	struct vnode *start = NULL;
-	int error;
+	struct vnode *start;
+	int error = start_of(dirfd, path, &start);
 
-	if (path[0] == '\0')
-		return (ENOENT);
-	error = path[0] == '/' ? 0 : fs_start(dirfd, &start);
 	if (error == 0)
 		error = namei(path, start, namei_flags, vpp);
 	if (start != NULL)
@@ -172,32 +179,13 @@ fs_lookup(int dirfd, const char *path, int namei_flags, struct vnode **vpp)
 int
 fs_parent(int dirfd, const char *path, struct name_place *place)
 {
-	size_t end = strlen(path), start;
-	char *dir;
-	int error;
+	struct vnode *start;
+	int error = start_of(dirfd, path, &start);
 
-	if (end == 0)
-		return (ENOENT);
-	place->slash = path[end - 1] == '/';
-	while (end > 0 && path[end - 1] == '/')
-		end--;
-	if (end == 0)
-		return (EEXIST);		/* the root */
-	for (start = end; start > 0 && path[start - 1] != '/'; start--)
-		continue;
-	if (end - start > NAME_MAX)
-		return (ENAMETOOLONG);
-	place->len = end - start;
-	memcpy(place->name, path + start, place->len);
-	place->name[place->len] = '\0';
-	dir = kmalloc(PATH_MAX + 1, &M_PATH, M_WAITOK);
-	strlcpy(dir, start > 0 ? path : ".", start > 0 ? start + 1 : 2);
-	error = fs_lookup(dirfd, dir, 0, &place->dvp);
-	kfree(dir, &M_PATH);
-	if (error == 0 && place->dvp->v_type != VDIR) {
-		vrele(place->dvp);
-		error = ENOTDIR;
-	}
+	if (error == 0)
+		error = namei_parent(path, start, place);
+	if (start != NULL)
+		vrele(start);
 	return (error);
 }
 

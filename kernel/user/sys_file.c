@@ -359,12 +359,15 @@ sys_ioctl(const uint64_t *a)
 int64_t
 sys_ftruncate(const uint64_t *a)
 {
-	struct file *fp = fd_get((int)a[0]);
+	struct file *fp;
 	int error;
 
+	if ((off_t)a[1] < 0)
+		return (-EINVAL);
+	fp = fd_get((int)a[0]);
 	if (fp == NULL)
 		return (-EBADF);
-	if ((off_t)a[1] < 0 || fp->vp == NULL || fp->vp->v_type != VREG || (fp->flags & O_ACCMODE) == O_RDONLY)
+	if (fp->vp == NULL || fp->vp->v_type != VREG || (fp->flags & O_ACCMODE) == O_RDONLY)
 		error = EINVAL;
 	else
 		error = vn_truncate(fp->vp, (off_t)a[1]);

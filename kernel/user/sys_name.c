@@ -16,54 +16,85 @@ static MALLOC_DEFINE(M_NAMES, "names for programs");
 
 /* ---- open ---- */
 
-/* A new file, for O_CREAT.  EEXIST: somebody was faster. */
+/*
+ * Make the file, or find what is there.  EEXIST with *vpp: something is there, and *vpp is it, a link as itself.
+ * => place->dvp not locked
+ */
 static int
-create_file(int dirfd, const char *path, uint32_t mode, enum vtype type, struct vnode **vpp)
+create_or_find(struct name_place *place, uint32_t mode, struct vnode **vpp)
 {
-	struct vattr va = { .va_type = type, .va_mode = (uint16_t)(mode & 07777 & ~fs_umask()),
+	struct vattr va = { .va_type = VREG, .va_mode = (uint16_t)(mode & 07777 & ~fs_umask()),
 	    .va_uid = curproc->cred->uid, .va_gid = curproc->cred->gid };
-	struct name_place *place = kmalloc(sizeof(*place), &M_NAMES, M_WAITOK);
-	int error = fs_parent(dirfd, path, place);
+	int error = namei(place->name, place->dvp, NAMEI_NOFOLLOW, vpp);
 
-	if (error == 0) {
-		if (place->slash)
-			error = EISDIR;
-		else
-			error = vnode_access(place->dvp, 3);
-		if (error == 0) {
-			VOP_LOCK(place->dvp, LK_EXCLUSIVE);
-			error = VOP_CREATE(place->dvp, place->name, place->len, &va, vpp);
-			VOP_UNLOCK(place->dvp);
-		}
-		vrele(place->dvp);
-	}
-	kfree(place, &M_NAMES);
+	if (error != ENOENT)
+		return (error == 0 ? EEXIST : error);
+	error = vnode_access(place->dvp, 3);
+	if (error != 0)
+		return (error);
+	VOP_LOCK(place->dvp, LK_EXCLUSIVE);
+	error = VOP_CREATE(place->dvp, place->name, place->len, &va, vpp);
+	VOP_UNLOCK(place->dvp);
+	/* re-check: somebody was faster. */
+	if (error == EEXIST && namei(place->name, place->dvp, NAMEI_NOFOLLOW, vpp) != 0)
+		*vpp = NULL;
 	return (error == EOPNOTSUPP ? EACCES : error);
 }
 
-/* The vnode to be opened, found or made.  *created says which. */
+/* On from a link: *place becomes what the link says, seen from where it lies. */
 static int
-open_lookup(int dirfd, const char *path, uint32_t flags, uint32_t mode, struct vnode **vpp, bool *created)
+follow_link(struct name_place *place, struct vnode *link)
 {
-	bool excl = (flags & O_CREAT) && (flags & O_EXCL);
-	int nofollow = excl || (flags & O_NOFOLLOW) ? NAMEI_NOFOLLOW : 0, error;
+	char *text = kmalloc(PATH_MAX + 1, &M_NAMES, M_WAITOK);
+	struct vnode *dvp = place->dvp;
+	size_t len = 0;
+	int error;
 
-	*created = false;
-	for (int tries = 0;; tries++) {
-		error = fs_lookup(dirfd, path, nofollow, vpp);
-		if (error == 0 && excl) {
-			vrele(*vpp);
-			return (EEXIST);
-		}
-		if (error != ENOENT || (flags & O_CREAT) == 0)
-			return (error);
-		error = create_file(dirfd, path, mode, VREG, vpp);
-		if (error == 0)
-			*created = true;
-		/* re-check: it was made meanwhile; a link into nowhere, though, exists every time. */
-		if (error != EEXIST || excl || tries > 2)
-			return (error);
+	VOP_LOCK(link, LK_SHARED);
+	error = VOP_READLINK(link, text, PATH_MAX, &len);
+	VOP_UNLOCK(link);
+	if (error == 0) {
+		text[len] = '\0';
+		place->dvp = NULL;
+		error = namei_parent(text, dvp, place);
+		vrele(dvp);
 	}
+	kfree(text, &M_NAMES);
+	return (error);
+}
+
+/*
+ * The vnode that O_CREAT opens, made where a chain of links ends if nothing is there.  A name with a slash behind it
+ * is that of a directory, and those are not made so.
+ */
+static int
+open_create(int dirfd, const char *path, uint32_t flags, uint32_t mode, struct vnode **vpp, bool *created)
+{
+	struct name_place *place = kmalloc(sizeof(*place), &M_NAMES, M_WAITOK | M_ZERO);
+	struct vnode *vp = NULL;
+	int error = fs_parent(dirfd, path, place);
+
+	for (int links = 0; error == 0; links++) {
+		error = place->slash ? EISDIR : create_or_find(place, mode, &vp);
+		*created = error == 0;
+		if (error != EEXIST || vp == NULL || (flags & O_EXCL))
+			break;
+		error = 0;
+		if (vp->v_type != VLNK || (flags & O_NOFOLLOW))
+			break;
+		error = links < SYMLINKS_MAX ? follow_link(place, vp) : ELOOP;
+		vrele(vp);
+		vp = NULL;
+	}
+	if (error == 0) {
+		*vpp = vp;
+	} else if (vp != NULL) {
+		vrele(vp);
+	}
+	if (place->dvp != NULL)
+		vrele(place->dvp);
+	kfree(place, &M_NAMES);
+	return (error);
 }
 
 /* May it be opened so? */
@@ -73,10 +104,10 @@ open_check(struct vnode *vp, uint32_t flags)
 	uint32_t mode = flags & O_ACCMODE;
 	int want = mode == O_RDONLY ? 4 : mode == O_WRONLY ? 2 : 6;
 
-	if (vp->v_type == VLNK && (flags & O_PATH) == 0)
-		return (ELOOP);
 	if ((flags & O_DIRECTORY) && vp->v_type != VDIR)
 		return (ENOTDIR);
+	if (vp->v_type == VLNK && (flags & O_PATH) == 0)
+		return (ELOOP);
 	if (vp->v_type == VDIR && (mode != O_RDONLY || (flags & O_CREAT)))
 		return (EISDIR);
 	if (flags & O_PATH)
@@ -95,7 +126,7 @@ open_path(int dirfd, const char *path, uint32_t flags, uint32_t mode)
 {
 	struct vnode *vp = NULL;
 	struct file *fp;
-	bool created;
+	bool created = false;
 	int64_t fd;
 	int error;
 
@@ -103,7 +134,10 @@ open_path(int dirfd, const char *path, uint32_t flags, uint32_t mode)
 		return (-EOPNOTSUPP);
 	if ((flags & O_ACCMODE) == O_ACCMODE)
 		return (-EINVAL);
-	error = open_lookup(dirfd, path, flags, mode, &vp, &created);
+	if (flags & O_CREAT)
+		error = open_create(dirfd, path, flags, mode, &vp, &created);
+	else
+		error = fs_lookup(dirfd, path, flags & O_NOFOLLOW ? NAMEI_NOFOLLOW : 0, &vp);
 	if (error != 0)
 		return (-error);
 	error = created ? 0 : open_check(vp, flags);
@@ -204,16 +238,29 @@ sys_mkdir(const uint64_t *a)
 	return (sys_mkdirat((uint64_t[]){ (uint64_t)AT_FDCWD, a[0], a[1] }));
 }
 
+/* May this name become something new?  One that exists is refused first, then a slash, unless it is for a directory. */
+static int
+place_check_new(struct name_place *place)
+{
+	struct vnode *vp;
+
+	if (namei(place->name, place->dvp, NAMEI_NOFOLLOW, &vp) == 0) {
+		vrele(vp);
+		return (EEXIST);
+	}
+	return (place->slash ? ENOENT : 0);
+}
+
 static int
 place_symlink(struct name_place *place, void *arg)
 {
 	struct vattr va = { .va_type = VLNK, .va_mode = 0777, .va_uid = curproc->cred->uid,
 	    .va_gid = curproc->cred->gid };
 	struct vnode *vp = NULL;
-	int error;
+	int error = place_check_new(place);
 
-	if (place->slash)
-		return (ENOENT);
+	if (error != 0)
+		return (error);
 	VOP_LOCK(place->dvp, LK_EXCLUSIVE);
 	error = VOP_SYMLINK(place->dvp, place->name, place->len, arg, &va, &vp);
 	VOP_UNLOCK(place->dvp);
@@ -246,8 +293,10 @@ static int
 place_link(struct name_place *place, void *arg)
 {
 	struct vnode *vp = arg;
-	int error;
+	int error = place_check_new(place);
 
+	if (error != 0)
+		return (error);
 	if (vp->v_type == VDIR)
 		return (EPERM);
 	if (vp->v_mount != place->dvp->v_mount)
@@ -283,35 +332,38 @@ sys_link(const uint64_t *a)
 	return (sys_linkat((uint64_t[]){ (uint64_t)AT_FDCWD, a[0], (uint64_t)AT_FDCWD, a[1], 0 }));
 }
 
-/* A mount point may not go. */
-static bool
-is_mounted_on(struct name_place *place)
+/* May this name go?  Not a mount point's, and not that of a file with a slash behind it. */
+static int
+place_check_old(struct name_place *place, bool dir)
 {
 	struct vnode *vp;
-	bool mounted;
+	int error = namei(place->name, place->dvp, NAMEI_NOFOLLOW, &vp);
 
-	if (namei(place->name, place->dvp, NAMEI_NOFOLLOW, &vp) != 0)
-		return (false);
-	mounted = vp->v_mount != place->dvp->v_mount && vp->v_mount != NULL;
+	if (error != 0)
+		return (error);
+	if (vp->v_mount != place->dvp->v_mount && vp->v_mount != NULL)
+		error = EBUSY;
+	else if (place->slash && !dir)
+		error = vp->v_type == VDIR ? EISDIR : ENOTDIR;
 	vrele(vp);
-	return (mounted);
+	return (error);
 }
 
 static int
 place_unlink(struct name_place *place, void *arg)
 {
 	bool dir = *(bool *)arg;
-	int error;
+	int error = place_check_old(place, dir);
 
-	if (is_mounted_on(place))
-		return (EBUSY);
+	if (error != 0)
+		return (error);
 	VOP_LOCK(place->dvp, LK_EXCLUSIVE);
 	if (dir)
 		error = VOP_RMDIR(place->dvp, place->name, place->len);
 	else
 		error = VOP_REMOVE(place->dvp, place->name, place->len);
 	VOP_UNLOCK(place->dvp);
-	return (error == 0 || !place->slash || dir ? error : ENOTDIR);
+	return (error);
 }
 
 int64_t
@@ -344,24 +396,53 @@ struct rename_to {
 	bool		noreplace;
 };
 
+/* "." and "..", which are names that cannot be moved. */
+static bool
+is_dots(const struct name_place *place)
+{
+	return (streq(place->name, ".") || streq(place->name, ".."));
+}
+
+/*
+ * What the two names have to be, in the order in which Linux asks.  (What they are when it is done, VOP_RENAME looks
+ * at once more.)
+ */
+static int
+rename_check(struct name_place *from, struct name_place *to, bool noreplace)
+{
+	struct vnode *vp;
+	bool dir;
+	int error;
+
+	if (from->dvp->v_mount != to->dvp->v_mount)
+		return (EXDEV);
+	if (is_dots(from) || is_dots(to))
+		return (noreplace && !is_dots(from) ? EEXIST : EBUSY);
+	error = namei(from->name, from->dvp, NAMEI_NOFOLLOW, &vp);
+	if (error != 0)
+		return (error);
+	dir = vp->v_type == VDIR;
+	vrele(vp);
+	if (noreplace && namei(to->name, to->dvp, NAMEI_NOFOLLOW, &vp) == 0) {
+		vrele(vp);
+		return (EEXIST);
+	}
+	return (!dir && (from->slash || to->slash) ? ENOTDIR : 0);
+}
+
 static int
 place_rename(struct name_place *from, void *arg)
 {
 	struct rename_to *to = arg;
 	struct name_place *place = kmalloc(sizeof(*place), &M_NAMES, M_WAITOK);
-	struct vnode *vp;
 	int error = fs_parent(to->dirfd, to->path, place);
 
 	if (error == 0) {
 		error = vnode_access(place->dvp, 3);
-		if (error == 0 && to->noreplace && namei(place->name, place->dvp, NAMEI_NOFOLLOW, &vp) == 0) {
-			vrele(vp);
-			error = EEXIST;
-		} else if (error == 0 && from->dvp->v_mount != place->dvp->v_mount) {
-			error = EXDEV;
-		} else if (error == 0) {
+		if (error == 0)
+			error = rename_check(from, place, to->noreplace);
+		if (error == 0)
 			error = VOP_RENAME(from->dvp, from->name, from->len, place->dvp, place->name, place->len);
-		}
 		vrele(place->dvp);
 	} else if (error == EEXIST) {
 		error = EBUSY;			/* the root */
