@@ -370,7 +370,7 @@ KTEST(pageout, whoever_waits_for_memory_is_woken_by_a_free_page)
 		hog_down_to(vm_ladder.min - 2);
 		td = thread_create("t-vmwait", PRI_PAGEOUT, wait_thread, &w);
 		CHECK(wait_asleep(td, "vmwait"));
-		hog_release(8);
+		hog_release(8 + KSTACK_PAGES);	/* the thread's own stack came out of what was left */
 		thread_join(td);
 	}
 	CHECK_EQ(w.ended_by, 0);
