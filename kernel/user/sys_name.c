@@ -63,6 +63,13 @@ follow_link(struct name_place *place, struct vnode *link)
 	return (error);
 }
 
+/* "." and "..": names of directories that are there, and cannot be made or moved. */
+static bool
+is_dots(const struct name_place *place)
+{
+	return (streq(place->name, ".") || streq(place->name, ".."));
+}
+
 /*
  * The vnode that O_CREAT opens, made where a chain of links ends if nothing is there.  A name with a slash behind it
  * is that of a directory, and those are not made so.
@@ -75,7 +82,7 @@ open_create(int dirfd, const char *path, uint32_t flags, uint32_t mode, struct v
 	int error = fs_parent(dirfd, path, place);
 
 	for (int links = 0; error == 0; links++) {
-		error = place->slash ? EISDIR : create_or_find(place, mode, &vp);
+		error = place->slash && !is_dots(place) ? EISDIR : create_or_find(place, mode, &vp);
 		*created = error == 0;
 		if (error != EEXIST || vp == NULL || (flags & O_EXCL))
 			break;
@@ -395,13 +402,6 @@ struct rename_to {
 	const char	*path;
 	bool		noreplace;
 };
-
-/* "." and "..", which are names that cannot be moved. */
-static bool
-is_dots(const struct name_place *place)
-{
-	return (streq(place->name, ".") || streq(place->name, ".."));
-}
 
 /*
  * What the two names have to be, in the order in which Linux asks.  (What they are when it is done, VOP_RENAME looks

@@ -393,12 +393,13 @@ rename_locked(struct rename *r, bool s_above_to, bool t_above_from)
 {
 	int error = rename_find(r);
 
-	if (error == 0)
-		error = rename_check(r);
+	/* Who is above whom comes before what they are, as programs know it. */
 	if (error == 0 && s_above_to)
 		error = EINVAL;
 	if (error == 0 && t_above_from)
 		error = ENOTEMPTY;
+	if (error == 0)
+		error = rename_check(r);
 	if (error != 0 || r->svp == r->tvp)
 		return (error);
 	children_lock(r);
