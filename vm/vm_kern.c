@@ -272,13 +272,13 @@ struct vm_page *
 kmem_page(int flags)
 {
 	int how = VM_ALLOC_WIRED | ((flags & M_ZERO) ? VM_ALLOC_ZERO : 0);
-	int class = (flags & M_RESERVE) ? VM_ALLOC_SYSTEM : VM_ALLOC_NORMAL;
+	int class = (flags & M_RESERVE) ? VM_ALLOC_SYSTEM : VM_ALLOC_NORMAL, waits = 0;
 	struct vm_page *m;
 
 	while ((m = vm_page_alloc(NULL, 0, how | class)) == NULL) {
 		if (!(flags & M_WAITOK))
 			return (NULL);
-		class = MAX(class, vm_oom_wait_kernel());
+		class = MAX(class, vm_oom_wait_kernel(&waits));
 	}
 	if ((flags & M_ZERO) && !(m->flags & PG_ZERO))
 		pmap_zero_page(m);
@@ -329,12 +329,12 @@ vm_offset_t
 kmem_alloc(vm_size_t len, int flags)
 {
 	vm_offset_t va;
-	int error;
+	int error, waits = 0;
 
 	if (flags & M_WAITOK)
 		assert_can_sleep("kmem_alloc");
 	while ((error = kva_take(len + PAGE_SIZE, &va)) == ENOMEM && (flags & M_WAITOK))
-		(void)vm_oom_wait_kernel();
+		(void)vm_oom_wait_kernel(&waits);
 	if (error == ENOSPC && (flags & M_WAITOK))
 		panic("kernel addresses exhausted: 0x%lx bytes wanted, 0x%lx in use", len,
 		    kva_inuse());

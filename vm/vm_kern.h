@@ -21,7 +21,7 @@ void kva_free(vm_offset_t va, vm_size_t len);
 uint64_t kva_inuse(void);			/* bytes */
 /*
  * One wired page without address space of its own: the direct map shows it.  flags as kmalloc.
- * => M_WAITOK: sleeps, and never fails: when memory is full for good, somebody is ended and the reserve opened;
+ * => M_WAITOK: sleeps, and never fails: when memory is full for good, see vm_oom_wait_kernel();
  *    M_NOWAIT: NULL when memory is short.  Contents zero if M_ZERO, else anything.
  */
 struct vm_page *kmem_page(int flags);

@@ -19,7 +19,8 @@
  * come back, or is not enough, the next standstill chooses the next.
  *
  * What the kernel needs for itself (vm_oom_wait_kernel) is never denied: it may have locks, and who is to
- * be ended may wait for them.  So the kernel takes from the reserve, and what the ended one leaves fills it.
+ * be ended may wait for them.  So the kernel takes from the reserve, and only when that is used up, too, it
+ * ends somebody.
  *
  * Standstill is a lack of progress, not of pages: a slow disk never ends anybody (vm_pageout.c).
  *
@@ -217,14 +218,19 @@ vm_oom_wait(struct vmspace *vm, int *waits, vm_offset_t addr)
 }
 
 int
-vm_oom_wait_kernel(void)
+vm_oom_wait_kernel(int *waits)
 {
+	/* At a standstill the reserve is tried at once: whoever has it now needs no writing to give it back. */
+	if ((*waits)++ == 0 && vm_pageout_hopeless()) {
+		VM_PATH("oom_kernel_opens_reserve");
+		return (VM_ALLOC_SYSTEM);
+	}
 	vm_wait();
 	if (!vm_pageout_hopeless())
 		return (VM_ALLOC_NORMAL);
-	VM_PATH("oom_kernel_opens_reserve");
 	/* Who has the mutex may wait for a lock that our caller has. */
-	if (mutex_trylock(&oom_mutex)) {
+	if (*waits > PATIENCE && mutex_trylock(&oom_mutex)) {
+		VM_PATH("oom_kernel_ends_somebody");
 		vm_pageout_report_oom(0);
 		(void)end_largest(NULL);
 		mutex_unlock(&oom_mutex);

@@ -33,10 +33,10 @@ bool vm_oom_wait(struct vmspace *vm, int *waits, vm_offset_t addr);
 
 /*
  * The same for memory that the kernel itself must have, perhaps with locks held that a victim waits for:
- * at a standstill somebody is ended, if that needs no waiting, and the reserve is opened.
+ * at a standstill the reserve is opened, and when that does not help, somebody is ended.
  * => sleeps in "vmwait".  Returns the class to try with next, VM_ALLOC_NORMAL or VM_ALLOC_SYSTEM.
  */
-int  vm_oom_wait_kernel(void);
+int  vm_oom_wait_kernel(int *waits);
 
 /* Pages that nobody can have while vm lives, in memory and swapped out; an estimate.  => vm referenced */
 size_t vm_oom_size(struct vmspace *vm, size_t *swapped);

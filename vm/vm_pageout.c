@@ -17,7 +17,7 @@
  * Besides pages there are caches to ask: objects of files that nobody has open, metadata buffers,
  * idle vnodes.
  *
- * Out of memory is a lack of progress: OOM_SCANS scans in a row found nothing, and the laundry did
+ * Out of memory is a lack of progress: OOM_SCANS scans in a row found next to nothing, and the laundry did
  * nothing meanwhile.  A slow disk is no lack of progress; a full one is.
  */
 #include "vm/vm_pageout.h"
@@ -49,6 +49,7 @@ volatile bool vm_pageout_asked;		/* a hint; set without a lock */
 static volatile bool reported;		/* of this standstill somebody was told */
 
 #define LOCKED_MAX	8		/* pages of locked objects to pass over before their holders are let run */
+#define PITTANCE	16		/* a scan that frees less, when it does not help, is in vain: somebody takes them in a circle */
 #define OOM_SCANS	12		/* in vain, one after the other, before an allocator gives up */
 
 /* What to do with an inactive page. */
@@ -353,12 +354,12 @@ reclaim_round(void)
 	if (free >= vm_ladder.target)
 		return;
 	freed = vm_pageout_scan(vm_ladder.target - free);
-	if (freed > 0) {
+	if (freed >= PITTANCE || (freed > 0 && vm_free_count() >= vm_ladder.min)) {
 		vm_pageout_progress(freed);
 		return;
 	}
 	/*
-	 * Nothing to be had: give the laundry, and those who hold memory, time to let go of it,
+	 * Next to nothing to be had: give the laundry, and those who hold memory, time to let go of it,
 	 * instead of scanning in a circle.
 	 */
 	VM_PATH("reclaim_in_vain");

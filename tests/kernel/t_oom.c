@@ -166,24 +166,35 @@ fill_up(void)
 			return;
 }
 
-/* The kernel cannot be denied: who holds most goes, and until it has gone the reserve serves. */
-KTEST(oom, kernel_ends_the_largest_and_takes_from_the_reserve)
+/* The kernel cannot be denied: the reserve serves, and when that is used up, who holds most goes. */
+KTEST(oom, kernel_takes_the_reserve_and_then_ends_the_largest)
 {
-	void *p[64];
-	size_t n = 0;
+	struct vt_job job = { .fn = go_when_ended };
+	void **taken = NULL, **p;
+	uint32_t lowest = UINT32_MAX;
+	struct vmspace *big;
 
 	if (!oom_begin())
 		return;
+	big = oom.big;
+	vt_start(&job, "big");
 	fill_up();
-	/* The first ones may get what reclaim still finds. */
-	while (n < sizeof(p) / sizeof(p[0]) && vm_free_count() >= vm_ladder.reserved)
-		p[n++] = kmalloc(PAGE_SIZE, &M_TOOM, M_WAITOK);
-	CHECK(n < sizeof(p) / sizeof(p[0]));
-	CHECK(oom.ended == oom.big);
+	for (uint32_t i = 0; oom.ended == NULL && CHECK(i < 2 * vm_ladder.reserved); i++) {
+		p = kmalloc(PAGE_SIZE, &M_TOOM, M_WAITOK);
+		*p = taken;
+		taken = p;
+		lowest = MIN(lowest, vm_free_count());
+	}
+	job.arg = &job;
+	vt_finish(&job);
+	CHECK(oom.ended == big);
 	CHECK_EQ(oom.times, 1);
-	CHECK(oom.big->doomed && !oom.small->doomed);
-	while (n > 0)
-		kfree(p[--n], &M_TOOM);
+	CHECK(!oom.small->doomed);
+	CHECK(lowest <= vm_ladder.interrupt_min + 1);
+	while ((p = taken) != NULL) {
+		taken = *p;
+		kfree(p, &M_TOOM);
+	}
 	oom_end();
 }
 
@@ -202,5 +213,38 @@ KTEST(oom, kernel_gets_its_memory_when_nobody_can_go)
 		CHECK_EQ(vm_mmap(vm, &at, PAGE_SIZE, RW, MAP_SHARED | MAP_ANONYMOUS, NULL, 0), 0);
 	CHECK_EQ(oom.times, 0);
 	vmspace_free(vm);
+	oom_end();
+}
+
+/* Touch a page in one table's reach after the other, until it fails.  Each takes two pages: its own and the table. */
+static vm_offset_t
+touch_apart(struct vmspace *vm, vm_offset_t at)
+{
+	while (put(vm, at, 1) == 0)
+		at += 2 * MiB;
+	CHECK_EQ(curthread->fault.signo, SIGKILL);
+	return (at);
+}
+
+/*
+ * One page can be had, and two are needed.  The first is taken, is of no use without the other, is reclaimed and taken
+ * again.  That is no progress, though a page is freed in each scan.  One of the two tries leaves exactly one page.
+ */
+KTEST(oom, a_page_that_goes_round_in_a_circle_is_no_progress)
+{
+	struct vmspace *other;
+	vm_offset_t at = AT(0);
+	void *p;
+
+	if (!oom_begin())
+		return;
+	other = vmspace_alloc();		/* nobody may end this one */
+	CHECK_EQ(vm_mmap(other, &at, GiB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0), 0);
+	p = kmalloc(PAGE_SIZE, &M_TOOM, M_WAITOK);
+	at = touch_apart(other, at);
+	kfree(p, &M_TOOM);
+	(void)touch_apart(other, at);
+	CHECK(vm_free_count() <= vm_ladder.reserved + 1);
+	vmspace_free(other);
 	oom_end();
 }
