@@ -255,7 +255,7 @@ struct cost {
 static void
 cost_now(struct cost *c)
 {
-	*c = (struct cost){ .faults = cnt.v_vm_faults };
+	*c = (struct cost){ .faults = VMCNT_GET(v_vm_faults) };
 	for (struct disk *dk = disk_next(NULL); dk != NULL; dk = disk_next(dk)) {
 		if (dk->dk_whole != NULL)
 			continue;	/* a partition's are counted for its disk too */

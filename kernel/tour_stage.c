@@ -45,7 +45,7 @@ counts_take(const struct tour *t, struct tale_counts *c)
 	struct intr_stat is;
 
 	memset(c, 0, sizeof(*c));
-	c->vm = cnt;
+	c->vm = vm_meter_sum();
 	c->bystander = t->counted;
 	for (struct disk *dk = disk_next(NULL); dk != NULL; dk = disk_next(dk)) {
 		if (dk->dk_whole != NULL)

@@ -7,16 +7,35 @@
 #include "vm/vm_page.h"
 #include "vm/vm_pageq.h"
 
-struct vmmeter cnt;
-
 static const struct {
 	const char	*name, *text;
-	uint64_t	*value;
+	size_t		 offset;
 } fields[] = {
-#define X(field, text) { #field, text, &cnt.field },
+#define X(field, text) { #field, text, offsetof(struct vmmeter, field) },
 	VMMETER_FIELDS(X)
 #undef X
 };
+
+uint64_t
+vm_meter_count(size_t offset)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < MAX_CPUS; i++)
+		sum += *(const volatile uint64_t *)((const char *)&cpus[i].cnt + offset);
+	return (sum);
+}
+
+struct vmmeter
+vm_meter_sum(void)
+{
+	struct vmmeter sum;
+
+#define X(field, text) sum.field = VMCNT_GET(field);
+	VMMETER_FIELDS(X)
+#undef X
+	return (sum);
+}
 
 void
 vm_meter_print(void)
@@ -26,8 +45,8 @@ vm_meter_print(void)
 		printf(", %u %s", vm_page_queue_len(q), vm_pageq_name(q));
 	printf("; %lu objects, %u cached\n", vm_object_count(), vm_object_cached_count());
 	for (size_t i = 0; i < nitems(fields); i++)
-		if (*fields[i].value != 0)
-			printf("%12lu  %-20s %s\n", *fields[i].value, fields[i].name, fields[i].text);
+		if (vm_meter_count(fields[i].offset) != 0)
+			printf("%12lu  %-20s %s\n", vm_meter_count(fields[i].offset), fields[i].name, fields[i].text);
 }
 
 bool
@@ -36,6 +55,6 @@ vm_meter_get(unsigned i, const char **name, uint64_t *value)
 	if (i >= nitems(fields))
 		return (false);
 	*name = fields[i].name;
-	*value = *fields[i].value;
+	*value = vm_meter_count(fields[i].offset);
 	return (true);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Counters of the VM, with the names of BSD's struct vmmeter.  Only ever incremented, atomically;
- * never reset.
+ * Counters of the VM, with the names of BSD's struct vmmeter.  Only ever incremented, never reset.
+ *
+ * Each CPU counts in a structure of its own, by one instruction that nothing can come between; who
+ * wants to know adds them up, without a lock.
  */
 #ifndef VM_VM_METER_H
 #define VM_VM_METER_H
@@ -45,10 +47,14 @@ struct vmmeter {
 #undef X
 };
 
-extern struct vmmeter cnt;
+#include "kernel/amd64/cpu.h"		/* needs the structure */
 
-#define VMCNT_ADD(field, n) ((void)__atomic_fetch_add(&cnt.field, (n), __ATOMIC_RELAXED))
+#define VMCNT_ADD(field, n) CPU_COUNT(offsetof(struct cpu, cnt) + offsetof(struct vmmeter, field), n)
 #define VMCNT_INC(field)    VMCNT_ADD(field, 1)
+#define VMCNT_GET(field)    vm_meter_count(offsetof(struct vmmeter, field))
+
+uint64_t vm_meter_count(size_t offset);		/* of the field there, on all CPUs */
+struct vmmeter vm_meter_sum(void);
 
 /* nonzero counters and the page queues; no locks: for panic and the monitor */
 void vm_meter_print(void);

@@ -279,7 +279,7 @@ vm_pageout_scan(size_t pages)
 		freed += vm_object_cache_shrink(pages - freed, false);
 	if (freed < pages)
 		freed += (size_t)vnode_shrink(8);
-	TRACE(TR_PAGEOUT, freed, cnt.v_pdpages, vm_free_count(), vm_ladder.target);
+	TRACE(TR_PAGEOUT, freed, VMCNT_GET(v_pdpages), vm_free_count(), vm_ladder.target);
 	return (freed);
 }
 

@@ -91,7 +91,8 @@ find_features(void)
 static void
 enable_features(void)
 {
-	uint64_t cr4 = read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT;
+	/* Nothing of what a firmware may have left on the boot CPU, and on no other. */
+	uint64_t cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
 
 	if (cpu_features.nx)
 		wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_NXE);

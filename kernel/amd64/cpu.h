@@ -6,6 +6,7 @@
 #define KERNEL_AMD64_CPU_H
 
 #include "kernel/lib/types.h"
+#include "vm/vm_meter.h"
 
 struct thread;
 struct pmap;
@@ -41,6 +42,8 @@ struct cpu {
 	/* a non-maskable interrupt is being handled: take no locks */
 	bool		 in_nmi;
 	struct lock	*spin_held[CPU_SPIN_HELD_MAX];	/* debug: the spin_depth spin locks held, in order */
+	struct vmmeter	 cnt;		/* what the VM counted here: CPU_COUNT() */
+	uint64_t	 pv_inuse;	/* pv entries taken into use less those given back: modulo 2^64 */
 };
 
 static inline struct cpu *
@@ -76,6 +79,10 @@ cpu_spin_depth(void)
 	__asm__ volatile("movl %%gs:%c1, %0" : "=r"(depth) : "i"(offsetof(struct cpu, spin_depth)));
 	return (depth);
 }
+
+/* Add to a counter of this CPU.  One instruction, so that neither interrupt nor switch comes in between. */
+#define CPU_COUNT(offset, n)								\
+	__asm__ volatile("addq %1, %%gs:%c0" : : "i"(offset), "er"((uint64_t)(n)) : "cc", "memory")
 
 /* Does another CPU wait for this one to forget translations?  Only a hint where a switch may come between. */
 static inline uint32_t
@@ -116,6 +123,7 @@ struct trapframe {
 #define CR0_WP		0x10000ul
 #define CR4_OSFXSR	0x200ul
 #define CR4_OSXMMEXCPT	0x400ul
+#define CR4_PAE		0x20ul
 #define CR4_PGE		0x80ul
 #define CR4_SMEP	0x100000ul
 #define CR4_SMAP	0x200000ul

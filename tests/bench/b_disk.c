@@ -46,11 +46,11 @@ bench_cold(void)
 	for (vm_pindex_t i = FAULTS; i-- > 0; )
 		va = file_map(&f, COLD_FIRST + i * CLUSTER, CLUSTER, VM_PROT_READ, MAP_SHARED);
 	va -= (FAULTS - 1) * step;		/* they lie one behind the other */
-	in = cnt.v_vnodepgsin;
+	in = VMCNT_GET(v_vnodepgsin);
 	watch_start(&w, WATCH_ROOT);
 	insn = time_reads(va + step / 2, FAULTS, CLUSTER);
 	watch_stop(&w);
-	bench_report("cold.page", insn / (cnt.v_vnodepgsin - in));
+	bench_report("cold.page", insn / (VMCNT_GET(v_vnodepgsin) - in));
 	bench_report("cold.fault", insn / FAULTS);
 	bench_report("cold.requests", w.requests);
 	bench_report("cold.sectors", w.sectors);
@@ -169,14 +169,14 @@ bench_small_ram(void)
 	va = file_map(&f, 0, f.npages, VM_PROT_READ, MAP_SHARED);
 	insn = time_reads(va, f.npages, 1);
 	bench_report("small-ram.first-mbps", mbps(f.npages, insn));
-	scanned = cnt.v_pdpages;
+	scanned = VMCNT_GET(v_pdpages);
 	watch_start(&w, WATCH_ROOT);
 	insn = time_reads(va, f.npages, 1);
 	watch_stop(&w);
 	bench_report("small-ram.second-mbps", mbps(f.npages, insn));
 	bench_report("small-ram.second-page", insn / f.npages);
 	bench_report("small-ram.second-requests", w.pager);
-	bench_report("small-ram.second-scanned", cnt.v_pdpages - scanned);
+	bench_report("small-ram.second-scanned", VMCNT_GET(v_pdpages) - scanned);
 	unmap(va, f.npages);
 	file_close(&f);
 }

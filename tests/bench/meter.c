@@ -211,7 +211,7 @@ watch_start(struct disk_watch *w, enum watch_disk which)
 	spin_lock(&held_lock);
 	watched[w->which].seen = (struct disk_watch){ .which = which };
 	spin_unlock(&held_lock);
-	w->pager = cnt.v_vnodein;
+	w->pager = VMCNT_GET(v_vnodein);
 }
 
 void
@@ -222,5 +222,5 @@ watch_stop(struct disk_watch *w)
 	spin_lock(&held_lock);
 	*w = watched[w->which].seen;
 	spin_unlock(&held_lock);
-	w->pager = cnt.v_vnodein - before;
+	w->pager = VMCNT_GET(v_vnodein) - before;
 }

@@ -290,3 +290,13 @@ class Prefix(gdb.Command):
 
     def __init__(self):
         super().__init__("vm", gdb.COMMAND_DATA, prefix=True)
+
+
+def counters():
+    """The VM's counters, of all CPUs together -> {name: value}."""
+    cpus, sums = gdb.parse_and_eval("cpus"), {}
+    for i in range(int(gdb.parse_and_eval("ncpus"))):
+        cnt = cpus[i]["cnt"]
+        for f in cnt.type.fields():
+            sums[f.name] = sums.get(f.name, 0) + int(cnt[f.name])
+    return sums

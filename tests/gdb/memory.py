@@ -2,7 +2,7 @@
 """vm mem, vm snap, vm diff: all of physical memory at a glance, and what has changed in it."""
 
 import gdb
-from common import Command, defines, enum_word, need_pages, plural, say
+from common import Command, counters, defines, enum_word, need_pages, plural, say
 import page
 
 LINE, LINES = 64, 32
@@ -78,8 +78,7 @@ def snapshot():
     for i in range(pages.count):
         address = pages.base + i * pages.size
         rows[address] = tuple(pages.field(address, f) for f in FIELDS)
-    cnt = gdb.parse_and_eval("cnt")
-    return rows, {f.name: int(cnt[f.name]) for f in cnt.type.fields()}
+    return rows, counters()
 
 
 class Snap(Command):

@@ -19,7 +19,7 @@ from play import KERNEL, SECONDS, TOP, Session, equal, frame_names, number  # no
 import mkimage  # noqa: E402
 
 TESTS = []
-REGISTERS = 'printf "%#lx %#lx %#lx %#lx %d\\n", $rip, $rsp, $rax, $rdi, (int)cnt.v_vm_faults'
+REGISTERS = 'printf "%#lx %#lx %#lx %#lx %d\\n", $rip, $rsp, $rax, $rdi, (int)cpus[0].cnt.v_vm_faults'
 SCRIPT = f"""\
 begin           vm undo
 enter           vm step fault enter

@@ -9,7 +9,7 @@ import os
 import struct
 
 import gdb
-from common import Command, PAGE_SHIFT, PAGE_SIZE, Physical, TOP, array_text, fetch, need_kernel, say
+from common import Command, PAGE_SHIFT, PAGE_SIZE, Physical, TOP, array_text, counters, fetch, need_kernel, say
 import maps
 import object as vm_objects
 import page
@@ -230,7 +230,7 @@ the whole machine, and what they have gained since the last `vm touched`.
             say(f"    {at:8} " + "".join("#" if i in touched else "o" if i in there else "."
                                          for i in range(at, min(at + vm_objects.STRIP_LINE, int(o["size"])))))
         say("    # touched  o in memory only  . not read")
-        now = {name: int(gdb.parse_and_eval("cnt")[name]) for name, _ in self.COUNTERS}
+        now = counters()
         say("counters: " + ", ".join(f"{now[name]} {words}" for name, words in self.COUNTERS))
         if self.before:
             say("since the last look: " + ", ".join(f"+{now[name] - self.before[name]} {words}" for name, words in self.COUNTERS))

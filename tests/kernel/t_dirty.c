@@ -89,15 +89,15 @@ KTEST_COUNTING(dirty, first_store_to_a_mapped_page_maps_no_other)
 			CHECK_EQ(get(vm, AT(i)), 0);
 		CHECK_EQ(vn_fsync(vp), 0);
 		pmap_remove(&vm->pmap, AT(5), AT(6));
-		before = cnt.v_prefaulted;
+		before = VMCNT_GET(v_prefaulted);
 		CHECK_EQ(put(vm, AT(4), 1), 0);
-		CHECK_EQ(cnt.v_prefaulted, before);
+		CHECK_EQ(VMCNT_GET(v_prefaulted), before);
 		CHECK(mapped_page(vm, AT(5)) == NULL);
 		/* A page that is not mapped brings them along. */
 		CHECK_EQ(put(vm, AT(5), 1), 0);
 		pmap_remove(&vm->pmap, AT(0), AT(16));
 		CHECK_EQ(put(vm, AT(8), 1), 0);
-		CHECK_EQ(cnt.v_prefaulted, before + 15);
+		CHECK_EQ(VMCNT_GET(v_prefaulted), before + 15);
 		vmspace_free(vm);
 		vrele(vp);
 	}

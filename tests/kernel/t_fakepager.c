@@ -48,7 +48,7 @@ KTEST(fakepager, fault_asks_for_the_page_and_maps_it)
 	struct fakepager *fp = fakepager_create(8);
 	struct vmspace *vm = vt_begin();
 	vm_offset_t va = vt_map_object(fp->object, 0, 8, VM_PROT_READ, 0);
-	struct vmmeter before = cnt;
+	struct vmmeter before = vm_meter_sum();
 	struct vm_page *m;
 
 	CHECK(vt_page(fp->object, 3) == NULL);
@@ -56,7 +56,7 @@ KTEST(fakepager, fault_asks_for_the_page_and_maps_it)
 	CHECK_EQ(fakepager_calls(fp), 1);
 	check_call(fp, 0, 3, 1, 0);
 	CHECK_EQ(fp->calls[0].tid, curthread->tid);
-	CHECK_EQ(cnt.v_io_faults - before.v_io_faults, 1);
+	CHECK_EQ(VMCNT_GET(v_io_faults) - before.v_io_faults, 1);
 	m = vt_page(fp->object, 3);
 	if (CHECK(m != NULL)) {
 		CHECK_EQ(m->valid, VM_PAGE_BITS_ALL);
@@ -220,10 +220,10 @@ KTEST(fakepager, data_before_the_request_is_not_asked_for)
 	fakepager_supply(fp, 2);
 	vt_begin();
 	va = vt_map_object(fp->object, 0, 8, VM_PROT_READ, 0);
-	before = cnt;
+	before = vm_meter_sum();
 	CHECK(check_page(fp, va + 2 * P, 2));
 	CHECK_EQ(fakepager_calls(fp), 0);
-	CHECK_EQ(cnt.v_soft_faults - before.v_soft_faults, 1);
+	CHECK_EQ(VMCNT_GET(v_soft_faults) - before.v_soft_faults, 1);
 	vt_end();
 	fakepager_drop(fp);
 }
@@ -276,11 +276,11 @@ answer(int verdict, int kr, int signo, int code)
 	struct fakepager *fp = fakepager_create(8);
 	struct vmspace *vm = vt_begin();
 	vm_offset_t va = vt_map_object(fp->object, 0, 8, VM_PROT_READ, 0);
-	struct vmmeter before = cnt;
+	struct vmmeter before = vm_meter_sum();
 
 	fakepager_say(fp, 2, verdict, FAKE_FOREVER);
 	CHECK_EQ(vm_fault(&vm->map, va + 2 * P, VM_PROT_READ, 0, NULL), kr);
-	CHECK_EQ(cnt.v_failed_faults - before.v_failed_faults, 1);
+	CHECK_EQ(VMCNT_GET(v_failed_faults) - before.v_failed_faults, 1);
 	CHECK(vt_page(fp->object, 2) == NULL);
 	CHECK_REFUSED(va + 2 * P + 4095, false, signo, code);
 	CHECK_REFUSED(va + 2 * P, false, signo, code);
@@ -415,11 +415,11 @@ KTEST(fakepager, fail_at_the_bottom_is_a_page_of_zeros)
 	fakepager_say(fp, 4, VM_PAGER_FAIL, FAKE_FOREVER);
 	vt_begin();
 	va = vt_map_object(fp->object, 0, 8, VM_PROT_READ, 0);
-	before = cnt;
+	before = vm_meter_sum();
 	for (size_t off = 0; off < P; off += 101)
 		CHECK_EQ(vt_load(va + 4 * P + off), 0);
 	CHECK_EQ(fakepager_calls(fp), 1);
-	CHECK_EQ(cnt.v_zfod - before.v_zfod, 1);
+	CHECK_EQ(VMCNT_GET(v_zfod) - before.v_zfod, 1);
 	vt_end();
 	fakepager_drop(fp);
 }
@@ -451,12 +451,12 @@ KTEST_COUNTING(fakepager, private_write_copies_what_was_paged_in)
 	struct vmspace *vm = vt_begin();
 	vm_offset_t va = vt_map_object(fp->object, 0, 8, RW, MAP_COPY_ON_WRITE);
 	vm_offset_t other = vt_map_object(fp->object, 0, 8, VM_PROT_READ, 0);
-	struct vmmeter before = cnt;
+	struct vmmeter before = vm_meter_sum();
 
 	CHECK(vt_page(fp->object, 3) == NULL);
 	vt_store(va + 3 * P + 100, 0x11);
 	CHECK_EQ(fakepager_calls(fp), 1);
-	CHECK_EQ(cnt.v_cow_faults - before.v_cow_faults, 1);
+	CHECK_EQ(VMCNT_GET(v_cow_faults) - before.v_cow_faults, 1);
 	CHECK_EQ(vt_load(va + 3 * P + 100), 0x11);
 	CHECK_EQ(vt_load(va + 3 * P + 101), fakepager_byte(fp, 3, 101));
 	CHECK(check_page(fp, other + 3 * P, 3));
@@ -669,14 +669,14 @@ KTEST(fakepager, a_change_of_the_map_meanwhile_costs_no_second_call)
 	fakepager_hold(fp, true);
 	vt_start(&job, "faulter");
 	VT_WAIT(vt_sleeps(&job, "fakepg"));
-	before = cnt;
+	before = vm_meter_sum();
 	elsewhere = vt_map_object(fp->object, 0, 1, VM_PROT_READ, 0);
 	CHECK(elsewhere != 0);
 	fakepager_release_all(fp);
 	vt_finish(&job);
 	CHECK_EQ(job.error, 0);
 	CHECK_EQ(job.value, fakepager_byte(fp, 3, 0));
-	CHECK(cnt.v_restarts > before.v_restarts);
+	CHECK(VMCNT_GET(v_restarts) > before.v_restarts);
 	CHECK_EQ(fakepager_calls(fp), 1);
 	vt_end();
 	fakepager_drop(fp);

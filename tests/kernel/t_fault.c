@@ -366,16 +366,16 @@ KTEST(fault, zero_fill_is_zero_whatever_the_page_held)
 	vm_page_zero_hold(true);
 	vm_freelist_drain();
 	poison_free_pages();
-	zfod = cnt.v_zfod;
-	ozfod = cnt.v_ozfod;
+	zfod = VMCNT_GET(v_zfod);
+	ozfod = VMCNT_GET(v_ozfod);
 	for (int i = 0; i < 16; i++) {
 		vt_store(AT(i) + OFFSET, 1);
 		CHECK_EQ(*(uint8_t *)((char *)VM_PAGE_TO_DMAP(mapped_page(vm, AT(i))) + OFFSET), 1);
 		vt_store(AT(i) + OFFSET, 0);
 		CHECK(page_is_all(mapped_page(vm, AT(i)), 0));
 	}
-	CHECK_EQ(cnt.v_zfod, zfod + 16);
-	CHECK_EQ(cnt.v_ozfod, ozfod);
+	CHECK_EQ(VMCNT_GET(v_zfod), zfod + 16);
+	CHECK_EQ(VMCNT_GET(v_ozfod), ozfod);
 	vm_page_zero_hold(false);
 	(void)thread_set_vmspace(former);
 	vmspace_free(vm);
@@ -391,13 +391,13 @@ KTEST(fault, pages_zeroed_in_advance_are_counted_and_zero)
 	poison_free_pages();
 	vm_freelist_drain();			/* no other CPU's cache has any */
 	VT_WAIT(vm_page_queue_len(PQ_ZERO) >= 8);	/* the idle thread's chance */
-	ozfod = cnt.v_ozfod;
+	ozfod = VMCNT_GET(v_ozfod);
 	for (int i = 0; i < 8; i++) {
 		CHECK_EQ(vt_load(AT(i)), 0);
 		CHECK(page_is_all(mapped_page(vm, AT(i)), 0));
 		CHECK_EQ(mapped_page(vm, AT(i))->flags & PG_ZERO, 0);
 	}
-	CHECK_EQ(cnt.v_ozfod, ozfod + 8);
+	CHECK_EQ(VMCNT_GET(v_ozfod), ozfod + 8);
 	(void)thread_set_vmspace(former);
 	vmspace_free(vm);
 }
@@ -434,14 +434,14 @@ KTEST(fault, resident_page_is_mapped_without_the_disk)
 		first = (uint8_t)get(a, AT(8));
 		CHECK(disk_requests() > requests);	/* it was absent */
 		requests = disk_requests();
-		soft = cnt.v_soft_faults;
-		hard = cnt.v_io_faults;
+		soft = VMCNT_GET(v_soft_faults);
+		hard = VMCNT_GET(v_io_faults);
 		former = thread_set_vmspace(b);
 		CHECK_EQ(vt_load(AT(8)), first);
 		(void)thread_set_vmspace(former);
 		CHECK_EQ(disk_requests(), requests);
-		CHECK_EQ(cnt.v_soft_faults, soft + 1);
-		CHECK_EQ(cnt.v_io_faults, hard);
+		CHECK_EQ(VMCNT_GET(v_soft_faults), soft + 1);
+		CHECK_EQ(VMCNT_GET(v_io_faults), hard);
 		CHECK(mapped_page(b, AT(8)) == mapped_page(a, AT(8)));
 		vrele(vp);
 	}
@@ -498,7 +498,7 @@ KTEST_COUNTING(fault, resident_neighbours_are_mapped_along)
 	vm_object_pip_add(object, 1);
 	CHECK(vm_page_tryxbusy(busy));
 	vm_object_unlock(object);
-	before = cnt.v_prefaulted;
+	before = VMCNT_GET(v_prefaulted);
 	td = thread_create("t-touch", PRI_KERNEL, touch_thread, &t);
 	thread_join(td);
 	CHECK(t.result >= 0);
@@ -513,7 +513,7 @@ KTEST_COUNTING(fault, resident_neighbours_are_mapped_along)
 		if (want)
 			CHECK_EQ(prot & VM_PROT_WRITE, 0);
 	}
-	CHECK_EQ(cnt.v_prefaulted, before + 7);
+	CHECK_EQ(VMCNT_GET(v_prefaulted), before + 7);
 	/* The other block: only what lies in the entry. */
 	CHECK(get(vm, AT(8)) >= 0);
 	for (int i = 0; i < 16; i++)
@@ -563,7 +563,7 @@ KTEST(fault, busy_page_is_waited_for)
 {
 	struct toucher t = { .vm = vmspace_alloc(), .va = AT(1) };
 	struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, 4);
-	uint64_t restarts = cnt.v_restarts;
+	uint64_t restarts = VMCNT_GET(v_restarts);
 	struct thread *td;
 	struct vm_page *m;
 
@@ -576,7 +576,7 @@ KTEST(fault, busy_page_is_waited_for)
 	vm_page_xunbusy(m);
 	thread_join(td);
 	CHECK_EQ(t.result, 0x32);
-	CHECK(cnt.v_restarts > restarts);
+	CHECK(VMCNT_GET(v_restarts) > restarts);
 	vmspace_free(t.vm);
 	vm_object_deallocate(object);
 }
@@ -623,7 +623,7 @@ KTEST(fault, crowd_at_one_absent_page_gets_one_page)
 {
 	struct toucher t = { .vm = vmspace_alloc(), .va = AT(0) };
 	struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, 1);
-	uint64_t filled = cnt.v_zfod;
+	uint64_t filled = VMCNT_GET(v_zfod);
 	struct thread *td[CROWD];
 	struct vm_page *m;
 
@@ -639,7 +639,7 @@ KTEST(fault, crowd_at_one_absent_page_gets_one_page)
 	vm_object_unlock(object);
 	for (int i = 0; i < CROWD; i++)
 		thread_join(td[i]);
-	CHECK_EQ(cnt.v_zfod, filled + 1);
+	CHECK_EQ(VMCNT_GET(v_zfod), filled + 1);
 	CHECK_EQ(object->resident_page_count, 1);
 	vmspace_free(t.vm);
 	vm_object_deallocate(object);

@@ -118,7 +118,7 @@ access_end(struct access *a, struct vm_object *object)
 
 KTEST(fault, nothing_is_done_twice_when_nothing_changed)
 {
-	uint64_t restarts = cnt.v_restarts;
+	uint64_t restarts = VMCNT_GET(v_restarts);
 	struct access a;
 	struct vm_object *object = access_start(&a, false, 0);
 
@@ -128,21 +128,21 @@ KTEST(fault, nothing_is_done_twice_when_nothing_changed)
 	access_finish(&a);
 	CHECK_EQ(a.result, 0x80 + GATED);
 	CHECK_EQ(gate.calls, 2);
-	CHECK_EQ(cnt.v_restarts, restarts);
+	CHECK_EQ(VMCNT_GET(v_restarts), restarts);
 	CHECK_EQ(object->paging_in_progress, 0);
 	access_end(&a, object);
 }
 
 KTEST(fault, change_elsewhere_in_the_map_costs_a_second_look)
 {
-	uint64_t restarts = cnt.v_restarts;
+	uint64_t restarts = VMCNT_GET(v_restarts);
 	struct access a;
 	struct vm_object *object = access_start(&a, false, 0);
 
 	map_anonymous(a.vm, 100, 1, MAP_PRIVATE);
 	access_finish(&a);
 	CHECK_EQ(a.result, 0x80 + GATED);
-	CHECK_EQ(cnt.v_restarts, restarts + 1);
+	CHECK_EQ(VMCNT_GET(v_restarts), restarts + 1);
 	CHECK_EQ(gate.calls, 1);			/* the page had come and was there */
 	access_end(&a, object);
 }
@@ -223,7 +223,7 @@ KTEST(fault, replaced_while_waiting_gives_the_new_mapping)
  */
 KTEST(fault, forked_while_a_private_write_waits)
 {
-	uint64_t copies = cnt.v_cow_faults;
+	uint64_t copies = VMCNT_GET(v_cow_faults);
 	struct vmspace *child;
 	struct access a;
 	struct vm_object *object = access_start(&a, true, MAP_COPY_ON_WRITE);
@@ -232,7 +232,7 @@ KTEST(fault, forked_while_a_private_write_waits)
 	CHECK(child != NULL);
 	access_finish(&a);
 	CHECK_EQ(a.result, 0);
-	CHECK(cnt.v_cow_faults > copies);
+	CHECK(VMCNT_GET(v_cow_faults) > copies);
 	CHECK_EQ(get(a.vm, AT(GATED)), 0x11);
 	CHECK_EQ(get(a.vm, AT(GATED) + 1), 0x80 + GATED);
 	CHECK_EQ(get(child, AT(GATED)), 0x80 + GATED);
@@ -248,7 +248,7 @@ KTEST(fault, forked_while_a_private_write_waits)
  */
 KTEST(fault, second_writer_waits_for_the_first_ones_copy)
 {
-	uint64_t copies = cnt.v_cow_faults;
+	uint64_t copies = VMCNT_GET(v_cow_faults);
 	struct access a, b = { .write = true };
 	struct vm_object *object = access_start(&a, true, MAP_COPY_ON_WRITE);
 
@@ -259,7 +259,7 @@ KTEST(fault, second_writer_waits_for_the_first_ones_copy)
 	thread_join(b.td);
 	CHECK_EQ(a.result, 0);
 	CHECK_EQ(b.result, 0);
-	CHECK_EQ(cnt.v_cow_faults, copies + 1);
+	CHECK_EQ(VMCNT_GET(v_cow_faults), copies + 1);
 	CHECK_EQ(gate.calls, 1);
 	access_end(&a, object);
 }
@@ -268,7 +268,7 @@ KTEST(fault, second_writer_waits_for_the_first_ones_copy)
 KTEST(fault, chain_is_not_collapsed_while_a_fault_is_in_it)
 {
 	struct vm_object *bottom, *top, *middle;
-	uint64_t collapses = cnt.v_collapses;
+	uint64_t collapses = VMCNT_GET(v_collapses);
 	vm_ooffset_t offset = 0;
 	struct access a;
 
@@ -290,14 +290,14 @@ KTEST(fault, chain_is_not_collapsed_while_a_fault_is_in_it)
 	vm_object_collapse(top);
 	vm_object_unlock(top);
 	CHECK(top->backing_object == middle && middle->backing_object == bottom);
-	CHECK_EQ(cnt.v_collapses, collapses);
+	CHECK_EQ(VMCNT_GET(v_collapses), collapses);
 	/* A write elsewhere may not, either. */
 	CHECK_EQ(put(a.vm, AT(0), 2), 0);
 	CHECK(top->backing_object == middle);
 	access_finish(&a);
 	CHECK_EQ(a.result, 0);
 	/* The fault that was in the way does it itself when it is done. */
-	CHECK_EQ(cnt.v_collapses, collapses + 1);
+	CHECK_EQ(VMCNT_GET(v_collapses), collapses + 1);
 	CHECK(object_at(a.vm, AT(0)) == top && top->backing_object == bottom);
 	CHECK_EQ(get(a.vm, AT(0)), 2);
 	CHECK_EQ(get(a.vm, AT(GATED)), 0x11);

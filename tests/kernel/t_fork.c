@@ -47,7 +47,7 @@ check_m3(struct vmspace *vm, int first, int npages)
 KTEST(fork, both_sides_keep_the_page_until_one_writes)
 {
 	struct vmspace *parent = vmspace_alloc(), *child;
-	uint64_t copies = cnt.v_cow_faults;
+	uint64_t copies = VMCNT_GET(v_cow_faults);
 	struct vm_page *m;
 
 	map_anonymous(parent, 0, 4, MAP_PRIVATE);
@@ -58,10 +58,10 @@ KTEST(fork, both_sides_keep_the_page_until_one_writes)
 	check_m3(parent, 0, 4);
 	CHECK_EQ(get(child, AT(1)), 11);
 	CHECK(mapped_page(child, AT(1)) == m && mapped_page(parent, AT(1)) == m);
-	CHECK_EQ(cnt.v_cow_faults, copies);
+	CHECK_EQ(VMCNT_GET(v_cow_faults), copies);
 
 	CHECK_EQ(put(child, AT(1), 22), 0);
-	CHECK_EQ(cnt.v_cow_faults, copies + 1);
+	CHECK_EQ(VMCNT_GET(v_cow_faults), copies + 1);
 	CHECK(mapped_page(child, AT(1)) != m);
 	CHECK_EQ(get(parent, AT(1)), 11);
 	CHECK(mapped_page(parent, AT(1)) == m);

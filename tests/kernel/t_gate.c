@@ -445,9 +445,9 @@ KTEST(pager, error_in_a_page_that_comes_along_is_not_mine)
 		return;
 	CHECK_EQ(vm_map_advise(&s.vm->map, s.va, s.va + 16 * P, VM_ADV_NORMAL), KERN_SUCCESS);
 	gate_fail(vt_sector_of_page(s.vp, s.first + 9) + 3, 1);
-	before = cnt;
+	before = vm_meter_sum();
 	CHECK(vt_verify(SEQ, s.va + 4 * P, IDX_TO_OFF(s.first + 4), P));
-	CHECK_EQ(cnt.v_vnoderetry - before.v_vnoderetry, 1);
+	CHECK_EQ(VMCNT_GET(v_vnoderetry) - before.v_vnoderetry, 1);
 	CHECK_EQ(gate_requests(), 2);
 	CHECK_EQ(gate_log[0].bytes, 16 * P);
 	CHECK_EQ(gate_log[1].bytes, P);
@@ -585,7 +585,7 @@ KTEST(pager, slow_disk_and_little_memory)
 {
 	struct vt_job jobs[WALKERS], drip;
 	volatile bool stop = false;
-	struct vmmeter before = cnt;
+	struct vmmeter before = vm_meter_sum();
 	struct vmspace *vm;
 	struct vnode *vp;
 	vm_offset_t va;
@@ -610,7 +610,7 @@ KTEST(pager, slow_disk_and_little_memory)
 	}
 	stop = true;
 	vt_finish(&drip);
-	CHECK(cnt.v_dfree > before.v_dfree);
+	CHECK(VMCNT_GET(v_dfree) > before.v_dfree);
 	CHECK(gate_requests() >= 4 * MiB / MAXPHYS);
 	gate_release_all();
 	vt_ballast_drop();

@@ -192,12 +192,12 @@ KTEST(pager, getpages_of_a_page_in_pieces_brings_it_alone)
 		return;
 	}
 	vt_evict_file(vp);
-	before = cnt;
+	before = vm_meter_sum();
 	out = ask(vp, 0, 4, 1);
 	CHECK_EQ(out->result, VM_PAGER_OK);
 	CHECK(testfile_verify("/t/holefirst", P, out->bytes, P));
 	CHECK_EQ(out->finished, 0);
-	CHECK_EQ(cnt.v_vnodesmlfs - before.v_vnodesmlfs, 1);
+	CHECK_EQ(VMCNT_GET(v_vnodesmlfs) - before.v_vnodesmlfs, 1);
 	kfree(out, &M_TGETPAGES);
 	vrele(vp);
 }

@@ -219,18 +219,18 @@ KTEST(ioerr, stacked_filesystem_passes_it_on)
 
 KTEST(ioerr, page_that_only_read_ahead_touches)
 {
-	struct vmmeter before = cnt;
+	struct vmmeter before = vm_meter_sum();
 	struct broken b;
 
 	if (!broken_open(&b, ERRAHEAD))
 		return;
 	CHECK(verify_pages(&b, ERRAHEAD_PAGE - 2, ERRAHEAD_PAGE - 1));
-	CHECK_EQ(cnt.v_vnoderetry - before.v_vnoderetry, 1);
-	CHECK_EQ(cnt.v_failed_faults, before.v_failed_faults);
+	CHECK_EQ(VMCNT_GET(v_vnoderetry) - before.v_vnoderetry, 1);
+	CHECK_EQ(VMCNT_GET(v_failed_faults), before.v_failed_faults);
 	CHECK(b.st->errors > b.errors);			/* it was in the cluster */
 	CHECK(vt_page(b.object, ERRAHEAD_PAGE) == NULL);
 	CHECK_SIGBUS(b.va + ERRAHEAD_PAGE * P + 2222);
-	CHECK_EQ(cnt.v_failed_faults - before.v_failed_faults, 1);
+	CHECK_EQ(VMCNT_GET(v_failed_faults) - before.v_failed_faults, 1);
 	CHECK(verify_pages(&b, 0, ERRAHEAD_PAGE));
 	CHECK(verify_pages(&b, ERRAHEAD_PAGE + 1, b.size / P));
 	CHECK(vt_page(b.object, ERRAHEAD_PAGE) == NULL);
@@ -268,12 +268,12 @@ KTEST(ioerr, pointer_block_is_an_error_not_a_hole)
 	end = MIN(b.size / P, direct + bsize / 4 * bsize / P);
 	CHECK(end > direct);
 	CHECK(verify_pages(&b, 0, direct));		/* these need no pointer block */
-	before = cnt;
+	before = vm_meter_sum();
 	for (vm_pindex_t i = direct; i < end; i += 1 + (end - direct) / 8)
 		CHECK_SIGBUS(b.va + i * P + 7 * i % P);
 	CHECK_SIGBUS(b.va + (end - 1) * P);
-	CHECK_EQ(cnt.v_vnodein, before.v_vnodein);	/* data was not even asked for */
-	CHECK_EQ(cnt.v_vnodehole, before.v_vnodehole);
+	CHECK_EQ(VMCNT_GET(v_vnodein), before.v_vnodein);	/* data was not even asked for */
+	CHECK_EQ(VMCNT_GET(v_vnodehole), before.v_vnodehole);
 	CHECK_EQ(b.object->resident_page_count, direct);
 	VOP_LOCK(b.vp, LK_SHARED);
 	CHECK_EQ(vm_pager_has_page(b.object, direct, &behind, &ahead), PAGER_HAS_ERROR);

@@ -77,11 +77,11 @@ KTEST(object, revived_object_has_its_pages_still)
 	object = vp->v_object;
 	m = vt_page(object, 3);
 	CHECK_OR_RETURN(m != NULL);
-	hits = cnt.v_object_cache_hits;
-	pagesin = cnt.v_vnodepgsin;
+	hits = VMCNT_GET(v_object_cache_hits);
+	pagesin = VMCNT_GET(v_vnodepgsin);
 	CHECK(vnode_pager_alloc(vp, object->un_pager.vnp.vnp_size, RO, 0,
 	    curthread->cred) == object);
-	CHECK_EQ(cnt.v_object_cache_hits, hits + 1);
+	CHECK_EQ(VMCNT_GET(v_object_cache_hits), hits + 1);
 	CHECK_EQ(object->ref_count, 1);
 	CHECK_EQ(object->flags & OBJ_CACHED, 0);
 	CHECK_EQ(vm_object_cached_count(), 0);
@@ -89,7 +89,7 @@ KTEST(object, revived_object_has_its_pages_still)
 	vm_object_deallocate(object);
 	CHECK(is_cached(vp));
 	(void)testfile_read_verify(vp, "/t/seq", 0, 8 * PAGE_SIZE);
-	CHECK_EQ(cnt.v_vnodepgsin, pagesin);
+	CHECK_EQ(VMCNT_GET(v_vnodepgsin), pagesin);
 	CHECK(vp->v_object == object && vt_page(object, 3) == m);
 	vrele(vp);
 }
@@ -312,10 +312,10 @@ KTEST(object, reclaim_rests_while_all_cached_files_are_locked)
 	for (end = ticks + 5; ticks < end; vt_pause())
 		continue;
 	CHECK_EQ(vm_object_cached_count(), 2);
-	wakeups = cnt.v_pdwakeups;
+	wakeups = VMCNT_GET(v_pdwakeups);
 	for (end = ticks + 20; ticks < end; vt_pause())
 		continue;
-	CHECK_EQ(cnt.v_pdwakeups, wakeups);
+	CHECK_EQ(VMCNT_GET(v_pdwakeups), wakeups);
 	for (int i = 0; i < 2; i++)
 		VOP_UNLOCK(vp[i]);
 	(void)vm_object_cache_bound(bound);

@@ -84,7 +84,7 @@ read_page(struct vnode *vp, vm_pindex_t pindex)
 KTEST(pageout, clean_file_pages_are_taken_and_come_back)
 {
 	struct vnode *vp = open_or_skip("/t/seq");
-	uint64_t freed = cnt.v_dfree, pagesin;
+	uint64_t freed = VMCNT_GET(v_dfree), pagesin;
 	uint32_t resident;
 
 	if (vp == NULL)
@@ -95,10 +95,10 @@ KTEST(pageout, clean_file_pages_are_taken_and_come_back)
 	for (int i = 0; i < 3 && vp->v_object != NULL && vp->v_object->resident_page_count > 0; i++)
 		(void)vm_pageout_scan(resident);
 	CHECK(vp->v_object == NULL || vp->v_object->resident_page_count == 0);
-	CHECK(cnt.v_dfree >= freed + 64);
-	pagesin = cnt.v_vnodepgsin;
+	CHECK(VMCNT_GET(v_dfree) >= freed + 64);
+	pagesin = VMCNT_GET(v_vnodepgsin);
 	(void)testfile_read_verify(vp, "/t/seq", 0, 64 * PAGE_SIZE);
-	CHECK(cnt.v_vnodepgsin >= pagesin + 64);
+	CHECK(VMCNT_GET(v_vnodepgsin) >= pagesin + 64);
 	vm_check();
 	vrele(vp);
 }
@@ -329,16 +329,16 @@ KTEST(pageout, thread_wakes_below_the_minimum_and_works_to_the_target)
 	(void)testfile_read_verify(vp, "/t/seq4m", 0, 4 * MiB);
 	vm_pageout_freeze(true);
 	hog_down_to(vm_ladder.min + 1);
-	wakeups = cnt.v_pdwakeups;
-	freed = cnt.v_dfree;
+	wakeups = VMCNT_GET(v_pdwakeups);
+	freed = VMCNT_GET(v_dfree);
 	hog_down_to(vm_ladder.min - 1);
 	CHECK_EQ(put(vm, AT(0), 1), 0);	/* whoever allocates while it is short wakes the thread */
 	(void)tsleep(&wakeups, NULL, "ktest", 3);
-	CHECK_EQ(cnt.v_pdwakeups, wakeups);		/* but frozen is frozen */
+	CHECK_EQ(VMCNT_GET(v_pdwakeups), wakeups);		/* but frozen is frozen */
 	vm_pageout_freeze(false);
 	VT_WAIT(vm_free_count() >= MIN(vm_ladder.target, vm_ladder.min + 900));
-	CHECK(cnt.v_pdwakeups > wakeups);
-	CHECK(cnt.v_dfree > freed);
+	CHECK(VMCNT_GET(v_pdwakeups) > wakeups);
+	CHECK(VMCNT_GET(v_dfree) > freed);
 	hog_release(vm_page_count);
 	vm_check();
 	vmspace_free(vm);
@@ -414,7 +414,7 @@ verify_mapped(struct vnode *vp, const char *path, uint64_t len)
 KTEST(pageout, file_larger_than_memory_is_read_right_both_ways)
 {
 	struct vnode *vp = open_or_skip("/t/seq4m");
-	uint64_t freed = cnt.v_dfree;
+	uint64_t freed = VMCNT_GET(v_dfree);
 
 	if (vp == NULL)
 		return;
@@ -423,7 +423,7 @@ KTEST(pageout, file_larger_than_memory_is_read_right_both_ways)
 		verify_mapped(vp, "/t/seq4m", 4 * MiB);
 		(void)testfile_read_verify(vp, "/t/seq4m", 0, 4 * MiB);
 	}
-	CHECK(cnt.v_dfree >= freed + 2000);
+	CHECK(VMCNT_GET(v_dfree) >= freed + 2000);
 	hog_release(vm_page_count);
 	vm_check();
 	vrele(vp);
@@ -443,7 +443,7 @@ KTEST(pageout, file_is_read_right_when_nothing_stays)
 	vm = vmspace_alloc();
 	former = thread_set_vmspace(vm);
 	CHECK_EQ(vm_mmap(vm, &addr, 256 * PAGE_SIZE, RW, MAP_PRIVATE | MAP_FIXED, vp, 0), 0);
-	pageins = cnt.v_vnodein;
+	pageins = VMCNT_GET(v_vnodein);
 	for (int i = 0; i < 60 && !ktest_failed(); i++) {
 		uint64_t off = ktest_random() % 255 * PAGE_SIZE + ktest_random() % PAGE_SIZE;
 
@@ -453,7 +453,7 @@ KTEST(pageout, file_is_read_right_when_nothing_stays)
 		(void)vm_pageout_scan(EVERYTHING);
 		CHECK_EQ(vp->v_object->resident_page_count, 0);
 	}
-	CHECK(cnt.v_vnodein >= pageins + 60);
+	CHECK(VMCNT_GET(v_vnodein) >= pageins + 60);
 	(void)thread_set_vmspace(former);
 	vm_check();
 	vmspace_free(vm);
@@ -542,7 +542,7 @@ torture_round(struct vnode *vp, struct vmspace *vm, int round)
 KTEST(pageout, programs_run_right_under_endless_reclaim)
 {
 	struct vnode *vp = open_or_skip("/t/seq");
-	uint64_t freed = cnt.v_dfree;
+	uint64_t freed = VMCNT_GET(v_dfree);
 	vm_offset_t addr = AT(0);
 	struct vmspace *vm;
 	struct thread *td;
@@ -567,7 +567,7 @@ KTEST(pageout, programs_run_right_under_endless_reclaim)
 	torturing = false;
 	thread_join(td);
 	CHECK(scans >= 10);
-	CHECK(cnt.v_dfree > freed + 100);
+	CHECK(VMCNT_GET(v_dfree) > freed + 100);
 	vm_check();
 	vmspace_free(vm);
 	vrele(vp);

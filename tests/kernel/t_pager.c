@@ -106,19 +106,19 @@ through_ext2(struct vnode *vp, const uint8_t *want, size_t size)
 
 	vt_evict(object, 0, ODD_PAGES);
 	CHECK(vt_sector_of_page(vp, 0) > 0);
-	before = cnt;
+	before = vm_meter_sum();
 	map_and_compare(vp, want);
-	CHECK_EQ(cnt.v_vnodepgsin - before.v_vnodepgsin, ODD_PAGES);
-	CHECK_EQ(cnt.v_vnodesmlfs - before.v_vnodesmlfs, 0);
-	CHECK_EQ(cnt.v_vnodeold - before.v_vnodeold, 0);
+	CHECK_EQ(VMCNT_GET(v_vnodepgsin) - before.v_vnodepgsin, ODD_PAGES);
+	CHECK_EQ(VMCNT_GET(v_vnodesmlfs) - before.v_vnodesmlfs, 0);
+	CHECK_EQ(VMCNT_GET(v_vnodeold) - before.v_vnodeold, 0);
 
 	vt_evict(object, 0, ODD_PAGES);
 	for (vm_pindex_t i = 0; i < ODD_PAGES; i++)
 		plant(object, ODD, i, 0x02, 0, -1);
-	before = cnt;
+	before = vm_meter_sum();
 	map_and_compare(vp, want);
-	CHECK_EQ(cnt.v_vnodesmlfs - before.v_vnodesmlfs, ODD_PAGES);
-	CHECK_EQ(cnt.v_vnodepgsin - before.v_vnodepgsin, ODD_PAGES);
+	CHECK_EQ(VMCNT_GET(v_vnodesmlfs) - before.v_vnodesmlfs, ODD_PAGES);
+	CHECK_EQ(VMCNT_GET(v_vnodepgsin) - before.v_vnodepgsin, ODD_PAGES);
 
 	vt_evict(object, 0, ODD_PAGES);
 	read_and_compare(vp, want, size);
@@ -129,14 +129,14 @@ static void
 through_stackfs(const uint8_t *want, size_t size)
 {
 	struct mount *mp = stackfs_mount();
-	struct vmmeter before = cnt;
+	struct vmmeter before = vm_meter_sum();
 	struct vnode *vp;
 
 	CHECK_OR_RETURN(mp != NULL);
 	vp = stackfs_file(mp, ODD);
 	if (vp != NULL) {
 		map_and_compare(vp, want);
-		CHECK_EQ(cnt.v_vnodeold - before.v_vnodeold, ODD_PAGES);
+		CHECK_EQ(VMCNT_GET(v_vnodeold) - before.v_vnodeold, ODD_PAGES);
 		CHECK_EQ(stackfs_reads, ODD_PAGES);
 		read_and_compare(vp, want, size);
 		vrele(vp);
@@ -148,7 +148,7 @@ static void
 through_memfs(const uint8_t *want, size_t size)
 {
 	struct mount *mp = memfs_mount();
-	struct vmmeter before = cnt;
+	struct vmmeter before = vm_meter_sum();
 	struct vnode *vp;
 
 	CHECK_OR_RETURN(mp != NULL);
@@ -158,7 +158,7 @@ through_memfs(const uint8_t *want, size_t size)
 		map_and_compare(vp, want);
 		CHECK(memfs_calls.calls > 0);
 		CHECK_EQ(memfs_calls.pages, ODD_PAGES);
-		CHECK_EQ(cnt.v_vnodein - before.v_vnodein, 0);
+		CHECK_EQ(VMCNT_GET(v_vnodein) - before.v_vnodein, 0);
 		vt_evict_file(vp);
 		read_and_compare(vp, want, size);
 		CHECK_EQ(memfs_calls.pages, 2 * ODD_PAGES);
@@ -435,9 +435,9 @@ KTEST(pager, partly_valid_last_page_ends_in_zeros)
 	plant(object, ODD, 3, 0x01, 0, -1);	/* of 1234 bytes, in three sectors */
 	vt_begin();
 	va = vt_map_ro(vp, 0, ODD_PAGES * P);
-	before = cnt;
+	before = vm_meter_sum();
 	CHECK(vt_verify(ODD, va + 3 * P, 3 * P, P));
-	CHECK_EQ(cnt.v_vnodesmlfs - before.v_vnodesmlfs, 1);
+	CHECK_EQ(VMCNT_GET(v_vnodesmlfs) - before.v_vnodesmlfs, 1);
 	vt_end();
 	vm_object_deallocate(object);
 	vrele(vp);

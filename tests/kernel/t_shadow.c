@@ -87,26 +87,26 @@ KTEST(object, write_copies_a_page_once_and_reads_copy_nothing)
 	struct vm_object *bottom = vm_object_allocate(OBJT_DEFAULT, 4);
 	struct vmspace *vm = vmspace_alloc();
 	struct vm_page *below, *copy;
-	uint64_t copies = cnt.v_cow_faults;
+	uint64_t copies = VMCNT_GET(v_cow_faults);
 
 	for (vm_pindex_t i = 0; i < 4; i++)
 		(void)page_make(bottom, i, 0x10 + (uint8_t)i);
 	map_object(vm, bottom, 0, 0, 4, RW, MAP_COPY_ON_WRITE);
 	for (int i = 0; i < 4; i++)
 		CHECK_EQ(get(vm, AT(i)), 0x10 + i);
-	CHECK_EQ(cnt.v_cow_faults, copies);
+	CHECK_EQ(VMCNT_GET(v_cow_faults), copies);
 	CHECK(object_at(vm, AT(0)) == bottom);
 	below = mapped_page(vm, AT(1));
 	CHECK(below == vt_page(bottom, 1));
 
 	CHECK_EQ(put(vm, AT(1) + 100, 0x99), 0);
-	CHECK_EQ(cnt.v_cow_faults, copies + 1);
+	CHECK_EQ(VMCNT_GET(v_cow_faults), copies + 1);
 	copy = mapped_page(vm, AT(1));
 	CHECK(copy != below && copy->object == object_at(vm, AT(1)));
 	CHECK_EQ(put(vm, AT(1) + 200, 0x98), 0);
 	CHECK_EQ(get(vm, AT(1) + 100), 0x99);
 	CHECK_EQ(get(vm, AT(1)), 0x11);
-	CHECK_EQ(cnt.v_cow_faults, copies + 1);
+	CHECK_EQ(VMCNT_GET(v_cow_faults), copies + 1);
 	CHECK(mapped_page(vm, AT(1)) == copy);
 	CHECK(page_is_all(below, 0x11));
 	CHECK_EQ(object_at(vm, AT(1))->resident_page_count, 1);
@@ -192,12 +192,12 @@ KTEST(object, chain_of_a_thousand_is_faulted_through_and_released)
 
 KTEST(object, chain_of_a_thousand_collapses_into_one)
 {
-	uint64_t objects = vm_object_count(), collapses = cnt.v_collapses;
+	uint64_t objects = vm_object_count(), collapses = VMCNT_GET(v_collapses);
 	struct vm_object *top = deep_chain();
 
 	collapse(top);
 	CHECK_EQ(vm_object_count(), objects + 1);
-	CHECK_EQ(cnt.v_collapses, collapses + DEPTH - 1);
+	CHECK_EQ(VMCNT_GET(v_collapses), collapses + DEPTH - 1);
 	CHECK(top->backing_object == NULL);
 	PAGES(top, 0xb0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0);
 	vm_check();
@@ -230,7 +230,7 @@ KTEST(object, write_through_a_deep_chain_shortens_it)
 KTEST(object, collapse_moves_up_what_is_not_hidden)
 {
 	struct vm_object *bottom = vm_object_allocate(OBJT_DEFAULT, 3), *top;
-	uint64_t objects = vm_object_count(), collapses = cnt.v_collapses;
+	uint64_t objects = vm_object_count(), collapses = VMCNT_GET(v_collapses);
 	uint32_t free;
 	struct vm_page *moved;
 
@@ -241,7 +241,7 @@ KTEST(object, collapse_moves_up_what_is_not_hidden)
 	(void)page_make(top, 1, 2);
 	free = vm_free_count();
 	collapse(top);
-	CHECK_EQ(cnt.v_collapses, collapses + 1);
+	CHECK_EQ(VMCNT_GET(v_collapses), collapses + 1);
 	CHECK_EQ(vm_object_count(), objects);
 	CHECK(top->backing_object == NULL);
 	CHECK_EQ(top->backing_object_offset, 0);
@@ -250,7 +250,7 @@ KTEST(object, collapse_moves_up_what_is_not_hidden)
 	CHECK_EQ(vm_free_count(), free + 1);		/* the hidden one */
 	vm_check();
 	collapse(top);					/* nothing below: nothing to do */
-	CHECK_EQ(cnt.v_collapses, collapses + 1);
+	CHECK_EQ(VMCNT_GET(v_collapses), collapses + 1);
 	vm_object_deallocate(top);
 }
 
@@ -424,14 +424,14 @@ KTEST(object, collapse_stops_at_a_wired_or_busy_page)
 KTEST(object, collapse_never_swallows_an_object_that_others_use)
 {
 	struct vm_object *bottom = vm_object_allocate(OBJT_DEFAULT, 2), *top;
-	uint64_t collapses = cnt.v_collapses;
+	uint64_t collapses = VMCNT_GET(v_collapses);
 
 	(void)page_make(bottom, 0, 1);
 	vm_object_reference(bottom);
 	top = shadow_of(bottom, 0, 2);
 	collapse(top);
 	CHECK(top->backing_object == bottom);
-	CHECK_EQ(cnt.v_collapses, collapses);
+	CHECK_EQ(VMCNT_GET(v_collapses), collapses);
 	vm_object_deallocate(bottom);
 	vm_object_deallocate(top);
 }
@@ -443,7 +443,7 @@ KTEST(object, collapse_never_swallows_an_object_that_others_use)
 KTEST(object, release_that_leaves_one_shadow_collapses_it)
 {
 	struct vm_object *bottom = vm_object_allocate(OBJT_DEFAULT, 2), *a, *b;
-	uint64_t objects = vm_object_count(), collapses = cnt.v_collapses;
+	uint64_t objects = vm_object_count(), collapses = VMCNT_GET(v_collapses);
 
 	(void)page_make(bottom, 0, 1);
 	(void)page_make(bottom, 1, 2);
@@ -452,7 +452,7 @@ KTEST(object, release_that_leaves_one_shadow_collapses_it)
 	b = shadow_of(bottom, 0, 2);
 	(void)page_make(a, 1, 3);
 	vm_object_deallocate(b);
-	CHECK_EQ(cnt.v_collapses, collapses + 1);
+	CHECK_EQ(VMCNT_GET(v_collapses), collapses + 1);
 	CHECK(a->backing_object == NULL);
 	PAGES(a, 1, 3);
 	CHECK_EQ(vm_object_count(), objects);
@@ -467,7 +467,7 @@ KTEST(object, release_that_leaves_one_shadow_collapses_it)
 KTEST(object, bypass_goes_past_what_is_wholly_hidden)
 {
 	struct vm_object *bottom = vm_object_allocate(OBJT_DEFAULT, 4), *middle, *top;
-	uint64_t bypasses = cnt.v_bypasses;
+	uint64_t bypasses = VMCNT_GET(v_bypasses);
 
 	(void)page_make(bottom, 3, 0x0b);
 	vm_object_reference(bottom);
@@ -479,10 +479,10 @@ KTEST(object, bypass_goes_past_what_is_wholly_hidden)
 	(void)page_make(top, 0, 2);
 	collapse(top);
 	CHECK(top->backing_object == middle);		/* page 1 still shows through */
-	CHECK_EQ(cnt.v_bypasses, bypasses);
+	CHECK_EQ(VMCNT_GET(v_bypasses), bypasses);
 	(void)page_make(top, 1, 2);
 	collapse(top);
-	CHECK_EQ(cnt.v_bypasses, bypasses + 1);
+	CHECK_EQ(VMCNT_GET(v_bypasses), bypasses + 1);
 	CHECK(top->backing_object == bottom);
 	CHECK_EQ(top->backing_object_offset, PAGE_SIZE);
 	CHECK_EQ(middle->ref_count, 1);

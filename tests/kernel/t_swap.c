@@ -55,7 +55,7 @@ resident(struct space *s)
 
 KTEST(swap, contents_survive_out_and_in)
 {
-	uint64_t outs = cnt.v_swapout, ins, pages;
+	uint64_t outs = VMCNT_GET(v_swapout), ins, pages;
 	struct space s;
 
 	if (!scratch_begin())
@@ -66,13 +66,13 @@ KTEST(swap, contents_survive_out_and_in)
 	CHECK_EQ(resident(&s), 0);
 	CHECK_EQ(swap_inuse(), 64);
 	if (!vm_torture)
-		CHECK_EQ(cnt.v_swapout - outs, 2);	/* 32 pages in one request */
-	ins = cnt.v_swapin;
-	pages = cnt.v_swappgsin;
+		CHECK_EQ(VMCNT_GET(v_swapout) - outs, 2);	/* 32 pages in one request */
+	ins = VMCNT_GET(v_swapin);
+	pages = VMCNT_GET(v_swappgsin);
 	verify(&s, 0, 64, 1);
-	CHECK(cnt.v_swappgsin - pages >= 64);
+	CHECK(VMCNT_GET(v_swappgsin) - pages >= 64);
 	if (!vm_torture)
-		CHECK(cnt.v_swapin - ins <= 6);
+		CHECK(VMCNT_GET(v_swapin) - ins <= 6);
 	CHECK_EQ(swap_inuse(), 64);			/* clean pages keep their blocks */
 	vm_check();
 	space_free(&s);
@@ -201,7 +201,7 @@ KTEST(swap, fork_finds_swapped_pages)
 
 KTEST(swap, collapse_moves_blocks_and_frees_hidden_ones)
 {
-	uint64_t collapses = cnt.v_collapses;
+	uint64_t collapses = VMCNT_GET(v_collapses);
 	struct space parent, child;
 
 	if (!scratch_begin())
@@ -214,7 +214,7 @@ KTEST(swap, collapse_moves_blocks_and_frees_hidden_ones)
 	CHECK_EQ(swap_inuse(), 48);
 	/* now the lower object is the shadow's alone */
 	space_free(&child);
-	CHECK_EQ(cnt.v_collapses - collapses, 1);
+	CHECK_EQ(VMCNT_GET(v_collapses) - collapses, 1);
 	CHECK_EQ(swap_inuse(), 40);
 	vm_check();
 	verify(&parent, 0, 8, 2);

@@ -171,7 +171,7 @@ page_being_read(struct space *s, uint32_t npages)
 
 KTEST(swap, two_faulters_one_read)
 {
-	uint64_t ins = cnt.v_swapin;
+	uint64_t ins = VMCNT_GET(v_swapin);
 	struct thread *a, *b;
 	struct space s;
 
@@ -183,7 +183,7 @@ KTEST(swap, two_faulters_one_read)
 	CHECK(!toucher[0].done && !toucher[1].done);
 	touch_end(a);
 	thread_join(b);
-	CHECK_EQ(cnt.v_swapin - ins, 1);
+	CHECK_EQ(VMCNT_GET(v_swapin) - ins, 1);
 	CHECK_EQ(toucher[0].value, 500);
 	CHECK_EQ(toucher[1].value, 500);
 	space_free(&s);
@@ -344,7 +344,7 @@ KTEST(swap, process_ends_during_the_write)
  */
 KTEST(swap, collapse_waits_for_the_write)
 {
-	uint64_t collapses = cnt.v_collapses;
+	uint64_t collapses = VMCNT_GET(v_collapses);
 	struct space parent, child;
 	struct thread *out;
 
@@ -361,11 +361,11 @@ KTEST(swap, collapse_waits_for_the_write)
 	CHECK(gate_wait_for_one());
 	/* a fresh page: this store tries to collapse */
 	CHECK_EQ(space_write(&parent, 9, 2), 0);
-	CHECK_EQ(cnt.v_collapses, collapses);
+	CHECK_EQ(VMCNT_GET(v_collapses), collapses);
 	touch_end(out);
 	space_free(&child);
 	CHECK_EQ(space_write(&parent, 1, 3), 0);
-	CHECK_EQ(cnt.v_collapses - collapses, 1);
+	CHECK_EQ(VMCNT_GET(v_collapses) - collapses, 1);
 	space_holds(&parent, 0, 1);
 	space_holds(&parent, 9, 2);
 	space_holds(&parent, 1, 3);
@@ -382,7 +382,7 @@ KTEST(swap, collapse_waits_for_the_write)
  */
 KTEST(swap, collapse_waits_for_a_held_page)
 {
-	uint64_t collapses = cnt.v_collapses;
+	uint64_t collapses = VMCNT_GET(v_collapses);
 	struct space parent, child;
 	struct vm_page *held;
 
@@ -396,11 +396,11 @@ KTEST(swap, collapse_waits_for_a_held_page)
 	CHECK_EQ(space_write(&parent, 0, 1), 0);
 	CHECK_EQ(vm_fault(&child.vm->map, child.base + 5 * PAGE_SIZE, VM_PROT_READ, VM_FAULT_HOLD, &held), KERN_SUCCESS);
 	space_free(&child);
-	CHECK_EQ(cnt.v_collapses, collapses);
+	CHECK_EQ(VMCNT_GET(v_collapses), collapses);
 	vm_check();
 	vm_page_unwire(held, PQ_ACTIVE);
 	CHECK_EQ(space_write(&parent, 9, 2), 0);
-	CHECK_EQ(cnt.v_collapses - collapses, 1);
+	CHECK_EQ(VMCNT_GET(v_collapses) - collapses, 1);
 	for (uint32_t i = 1; i < 8; i++)
 		space_holds(&parent, i, 800 + i);
 	space_free(&parent);
@@ -414,7 +414,7 @@ KTEST(swap, collapse_waits_for_a_held_page)
  */
 KTEST(swap, map_busy_after_the_read)
 {
-	uint64_t ins = cnt.v_swapin;
+	uint64_t ins = VMCNT_GET(v_swapin);
 	struct thread *td;
 	struct space s;
 
@@ -429,7 +429,7 @@ KTEST(swap, map_busy_after_the_read)
 	vm_map_unlock(&s.vm->map);
 	thread_join(td);
 	CHECK_EQ(toucher[0].value, 500);
-	CHECK_EQ(cnt.v_swapin - ins, 1);
+	CHECK_EQ(VMCNT_GET(v_swapin) - ins, 1);
 	space_free(&s);
 	gate_end();
 }
@@ -569,7 +569,7 @@ KTEST(swap, swapoff_waits_for_memory)
  */
 KTEST(swap, no_memory_for_the_books)
 {
-	uint64_t collapses = cnt.v_collapses;
+	uint64_t collapses = VMCNT_GET(v_collapses);
 	struct space parent, child;
 	struct swap_info info;
 	const uint32_t n = 40;
@@ -592,13 +592,13 @@ KTEST(swap, no_memory_for_the_books)
 	CHECK_OR_RETURN(space_fork(&parent, &child));
 	CHECK_EQ(space_write(&parent, 16 * n, 1), 0);
 	space_free(&child);				/* would collapse, had it chunks */
-	CHECK_EQ(cnt.v_collapses, collapses);
+	CHECK_EQ(VMCNT_GET(v_collapses), collapses);
 	vm_check();
 	swap_map_starve = false;
 	for (uint32_t i = 0; i < n; i++)
 		space_holds(&parent, 16 * i, 1000 + i);
 	CHECK_EQ(space_write(&parent, 1, 2), 0);
-	CHECK_EQ(cnt.v_collapses - collapses, 1);
+	CHECK_EQ(VMCNT_GET(v_collapses) - collapses, 1);
 	for (uint32_t i = 0; i < n; i++)
 		space_holds(&parent, 16 * i, 1000 + i);
 	space_free(&parent);

@@ -193,7 +193,7 @@ KTEST_COUNTING(vnpager, odd_end_is_read_to_its_last_sector)
 }
 
 /* Data and holes in turn: what is read is data, all of it, once. */
-KTEST(vnpager, sparse_file_reads_its_data_only)
+KTEST_COUNTING(vnpager, sparse_file_reads_its_data_only)
 {
 	struct model *mo;
 	struct gated g;
@@ -366,14 +366,14 @@ KTEST(vnpager, last_unmap_keeps_the_pages_for_the_next_map)
 	CHECK_EQ(object->resident_page_count, g.npages);
 	CHECK_EQ(vm_object_cached_count(), cached + 1);
 	CHECK(g.vp->v_object == object);
-	before = cnt;
+	before = vm_meter_sum();
 	gate_log_clear();
 	vt_begin();
 	g.va = vt_map_ro(g.vp, 0, g.npages * P);
 	CHECK(g.vp->v_object == object);
 	CHECK_EQ(object->ref_count, 1);
 	CHECK(!(object->flags & OBJ_CACHED));
-	CHECK_EQ(cnt.v_object_cache_hits - before.v_object_cache_hits, 1);
+	CHECK_EQ(VMCNT_GET(v_object_cache_hits) - before.v_object_cache_hits, 1);
 	CHECK(vt_verify(g.path, g.va, 0, g.npages * P));
 	CHECK_EQ(gate_requests(), 0);
 	vm_object_reference(object);
@@ -424,7 +424,7 @@ KTEST(vnpager, uncache_empties_the_cache_of_this_file)
 	CHECK(resident > 0);
 	vm_object_deallocate(g.object);
 	cached = vm_object_cached_count();
-	tfree = (uint32_t)cnt.v_tfree;
+	tfree = (uint32_t)VMCNT_GET(v_tfree);
 	CHECK(g.object->flags & OBJ_CACHED);
 	VOP_LOCK(g.vp, LK_EXCLUSIVE);
 	vnode_pager_uncache(g.vp);
@@ -432,7 +432,7 @@ KTEST(vnpager, uncache_empties_the_cache_of_this_file)
 	VOP_UNLOCK(g.vp);
 	CHECK(g.vp->v_object == NULL);
 	CHECK_EQ(vm_object_cached_count(), cached - 1);
-	CHECK((uint32_t)cnt.v_tfree - tfree >= resident);
+	CHECK((uint32_t)VMCNT_GET(v_tfree) - tfree >= resident);
 	CHECK_EQ(g.vp->v_usecount, 1);			/* ours; the object's is gone */
 	vrele(g.vp);
 	gate_close();

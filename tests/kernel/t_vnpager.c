@@ -177,12 +177,12 @@ KTEST(vnpager, page_whose_first_block_only_is_a_hole)
 	CHECK(!is_hole(&f, at + f.bsize));
 	CHECK(!is_hole(&f, round_page(at + f.bsize + 1) - 1));
 	CHECK(vt_page(f.object, at / P) == NULL);
-	before = cnt;
+	before = vm_meter_sum();
 	CHECK(vt_verify(f.path, f.va + at, (off_t)at, MAX(P, 2 * f.bsize)));
 	if (f.bsize < P)
-		CHECK_EQ(cnt.v_vnodesmlfs - before.v_vnodesmlfs, 1);
+		CHECK_EQ(VMCNT_GET(v_vnodesmlfs) - before.v_vnodesmlfs, 1);
 	else
-		CHECK(cnt.v_vnodehole > before.v_vnodehole);
+		CHECK(VMCNT_GET(v_vnodehole) > before.v_vnodehole);
 	CHECK_EQ(vt_load(f.va + at), 0);
 	CHECK(vt_verify(f.path, f.va, 0, round_page(f.size)));
 	mapped_close(&f);
@@ -201,10 +201,10 @@ KTEST(vnpager, hole_data_and_eof_in_one_page)
 	CHECK(!is_hole(&f, f.size - 1));
 	CHECK((f.size & PAGE_MASK) != 0);
 	CHECK(vt_page(f.object, last / P) == NULL);
-	before = cnt;
+	before = vm_meter_sum();
 	CHECK(vt_verify(f.path, f.va + last, (off_t)last, round_page(f.size) - last));
 	if (f.bsize < P)
-		CHECK_EQ(cnt.v_vnodesmlfs - before.v_vnodesmlfs, 1);
+		CHECK_EQ(VMCNT_GET(v_vnodesmlfs) - before.v_vnodesmlfs, 1);
 	CHECK(vt_verify(f.path, f.va, 0, round_page(f.size)));
 	CHECK_SIGBUS(f.va + round_page(f.size));
 	mapped_close(&f);
@@ -222,12 +222,12 @@ KTEST(vnpager, holes_cause_no_disk_request)
 	st = &f.vp->v_mount->mnt_devvp->v_disk->dk_stats;
 	for (uint64_t off = 0; off < f.size; off += P)
 		CHECK(is_hole(&f, off));
-	before = cnt;
+	before = vm_meter_sum();
 	reads = st->reads;
 	CHECK(vt_verify(f.path, f.va, 0, f.len));
 	CHECK_EQ(st->reads, reads);
-	CHECK_EQ(cnt.v_vnodehole - before.v_vnodehole, f.len / P);
-	CHECK_EQ(cnt.v_vnodein, before.v_vnodein);
+	CHECK_EQ(VMCNT_GET(v_vnodehole) - before.v_vnodehole, f.len / P);
+	CHECK_EQ(VMCNT_GET(v_vnodein), before.v_vnodein);
 	for (vm_pindex_t i = 0; i < f.len / P; i++)
 		CHECK(vt_resident(f.object, i));
 	mapped_close(&f);
@@ -308,7 +308,7 @@ KTEST(vnpager, offsets_past_2_and_4_gib_and_at_each_level_of_the_map)
 	if (!mapped_open(&f, "/t/huge", P))
 		return;
 	tf = testfile_find(f.path);
-	before = cnt;
+	before = vm_meter_sum();
 	/* One mapping of all of it: what is touched lies up to terabytes apart. */
 	for (size_t i = 0; i < tf->nextents; i++) {
 		const struct testfile_extent *e = &tf->extents[i];
@@ -327,8 +327,8 @@ KTEST(vnpager, offsets_past_2_and_4_gib_and_at_each_level_of_the_map)
 			CHECK(vt_verify(f.path, f.va + to, (off_t)to, P));
 	}
 	CHECK(past2 && past4);
-	CHECK(cnt.v_vnodehole > before.v_vnodehole);
-	CHECK(cnt.v_vnodepgsin > before.v_vnodepgsin);
+	CHECK(VMCNT_GET(v_vnodehole) > before.v_vnodehole);
+	CHECK(VMCNT_GET(v_vnodepgsin) > before.v_vnodepgsin);
 	CHECK_SIGBUS(f.va + round_page(f.size) + 5);
 	mapped_close(&f);
 }
@@ -421,11 +421,11 @@ KTEST_COUNTING(vnpager, what_was_read_is_mapped_without_io)
 	if (!mapped_open(&f, "/t/odd", 0))
 		return;
 	CHECK(testfile_read_verify(f.vp, f.path, 0, f.size));
-	before = cnt;
+	before = vm_meter_sum();
 	CHECK(vt_verify(f.path, f.va, 0, f.len));
-	CHECK_EQ(cnt.v_vnodein, before.v_vnodein);
-	CHECK_EQ(cnt.v_io_faults, before.v_io_faults);
-	CHECK(cnt.v_soft_faults > before.v_soft_faults);
+	CHECK_EQ(VMCNT_GET(v_vnodein), before.v_vnodein);
+	CHECK_EQ(VMCNT_GET(v_io_faults), before.v_io_faults);
+	CHECK(VMCNT_GET(v_soft_faults) > before.v_soft_faults);
 	mapped_close(&f);
 }
 
@@ -471,9 +471,9 @@ KTEST(vnpager, copyout_reaches_private_pages_only)
 		CHECK_EQ(vm_mmap(curthread->vmspace, &shared, P, VM_PROT_READ | VM_PROT_WRITE,
 		    MAP_SHARED, f.vp, 0), EACCES);
 	mine = vt_map(f.vp, 0, f.len, VM_PROT_READ | VM_PROT_WRITE, MAP_PRIVATE);
-	before = cnt;
+	before = vm_meter_sum();
 	CHECK_EQ(copyout(buf, mine + P - 5, P + 10), 0);
-	CHECK_EQ(cnt.v_cow_faults - before.v_cow_faults, 3);
+	CHECK_EQ(VMCNT_GET(v_cow_faults) - before.v_cow_faults, 3);
 	CHECK(vt_verify(f.path, mine, 0, P - 5));
 	CHECK_EQ(vt_load(mine + P - 5), 'x');
 	CHECK_EQ(vt_load(mine + 2 * P + 4), 'x');

@@ -37,7 +37,6 @@
 
 static struct kmem_cache *pv_cache;
 static struct spinlock pv_locks[PV_LOCKS];
-static uint64_t pv_inuse;		/* (atomic) */
 
 void
 pmap_init(void)
@@ -111,14 +110,14 @@ pv_get(struct pmap *pmap)
 	struct pv_entry *pv = pv_spare_take(pmap);
 
 	if (likely(pv != NULL))
-		__atomic_fetch_add(&pv_inuse, 1, __ATOMIC_RELAXED);
+		CPU_COUNT(offsetof(struct cpu, pv_inuse), 1);
 	return (pv);
 }
 
 void
 pv_put(struct pmap *pmap, struct pv_entry *pv)
 {
-	__atomic_fetch_sub(&pv_inuse, 1, __ATOMIC_RELAXED);
+	CPU_COUNT(offsetof(struct cpu, pv_inuse), -1);
 	pv_spare_add(pmap, pv);
 	if (unlikely(pmap->pv_spares > PV_SPARE_MAX))
 		pv_give_back(pmap);
@@ -134,7 +133,11 @@ pv_free_spares(struct pmap *pmap)
 uint64_t
 pmap_pv_count(void)
 {
-	return (__atomic_load_n(&pv_inuse, __ATOMIC_RELAXED));
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < MAX_CPUS; i++)
+		sum += *(volatile uint64_t *)&cpus[i].pv_inuse;
+	return (sum);
 }
 
 /* ---- a page's list ---- */
@@ -185,7 +188,7 @@ pv_insert_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *pages, u
 	}
 	if (held != NULL)
 		spin_unlock(held);
-	__atomic_fetch_add(&pv_inuse, count, __ATOMIC_RELAXED);
+	CPU_COUNT(offsetof(struct cpu, pv_inuse), count);
 	return (which & ~left);
 }
 
