@@ -34,6 +34,8 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_path.h"
 
+#define FREE_BATCH	16	/* pages freed under one hold of the page-queue lock */
+
 TAILQ_HEAD(object_list, vm_object);
 
 static struct spinlock object_list_lock = SPINLOCK_INITIALIZER("objlist", RANK_OBJECT_LIST);
@@ -160,12 +162,36 @@ vm_object_pip_wait(struct vm_object *object, const char *wmesg)
 
 /* ---- the end of an object ---- */
 
+/*
+ * Free the first pages, as many as can be had at once, with the queues' lock taken once.  Returns how many.
+ * => object exclusively locked
+ */
+static int
+free_batch(struct vm_object *object)
+{
+	struct vm_page *m, *batch[FREE_BATCH];
+	int n = 0;
+
+	for (m = vm_page_find_least(object, 0); m != NULL && n < FREE_BATCH; m = vm_page_next(m)) {
+		if (m->wire_count > 0 || !vm_page_tryxbusy(m))
+			break;
+		batch[n++] = m;
+	}
+	if (n > 0)
+		vm_page_unqueue_run(batch, n);
+	for (int i = 0; i < n; i++)
+		vm_page_free(batch[i]);
+	return (n);
+}
+
 static void
 object_free_pages(struct vm_object *object)
 {
 	struct vm_page *m;
 
 	while ((m = vm_page_find_least(object, 0)) != NULL) {
+		if (free_batch(object) > 0)
+			continue;
 		m = vm_page_busy_acquire(object, m->pindex, "vmotrm");
 		if (m != NULL && m->wire_count > 0)
 			vm_page_disown(m);	/* held for somebody's I/O */

@@ -209,6 +209,9 @@ struct vm_page *vm_page_busy_acquire(struct vm_object *object, vm_pindex_t pinde
 void vm_page_activate(struct vm_page *m);
 void vm_page_deactivate(struct vm_page *m);
 void vm_page_launder(struct vm_page *m);
+/* The same for several pages, with the lock taken once. */
+void vm_page_deactivate_run(struct vm_page **m, int count);
+void vm_page_unqueue_run(struct vm_page **m, int count);
 void vm_page_unswappable(struct vm_page *m);
 /* There is room on a swap disk again: all of those become inactive. */
 void vm_page_swappable_again(void);

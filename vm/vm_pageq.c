@@ -202,6 +202,20 @@ vm_page_deactivate(struct vm_page *m)
 }
 
 void
+vm_page_deactivate_run(struct vm_page **m, int count)
+{
+	if (count == 0)
+		return;
+	spin_lock(&pageq_lock);
+	for (int i = 0; i < count; i++)
+		if (m[i]->wire_count == 0 && m[i]->object != NULL)
+			enqueue_locked(m[i], PQ_INACTIVE);
+	spin_unlock(&pageq_lock);
+	for (int i = 0; i < count; i++)
+		TRACE(TR_PAGE_QUEUE, m[i]->pfn, m[i]->object, m[i]->pindex, PQ_INACTIVE);
+}
+
+void
 vm_page_launder(struct vm_page *m)
 {
 	page_enqueue(m, PQ_LAUNDRY);
@@ -236,6 +250,16 @@ vm_page_unqueue(struct vm_page *m)
 	spin_lock(&pageq_lock);
 	if (m->queue != PQ_NONE)
 		page_set_queue(m, PQ_NONE);
+	spin_unlock(&pageq_lock);
+}
+
+void
+vm_page_unqueue_run(struct vm_page **m, int count)
+{
+	spin_lock(&pageq_lock);
+	for (int i = 0; i < count; i++)
+		if (m[i]->queue != PQ_NONE)
+			page_set_queue(m[i], PQ_NONE);
 	spin_unlock(&pageq_lock);
 }
 

@@ -489,13 +489,13 @@ input_hole(struct vm_page *m)
 static void
 finish_neighbours(struct vm_page **m, int count, int reqpage)
 {
-	for (int i = 0; i < count; i++) {
+	for (int i = 0; i < count; i++)
 		page_filled(m[i]);
-		if (i == reqpage)
-			continue;
-		vm_page_deactivate(m[i]);
-		PAGE_WAKEUP(m[i]);
-	}
+	vm_page_deactivate_run(m, reqpage);
+	vm_page_deactivate_run(m + reqpage + 1, count - reqpage - 1);
+	for (int i = 0; i < count; i++)
+		if (i != reqpage)
+			PAGE_WAKEUP(m[i]);
 }
 
 /*
