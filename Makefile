@@ -277,11 +277,15 @@ gdb: kernel disk $(MEDIUM) ## boot to BREAK in gdb, the guest's console in build
 # Always a release build and the same machine: the numbers are to be compared.
 BENCH_KERNEL := build/release-$(notdir $(firstword $(CC)))/kernel.elf
 BENCH := boot/qemu --icount --kernel $(BENCH_KERNEL) --disk build/images/bench.img,snapshot
+# Time instead of instructions: once for the rates, and once in the debug kernel, which counts how often locks are taken.
+BENCH_SMP := boot/qemu --smp 4 --disk build/images/bench.img,snapshot
 
-bench: build/images/bench.img build/images/bench-swap.img programs ## print guest instructions for the VM's common operations
+bench: kernel build/images/bench.img build/images/bench-swap.img programs ## print guest instructions for the VM's common operations
 	@$(MAKE) --no-print-directory DEBUG=0 $(BENCH_KERNEL)
 	@$(BENCH) --disk build/images/bench-swap.img,snapshot -- bench$(if $(GLOB),='$(GLOB)') swap=vdb
 	@$(if $(GLOB),,$(BENCH) --mem 32M -- bench=small-ram)
+	@$(if $(GLOB),,$(BENCH_SMP) --kernel $(BENCH_KERNEL) -- bench=smp)
+	@$(if $(GLOB),,$(BENCH_SMP) --kernel $(B)/kernel.elf -- bench=smp)
 	@$(if $(GLOB),,$(PYTHON) tests/host/bench_user.py $(BENCH_KERNEL))
 
 build/images/bench.img: tests/host/mkimage.py tests/host/volume.py

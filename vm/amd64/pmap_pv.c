@@ -29,7 +29,7 @@
 #include "kernel/malloc.h"
 #include "vm/amd64/pmap_priv.h"
 
-#define PV_LOCKS	64		/* a power of two */
+#define PV_LOCKS	512		/* a power of two */
 #define PV_LOCK_PAGES	16		/* neighbours with one lock: a file's pages mostly lie together */
 #define PV_BATCH	16		/* entries fetched or given back at once */
 #define PV_SPARE_MAX	48		/* kept by one pmap */
