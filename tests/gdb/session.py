@@ -81,8 +81,8 @@ def start_again():
     except gdb.error:
         pass        # QEMU ends before it has answered
     end_machine()
-    end = time.monotonic() + PATIENCE_SECONDS       # the former QEMU removes its sockets when it ends, whosever they are then
-    while (os.path.exists(attached) or os.path.exists(attached + ".qmp")) and time.monotonic() < end:
+    end = time.monotonic() + PATIENCE_SECONDS       # the former QEMU removes gdb's socket when it ends, whosever it is then
+    while os.path.exists(attached) and time.monotonic() < end:
         time.sleep(0.02)
     machine = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                start_new_session=True)
