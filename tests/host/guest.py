@@ -120,22 +120,29 @@ class Live:
 
     running = []        # launchers that a test which failed has left behind: main() ends them
 
-    def answer(self):
-        """What the monitor says up to its next prompt."""
+    def until(self, end):
+        """What the guest says up to these words."""
         text = b""
-        while not text.endswith(PROMPT.encode()):
+        while not text.endswith(end.encode()):
             byte = self.process.stdout.read(1)
             check(byte, f"the machine ended: {text[-300:]!r}")
             text += byte
-        return text.decode(errors="replace").replace("\r", "")[:-len(PROMPT)]
+        return text.decode(errors="replace").replace("\r", "")[:-len(end)]
 
-    def ask(self, line):
+    def answer(self):
+        """What the monitor says up to its next prompt."""
+        return self.until(PROMPT)
+
+    def say(self, line):
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
+
+    def ask(self, line):
+        self.say(line)
         return self.answer()
 
-    def query(self, command):
-        self.qmp.sendall(json.dumps({"execute": command}).encode() + b"\n")
+    def query(self, command, **arguments):
+        self.qmp.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
         while True:
             reply = json.loads(self.qmp_lines.readline())
             if "return" in reply:
