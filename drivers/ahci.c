@@ -14,8 +14,8 @@
  * A command is over when its bit in PxCI falls.  It is over with an error when the controller stops
  * instead and says TFES in PxIS: then the port must be stopped and started again before it takes
  * the next one (6.2.2.1), also if the error is merely that a sector cannot be read.  That is what
- * the core's `settle` is for.  Bits for what happens on the cable or in memory (interface, host bus)
- * mean that nobody answered; a reset of the link follows (10.4.2: COMRESET).
+ * the core's `settle` is for.  Bits for what happens on the cable or in memory (interface, host
+ * bus) mean that nobody answered; a reset of the link follows (10.4.2: COMRESET).
  *
  * Finding devices.  All ports are powered first, then waited for once; one without a link is left
  * out at once, the others get a reset and their 31 seconds, asleep.
@@ -89,7 +89,7 @@ static MALLOC_DEFINE(M_AHCI, "ahci");
 #define SIG_DISK	0x00000101u
 #define SIG_PACKET	0xeb140101u
 
-#define FIS_TO_DEVICE	0x27		/* SATA 3.0, 10.3.4 */
+#define FIS_TO_DEVICE	0x27		/* SATA 2.6, 10.3.4 */
 #define FIS_COMMAND	0x80		/* it is a command, not a control */
 #define FIS_BYTES	20u
 
@@ -137,7 +137,7 @@ struct ahci {
 
 /* ---- a port's engines ---- */
 
-/* Wait until these bits of a register have this value.  => sleeps in "ahciwt", at most `limit` ticks. */
+/* Wait until these bits have this value.  => sleeps in "ahciwt", at most `limit` ticks. */
 static bool
 wait_bits(volatile uint32_t *reg, uint32_t bits, uint32_t value, uint64_t limit)
 {
@@ -198,8 +198,8 @@ kind_of(uint32_t signature)
 }
 
 /*
- * Stop, reset the link by COMRESET (10.4.2), wait for the device's signature, start.  The engine that
- * receives FISes must run before: the signature comes as one.
+ * Stop, reset the link by COMRESET (10.4.2), wait for the device's signature, start.  The engine
+ * that receives FISes must run before: the signature comes as one.
  */
 static void
 ahci_reset(struct ata_port *port)
@@ -255,7 +255,7 @@ ahci_prepare(struct ata_port *port, struct ata_cmd *cmd)
 	return (n > 0);
 }
 
-/* The command as the device gets it: a register FIS (SATA 3.0, 10.3.4). */
+/* The command as the device gets it: a register FIS (SATA 2.6, 10.3.4). */
 static void
 fis_write(uint8_t *fis, const struct ata_cmd *cmd)
 {
@@ -287,7 +287,8 @@ ahci_issue(struct ata_port *port, struct ata_cmd *cmd)
 	struct ahci_header *header = &ap->mem->list[0];
 	bool out = cmd->protocol == ATA_PIO_OUT || cmd->protocol == ATA_DMA_OUT;
 
-	if ((ap->reg[P_CMD] & CMD_RUNS) == 0 || (ap->reg[P_TFD] & (ATA_STATUS_BSY | ATA_STATUS_DRQ)) != 0)
+	if ((ap->reg[P_CMD] & CMD_RUNS) == 0 ||
+	    (ap->reg[P_TFD] & (ATA_STATUS_BSY | ATA_STATUS_DRQ)) != 0)
 		return (false);
 	if (cmd->len == 0)
 		header->npieces = 0;
@@ -300,7 +301,7 @@ ahci_issue(struct ata_port *port, struct ata_cmd *cmd)
 	return (true);
 }
 
-/* Is the bit still set, and has the port said that something is wrong (5.6, 6.1)? */
+/* Is the bit still set, and has the port said that something is wrong (5.5.3, 6.1)? */
 static enum ata_result
 ahci_progress(struct ata_port *port, struct ata_cmd *cmd)
 {
@@ -317,8 +318,10 @@ ahci_progress(struct ata_port *port, struct ata_cmd *cmd)
 	tfd = ap->reg[P_TFD];
 	cmd->status = tfd;
 	cmd->error = (tfd & ATA_STATUS_ERR) ? tfd >> 8 : 0;
-	if ((cmd->status & (ATA_STATUS_ERR | ATA_STATUS_DF)) == 0 &&
-	    (cmd->protocol == ATA_DMA_IN || cmd->protocol == ATA_DMA_OUT) && ap->mem->list[0].moved != cmd->len)
+	if (cmd->status & (ATA_STATUS_ERR | ATA_STATUS_DF))
+		return (ATA_ANSWERED);
+	if ((cmd->protocol == ATA_DMA_IN || cmd->protocol == ATA_DMA_OUT) &&
+	    ap->mem->list[0].moved != cmd->len)
 		return (ATA_BROKEN);
 	return (ATA_ANSWERED);
 }
@@ -369,7 +372,7 @@ port_attach(struct ahci *hba, unsigned n)
 	kfree(ap, &M_AHCI);
 }
 
-/* Some port wants something (5.6.2): its own bits first, then the controller's. */
+/* Some port wants something (10.7.2): its own bits first, then the controller's. */
 static bool
 ahci_interrupt(void *arg)
 {
@@ -402,7 +405,7 @@ hba_take(struct ahci *hba)
 	hba->reg[H_GHC] |= GHC_ENABLE;
 }
 
-/* Power to all ports, then time for their links: which have one (10.1.2, 10.10.1)?  => sleeps. */
+/* Power to all ports, then time for their links: which have one (10.1.2)?  => sleeps. */
 static uint32_t
 hba_links(struct ahci *hba)
 {

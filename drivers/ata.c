@@ -4,13 +4,13 @@
  * there is none.
  *
  *	strategy ---> queue of the device
- *	                  |                     each port carries out one command at a time
- *	   IDLE ----------+---> ACTIVE --- answered ---> buffer done, IDLE, next command
- *	    ^                     |  |
- *	    |                     |  +---- the device says: error ---> buffer fails (EIO); mending if the controller wants it
- *	    |                     +------- no answer, bad cable, device fault
- *	    |                     v
- *	    +---- thread ---- MENDING      reset, identify, the same command again: at most ATA_RETRIES times
+ *	       |                each port carries out one command at a time
+ *	IDLE --+--> ACTIVE ---- answered ---> buffer done, IDLE, next command
+ *	 ^            |  |
+ *	 |            |  +----- the device says: error ---> buffer fails (EIO), next command
+ *	 |            +-------- no answer, bad cable, device fault
+ *	 |            v
+ *	 +- thread - MENDING    reset, identify, the same command: at most ATA_RETRIES times
  *
  * Two kinds of failure.  "This sector cannot be read" is an answer: the disk has tried for as long
  * as it thinks right, and asking again would only double that time, so it goes straight to the
@@ -26,9 +26,9 @@
  * Memory is safe from a command that was given up: the driver stops the transfer (abort) and resets
  * the device before the buffer goes back to its owner.
  *
- * Flush: FLUSH CACHE if there is a write cache that is on.  A cache that cannot be emptied is switched
- * off; if it cannot be switched off either, a flush is EOPNOTSUPP: a sync that promises nothing
- * would be worse.
+ * Flush: FLUSH CACHE if there is a write cache that is on.  A cache that cannot be emptied is
+ * switched off; if it cannot be switched off either, a flush is EOPNOTSUPP: a sync that promises
+ * nothing would be worse.
  *
  * Locks: port->lock (RANK_DISK).  Finished buffers are collected on a list and completed after it
  * is dropped: a completion may start the next request at once.
@@ -64,7 +64,8 @@ state_set(struct ata_port *port, enum ata_state to)
 
 	KASSERT((from[to] & 1u << port->state) != 0, "%s becomes %s while it is %s", port->name,
 	    state_name[to], state_name[port->state]);
-	KASSERT(port->current == NULL, "%s becomes %s with a command under way", port->name, state_name[to]);
+	KASSERT(port->current == NULL, "%s becomes %s with a command under way", port->name,
+	    state_name[to]);
 	port->state = to;
 }
 
@@ -78,7 +79,7 @@ cmd_word(const struct ata_cmd *cmd)
 	return ((cmd->bp->b_flags & B_READ) ? "read" : "write");
 }
 
-/* What the error register says (ATA8-ACS, 6.2); the most telling bit. */
+/* What the error register says (ATA8-ACS, Error field); the most telling bit. */
 static const char *
 error_word(uint8_t error)
 {
@@ -99,8 +100,9 @@ complain(struct ata_port *port, const struct ata_cmd *cmd, const char *what)
 
 	if (!ratelimit_pass(&port->complaints, clock_ns(), &missed))
 		return;
-	printf("%s: %s of %u bytes at sector %lu: %s (status 0x%02x, error 0x%02x)\n", cmd->dev->disk.dk_name,
-	    cmd_word(cmd), cmd->len, (uint64_t)cmd->bp->b_pblkno, what, cmd->status, cmd->error);
+	printf("%s: %s of %u bytes at sector %lu: %s (status 0x%02x, error 0x%02x)\n",
+	    cmd->dev->disk.dk_name, cmd_word(cmd), cmd->len, (uint64_t)cmd->bp->b_pblkno, what,
+	    cmd->status, cmd->error);
 	if (missed > 0)
 		printf("%s: %u more messages were held back\n", port->name, missed);
 }
@@ -136,7 +138,7 @@ cmd_issue(struct ata_port *port, struct ata_cmd *cmd)
 
 enum verdict { FINE, REFUSED, BROKEN };
 
-/* What has become of a command (ATA8-ACS, 6.2 and 6.3)? */
+/* What has become of a command (ATA8-ACS, Status and Error fields)? */
 static enum verdict
 cmd_verdict(const struct ata_cmd *cmd, enum ata_result result)
 {
@@ -400,7 +402,8 @@ own_simple(struct ata_dev *dev, uint8_t command, uint8_t features, uint8_t count
 }
 
 /*
- * IDENTIFY (PACKET) DEVICE (ATA8-ACS, 7.16 and 7.17) into port->identify.  => like own_command().
+ * IDENTIFY DEVICE or IDENTIFY PACKET DEVICE (ATA8-ACS, 7.16, 7.17) into port->identify.  => like
+ * own_command().
  */
 static int
 own_identify(struct ata_dev *dev, uint8_t command)
@@ -414,9 +417,9 @@ own_identify(struct ata_dev *dev, uint8_t command)
 }
 
 /*
- * What a device forgets in a reset: the transfer mode (ATA8-ACS, 7.45.8), how many sectors READ
- * MULTIPLE moves at once (7.52), that there shall be no cache (7.45.9).  What it refuses it does
- * without.  => like own_command().
+ * What a device forgets in a reset: the transfer mode, that there shall be no cache (ATA8-ACS, SET
+ * FEATURES), how many sectors READ MULTIPLE moves at once (ATA8-ACS, SET MULTIPLE MODE).  What it
+ * refuses it does without.  => like own_command().
  */
 static void
 dev_setup(struct ata_dev *dev)
@@ -577,7 +580,10 @@ unit_word(const struct ata_dev *dev)
 	return (dev->port->ops->pio ? words[dev->unit] : "");
 }
 
-/* Learn what the device is.  False: it is not for us, and that has been said.  => like own_command(). */
+/*
+ * Learn what the device is.  False: it is not for us, and that has been said.  => like
+ * own_command().
+ */
 static bool
 dev_learn(struct ata_dev *dev)
 {
@@ -591,16 +597,18 @@ dev_learn(struct ata_dev *dev)
 			problem = ata_identity_parse(port->identify, &dev->id);
 		if (problem == NULL)
 			return (true);
-		printf("%s%s: a disk that is left alone: %s\n", port->name, unit_word(dev), problem);
+		printf("%s%s: a disk that is left alone: %s\n", port->name, unit_word(dev),
+		    problem);
 		return (false);
 	case ATA_PACKET:
 		if (own_identify(dev, ATA_CMD_IDENTIFY_PACKET) == 0)
 			ata_string(port->identify + 27, 20, model);
-		printf("%s%s: %s, an ATAPI device, is left alone\n", port->name, unit_word(dev), model);
+		printf("%s%s: %s, an ATAPI device, is left alone\n", port->name, unit_word(dev),
+		    model);
 		return (false);
 	case ATA_OTHER:
-		printf("%s%s: a device that is neither a disk nor ATAPI is left alone\n", port->name,
-		    unit_word(dev));
+		printf("%s%s: a device that is neither a disk nor ATAPI is left alone\n",
+		    port->name, unit_word(dev));
 		return (false);
 	default:
 		return (false);
@@ -618,8 +626,8 @@ announce(const struct ata_dev *dev)
 
 	printf("%s: ATA disk at %s%s, %s, %lu KiB in sectors of %u; ", dk->dk_name, dev->port->name,
 	    unit_word(dev), dev->id.model, dk->dk_nsectors / 2, dk->dk_sectorsize);
-	printf("%s addresses, %s, %s\n", dev->id.lba48 ? "48-bit" : "28-bit", dev->dma ? "DMA" : "PIO",
-	    flush_words[dev->flush]);
+	printf("%s addresses, %s, %s\n", dev->id.lba48 ? "48-bit" : "28-bit",
+	    dev->dma ? "DMA" : "PIO", flush_words[dev->flush]);
 }
 
 /* Make a disk of a device that dev_learn() liked.  => like own_command(). */

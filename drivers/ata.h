@@ -23,10 +23,10 @@ struct thread;
 
 #define ATA_DEVICES	2		/* of an IDE channel: master and slave */
 #define ATA_RETRIES	3		/* of a command whose failure is not the medium's */
-#define ATA_SEGS	(MAXPHYS / PAGE_SIZE + 1)	/* pieces of memory that a buffer can have */
-#define ATA_READY_MAX	(31 * HZ)	/* a device may take so long after a reset (ATA8-ACS, 9.2) */
+#define ATA_SEGS	(MAXPHYS / PAGE_SIZE + 1)	/* pieces of a buffer's memory */
+#define ATA_READY_MAX	(31 * HZ)	/* a device may take so long after a reset (ATA8-APT) */
 
-/* Status and error register (ATA8-ACS, 6.2 and 6.3). */
+/* Status and error register (ATA8-ACS, Status and Error fields). */
 #define ATA_STATUS_ERR	0x01
 #define ATA_STATUS_DRQ	0x08
 #define ATA_STATUS_DF	0x20
@@ -39,7 +39,7 @@ struct thread;
 
 #define ATA_DEVICE_LBA	0x40		/* device register: the address is a sector's number */
 
-/* What IDENTIFY DEVICE tells that matters here (ATA8-ACS, 7.16.7). */
+/* What IDENTIFY DEVICE tells that matters here (ATA8-ACS, 7.16). */
 struct ata_identity {
 	char		model[41], serial[21];
 	uint64_t	nsectors;	/* logical sectors */
@@ -99,7 +99,7 @@ struct ata_port_ops {
 	 * => port lock; does not sleep.  cmd: NULL if none is under way.
 	 */
 	enum ata_result	(*progress)(struct ata_port *port, struct ata_cmd *cmd);
-	/* Forget it.  A reset follows before its memory is used for anything else.  => port lock. */
+	/* Forget it.  A reset follows before its memory is used otherwise.  => port lock. */
 	void		(*abort)(struct ata_port *port);
 	/*
 	 * After an answer that was an error: make the port take commands again.  NULL: it does.
@@ -196,7 +196,8 @@ void ata_string(const uint16_t *words, unsigned nwords, char *out);
  * Make the command for a request.  multiple: sectors in a block of READ MULTIPLE, 0: without it.
  * => bp: checked by the disk layer.
  */
-void ata_cmd_build(struct ata_cmd *cmd, const struct ata_identity *id, struct buf *bp, bool dma, unsigned multiple);
+void ata_cmd_build(struct ata_cmd *cmd, const struct ata_identity *id, struct buf *bp, bool dma,
+    unsigned multiple);
 
 #define ATA_CMD_IDENTIFY	0xec
 #define ATA_CMD_IDENTIFY_PACKET	0xa1

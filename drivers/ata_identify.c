@@ -15,10 +15,10 @@
 
 #define LBA28_MAX	0x0fffffffu	/* sectors below it have short addresses */
 
-/* Words of IDENTIFY DEVICE (ATA8-ACS, table 21). */
+/* Words of IDENTIFY DEVICE (ATA8-ACS, 7.16). */
 enum {
-	W_GENERAL = 0, W_SERIAL = 10, W_MODEL = 27, W_MULTIPLE = 47, W_CAPABILITIES = 49, W_VALID = 53,
-	W_SECTORS28 = 60, W_MULTIWORD = 63, W_SUPPORTED = 82, W_SUPPORTED2 = 83, W_ENABLED = 85,
+	W_GENERAL = 0, W_SERIAL = 10, W_MODEL = 27, W_MULTIPLE = 47, W_CAPABILITIES = 49,
+	W_VALID = 53, W_SECTORS28 = 60, W_MULTIWORD = 63, W_SUPPORTED = 82, W_SUPPORTED2 = 83, W_ENABLED = 85,
 	W_ENABLED2 = 86, W_ENABLED3 = 87, W_ULTRA = 88, W_SECTORS48 = 100, W_SECTOR_FORMAT = 106,
 	W_SECTOR_WORDS = 117, W_INTEGRITY = 255
 };
@@ -44,7 +44,7 @@ vouched(uint16_t word)
 	return ((word & 0xc000) == 0x4000);
 }
 
-/* A string of IDENTIFY (ATA8-ACS, 3.4.9): two characters a word, the first one in the upper byte. */
+/* A string of IDENTIFY (ATA8-ACS, 7.16): two characters a word, the first in the upper byte. */
 void
 ata_string(const uint16_t *words, unsigned nwords, char *out)
 {
@@ -60,7 +60,7 @@ ata_string(const uint16_t *words, unsigned nwords, char *out)
 	out[len] = '\0';
 }
 
-/* With the mark in word 255, all bytes add up to 0 (ATA8-ACS, 7.16.7.91). */
+/* With the mark in word 255, all bytes add up to 0 (ATA8-ACS, 7.16). */
 static bool
 sum_is_right(const uint16_t *words)
 {
@@ -81,8 +81,8 @@ highest_bit(unsigned bits)
 }
 
 /*
- * The DMA mode to select (ATA8-ACS, 7.16.7.29 and 42): the one that the firmware has, since it has set
- * the controller's clocks for that one; else the slowest.
+ * The DMA mode to select (ATA8-ACS, 7.16, words 63 and 88): the one that the firmware has, since it
+ * has set the controller's clocks for that one; else the slowest.
  */
 static uint8_t
 dma_mode(const uint16_t *words)
@@ -99,7 +99,7 @@ dma_mode(const uint16_t *words)
 	return ((words[W_MULTIWORD] & 0x07) ? MODE_MULTIWORD : 0);
 }
 
-/* The write cache and how it is emptied (ATA8-ACS, 7.16.7.37 to 40). */
+/* The write cache and how it is emptied (ATA8-ACS, 7.16, words 82 to 87). */
 static void
 cache_parse(const uint16_t *words, struct ata_identity *id)
 {
@@ -112,7 +112,7 @@ cache_parse(const uint16_t *words, struct ata_identity *id)
 	id->cache = enabled ? (words[W_ENABLED] & FEATURE_CACHE) != 0 : true;
 }
 
-/* Size and shape: ATA8-ACS, 7.16.7.25, 48, 54 and 59. */
+/* Size and shape: ATA8-ACS, 7.16, words 60, 100, 106 and 117. */
 const char *
 ata_identity_parse(const uint16_t *words, struct ata_identity *id)
 {
@@ -129,7 +129,8 @@ ata_identity_parse(const uint16_t *words, struct ata_identity *id)
 		return ("it knows no sector numbers, only cylinders and heads");
 	if (vouched(words[W_SECTOR_FORMAT]) && (words[W_SECTOR_FORMAT] & FORMAT_LONG))
 		sector_words = words[W_SECTOR_WORDS] | (uint32_t)words[W_SECTOR_WORDS + 1] << 16;
-	if (sector_words < 256 || sector_words > MAXPHYS / 2 || (sector_words & (sector_words - 1)) != 0)
+	if (sector_words < 256 || sector_words > MAXPHYS / 2 ||
+	    (sector_words & (sector_words - 1)) != 0)
 		return ("its sectors have an unsupported size");
 	id->sectorsize = 2 * sector_words;
 	id->lba48 = vouched(words[W_SUPPORTED2]) && (words[W_SUPPORTED2] & FEATURE2_LBA48) != 0;
@@ -147,17 +148,18 @@ ata_identity_parse(const uint16_t *words, struct ata_identity *id)
 	return (NULL);
 }
 
-/* READ and WRITE, [how][ext][write]: SECTORS, MULTIPLE, DMA (ATA8-ACS, 7.25 to 7.32 and 7.58 to 7.70). */
+/* READ and WRITE SECTORS, MULTIPLE and DMA (ATA8-ACS, 7): [how][ext][write]. */
 static const uint8_t transfer_command[3][2][2] = {
 	{ { 0x20, 0x30 }, { 0x24, 0x34 } },
 	{ { 0xc4, 0xc5 }, { 0x29, 0x39 } },
 	{ { 0xc8, 0xca }, { 0x25, 0x35 } },
 };
-static const uint8_t flush_command[2] = { 0xe7, 0xea };		/* ATA8-ACS, 7.10 and 7.11 */
+static const uint8_t flush_command[2] = { 0xe7, 0xea };		/* FLUSH CACHE */
 
-/* The task file of a request (ATA8-ACS, 4.2: addresses of 28 and of 48 bits). */
+/* The task file of a request (ATA8-ACS, 28-bit and 48-bit addressing). */
 void
-ata_cmd_build(struct ata_cmd *cmd, const struct ata_identity *id, struct buf *bp, bool dma, unsigned multiple)
+ata_cmd_build(struct ata_cmd *cmd, const struct ata_identity *id, struct buf *bp, bool dma,
+    unsigned multiple)
 {
 	bool write = (bp->b_flags & B_READ) == 0;
 	uint32_t count = bp->b_bcount / id->sectorsize;

@@ -14,16 +14,16 @@
  * addresses each register is two bytes deep: the upper byte is written first.
  *
  * PIO.  The device raises its interrupt when it has a block of sectors, or wants one; the processor
- * moves it, in the interrupt, straight between the data port and the buffer.  Only the first block of
- * a write is not announced: we wait for the device to want it, a millisecond at most; should it take
- * longer, the port's thread moves it.
+ * moves it, in the interrupt, straight between the data port and the buffer.  Only the first block
+ * of a write is not announced: we wait for the device to want it, a millisecond at most; should it
+ * take longer, the port's thread moves it.
  * DMA.  The bus master moves everything, by the table, and there is one interrupt at the end.  The
  * status register of the bus master then tells ours from a stray one.
  *
  * A device that is missing must cost no time.  Nothing at all behind the ports: the lines float and
  * read as ones, and 0xff is no status that a device can have.  A slave that is missing beside a
- * master: the master answers 0 for it (ATA8-ACS, 9.1).  One that is there but still busy after a reset gets
- * its 31 seconds, asleep.
+ * master: the master answers 0 for it (ATA8-APT, single-device configurations).  One that is there
+ * but still busy after a reset gets its 31 seconds, asleep.
  *
  * Locks: that of the port (ata.h).  Interrupts of a channel are its own: ISA lines 14 and 15.
  *
@@ -94,7 +94,7 @@ alt_status(const struct ide_channel *ch)
 	return (inb(ch->control));
 }
 
-/* The 400 ns after which the status holds (ATA8-APT, 5.2): four reads of a port. */
+/* The 400 ns after which the status holds (ATA8-APT, register timing): four reads of a port. */
 static void
 settle_delay(const struct ide_channel *ch)
 {
@@ -124,7 +124,7 @@ select(const struct ide_channel *ch, unsigned unit, uint8_t bits)
 	settle_delay(ch);
 }
 
-/* Reading the status acknowledges the interrupt (ATA8-APT, 5.3). */
+/* Reading the status acknowledges the interrupt (ATA8-APT, INTRQ). */
 static void
 take_answer(const struct ide_channel *ch, struct ata_cmd *cmd)
 {
@@ -132,7 +132,7 @@ take_answer(const struct ide_channel *ch, struct ata_cmd *cmd)
 	cmd->error = (cmd->status & ATA_STATUS_ERR) ? inb(ch->base + R_ERROR) : 0;
 }
 
-/* Fill in the task file and execute it (ATA8-ACS, 4.2 and 4.3).  => the device is selected. */
+/* Fill in the task file and execute it (ATA8-APT, command delivery).  => the device is selected. */
 static void
 write_taskfile(const struct ide_channel *ch, const struct ata_cmd *cmd)
 {
@@ -154,7 +154,7 @@ write_taskfile(const struct ide_channel *ch, const struct ata_cmd *cmd)
 
 /* ---- PIO ---- */
 
-/* Move the block that the device waits for (ATA8-ACS, 4.5 to 4.7). */
+/* Move the block that the device waits for (ATA8-APT, PIO data-in and PIO data-out). */
 static void
 move_block(const struct ide_channel *ch, struct ata_cmd *cmd)
 {
@@ -169,7 +169,7 @@ move_block(const struct ide_channel *ch, struct ata_cmd *cmd)
 	settle_delay(ch);
 }
 
-/* PIO, and commands without data: how far is it (ATA8-APT, 5.2)? */
+/* PIO, and commands without data: how far is it (ATA8-APT, the same)? */
 static enum ata_result
 pio_progress(struct ide_channel *ch, struct ata_cmd *cmd)
 {
@@ -228,8 +228,10 @@ dma_progress(struct ide_channel *ch, struct ata_cmd *cmd)
 	take_answer(ch, cmd);
 	if (cmd->status & (ATA_STATUS_ERR | ATA_STATUS_DF))
 		return (ATA_ANSWERED);
-	/* Still active: the device moved less than the table describes (SFF-8038i, 3.2). */
-	return ((bm & (BM_ERROR | BM_ACTIVE)) || (cmd->status & ATA_STATUS_DRQ) ? ATA_BROKEN : ATA_ANSWERED);
+	/* Still active: the device moved less than the table describes (SFF-8038i, 3.3). */
+	if ((bm & (BM_ERROR | BM_ACTIVE)) || (cmd->status & ATA_STATUS_DRQ))
+		return (ATA_BROKEN);
+	return (ATA_ANSWERED);
 }
 
 /* ---- what the core asks for ---- */
@@ -291,7 +293,7 @@ ide_abort(struct ata_port *port)
 /* ---- reset ---- */
 
 /*
- * What is in this place after a reset (ATA8-ACS, 9.12: signatures)?  => sleeps in "atarst" until
+ * What is in this place after a reset (ATA8-ACS, signatures)?  => sleeps in "atarst" until
  * it is no longer busy, or `deadline` (ticks).
  */
 static enum ata_kind
@@ -302,7 +304,8 @@ detect(struct ide_channel *ch, unsigned unit, uint64_t deadline)
 	select(ch, unit, 0);
 	while (((status = alt_status(ch)) & ATA_STATUS_BSY) != 0 && status != FLOATING) {
 		if (ticks >= deadline) {
-			printf("%s: the %s does not become ready\n", ch->port.name, unit ? "slave" : "master");
+			printf("%s: the %s does not become ready\n", ch->port.name,
+			    unit ? "slave" : "master");
 			return (ATA_NOTHING);
 		}
 		tsleep(&ch->prd, NULL, "atarst", 1);
@@ -320,7 +323,7 @@ detect(struct ide_channel *ch, unsigned unit, uint64_t deadline)
 	return ((mid | high) == 0 ? ATA_DISK : ATA_OTHER);
 }
 
-/* A software reset resets both devices (ATA8-APT, 5.4; ATA8-ACS, 9.2). */
+/* A software reset resets both devices (ATA8-APT, software reset). */
 static void
 ide_reset(struct ata_port *port)
 {
@@ -363,7 +366,8 @@ table_create(struct ide_channel *ch)
 }
 
 struct ide_channel *
-ide_channel_attach(const char *name, uint16_t base, uint16_t control, uint16_t bus_master)
+ide_channel_attach(const char *name, uint16_t base, uint16_t control,
+    uint16_t bus_master)
 {
 	struct ide_channel *ch = kmalloc(sizeof(*ch), &M_IDE, M_WAITOK | M_ZERO);
 
@@ -397,7 +401,7 @@ ide_match(const struct pci_dev *pd)
 	return (pd->class >> 8 == CLASS_IDE);
 }
 
-/* Both channels of a controller (SFF-8038i, 5.0: class and interface). */
+/* Both channels of a controller (SFF-8038i, PCI specifics: class and interface). */
 static int
 ide_attach(struct pci_dev *pd)
 {
@@ -416,10 +420,12 @@ ide_attach(struct pci_dev *pd)
 	for (i = 0; i < nitems(place); i++) {
 		snprintf(name, sizeof(name), "ide%u", i);
 		if (pd->class & INTERFACE_NATIVE(i)) {
-			printf("%s: at %s, in native mode, which is not supported\n", name, pd->name);
+			printf("%s: at %s, in native mode, which is not supported\n", name,
+			    pd->name);
 			continue;
 		}
-		ch = ide_channel_attach(name, place[i].base, place[i].control, bm != 0 ? bm + 8 * i : 0);
+		ch = ide_channel_attach(name, place[i].base, place[i].control,
+		    bm != 0 ? bm + 8 * i : 0);
 		if (ch == NULL)
 			continue;
 		found++;

@@ -11,7 +11,8 @@ struct ide_channel;
  * A channel whose registers are at these ports.  bus_master: its first bus-master port, or 0 for
  * PIO only.  => sleeps.  NULL: nothing there that we serve.
  */
-struct ide_channel *ide_channel_attach(const char *name, uint16_t base, uint16_t control, uint16_t bus_master);
+struct ide_channel *ide_channel_attach(const char *name, uint16_t base, uint16_t control,
+    uint16_t bus_master);
 
 /* An entry of the table that tells a bus master where the data are (SFF-8038i, 1.2). */
 struct ide_prd {
@@ -27,6 +28,7 @@ struct ide_prd {
  * Fill a table of max entries.  Returns how many it has; 0: these pieces of memory cannot be
  * described.
  */
-unsigned ide_prd_build(struct ide_prd *table, unsigned max, const struct phys_seg *segs, unsigned nsegs);
+unsigned ide_prd_build(struct ide_prd *table, unsigned max, const struct phys_seg *segs,
+    unsigned nsegs);
 
 #endif

@@ -7,8 +7,8 @@
  *	becomes                 [  8 KiB  ][  64 KiB + 2 KiB ...
  *
  * An entry has an address of 32 bits and a length of 16, of which 0 means 64 KiB, and must not
- * cross a multiple of 64 KiB, for the engine counts only the lower 16 bits of the address.  Both are
- * even.
+ * cross a multiple of 64 KiB, for the engine counts only the lower 16 bits of the address.  Both
+ * are even.
  *
  * Memory above 4 GiB cannot be described.  The driver then moves these data by PIO: that is slow,
  * but right, and needs no memory set aside for the case.

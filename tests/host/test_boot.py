@@ -86,6 +86,13 @@ def ram_above_4g():
 
 
 @test
+def disks_reach_memory_above_4g():
+    # IDE's bus master does not: there the processor moves what lies above.
+    for machine in ("pc", "q35"):
+        boots("pvh", "--machine", machine, "--drive", "ata", "--mem", "6G", glob="disk.*", disk=())
+
+
+@test
 def ram_with_a_hole():
     (usable, ram), out = boots("pvh", "--mem", "2G", "--qemu", "-machine max-ram-below-4g=512M")
     equal("the RAM", ram, 2 << 20)

@@ -77,7 +77,8 @@ own_progress(struct fake_ata *f, struct ata_cmd *cmd)
 		return (ATA_BROKEN);
 	if (cmd->command == ATA_CMD_IDENTIFY) {
 		memcpy(cmd->data, f->words[unit], cmd->len);
-	} else if (cmd->command == ATA_CMD_SET_FEATURES && cmd->features == ATA_FEATURE_NO_CACHE && f->cache_sticks) {
+	} else if (cmd->command == ATA_CMD_SET_FEATURES &&
+	    cmd->features == ATA_FEATURE_NO_CACHE && f->cache_sticks) {
 		cmd->status |= ATA_STATUS_ERR;
 		cmd->error = ATA_ERROR_ABRT;
 	}

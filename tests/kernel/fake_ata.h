@@ -4,7 +4,7 @@
  * command.  The core's own commands (IDENTIFY and so on) are answered as the test arranges it
  * beforehand and use nothing of the script.
  *
- *	fake_ata_script(f, (uint8_t[]){ FATE_CRC, FATE_FINE }, 2);	the first try fails, the second one works
+ *	fake_ata_script(f, (uint8_t[]){ FATE_CRC, FATE_FINE }, 2);	the second try works
  *
  * When the script is at its end, all is fine.  There are no interrupts but fake_ata_intr(); a test
  * that calls none lives on the port's thread, which looks every tick.
@@ -49,9 +49,12 @@ struct fake_ata {
 	struct ata_cmd	last;				/* the last request's command */
 };
 
-/* A port with these devices (a mask), not attached; each says LBA48, DMA, a cache and FLUSH CACHE EXT. */
+/* A port with these devices (a mask), not attached; each has LBA48, DMA, a cache, FLUSH CACHE EXT. */
 struct fake_ata *fake_ata_create(unsigned devices);
-/* Attach it, look every `watch` ticks, give up after `patience`; false, the test failed, if it cannot be. */
+/*
+ * Attach it, look every `watch` ticks, give up after `patience`; false, the test failed, if it
+ * cannot be.
+ */
 bool	 fake_ata_attach(struct fake_ata *f, uint32_t watch, uint32_t patience);
 /* Detach if attached, free. */
 void	 fake_ata_destroy(struct fake_ata *f);
