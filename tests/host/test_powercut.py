@@ -191,7 +191,8 @@ class Run:
         """The kernel mounts these volumes, all at one boot, and finds in them what debugfs found."""
         *others, last = [image for _, image, _ in mended]
         status, serial = boot(rig, last, "selftest=powercut.what_is_left_can_be_read", "powercut=read",
-                              options=[word for image in others for word in ("--disk", image)])
+                              options=[word for image in others for word in ("--disk", image)],
+                              drive="virtio")   # it alone has room for so many
         cuts = f"cuts {', '.join(str(n) for n, _, _ in mended)}"
         try:
             must_pass(status, serial)
