@@ -440,24 +440,32 @@ cache_take(bool dirty_too)
 	return (object);
 }
 
+/* End the least recently used object.  => *freed: its pages are added.  false: there is none, or it is locked */
+static bool
+cache_end_oldest(bool wait, size_t *freed)
+{
+	struct vm_object *object = cache_take(wait);
+	uint32_t pages;
+
+	if (object == NULL)
+		return (false);
+	pages = object->resident_page_count;
+	if (!vnode_object_kill(object, wait)) {
+		/* its vnode is in use: back to the young end */
+		vnode_object_release(object, true);
+		return (false);
+	}
+	*freed += pages;
+	return (true);
+}
+
 size_t
 vm_object_cache_shrink(size_t pages_wanted, bool wait)
 {
-	struct vm_object *object;
 	size_t freed = 0;
 
-	for (uint32_t tries = cached_count; tries > 0 && freed < pages_wanted; tries--) {
-		uint32_t pages;
-
-		if ((object = cache_take(wait)) == NULL)
-			break;
-		pages = object->resident_page_count;
-		if (vnode_object_kill(object, wait))
-			freed += MAX(pages, 1u);
-		else
-			/* its vnode is in use: back to the young end */
-			vnode_object_release(object, true);
-	}
+	for (uint32_t tries = cached_count; tries > 0 && freed < pages_wanted; tries--)
+		(void)cache_end_oldest(wait, &freed);
 	return (freed);
 }
 
@@ -478,12 +486,10 @@ vm_object_cache_give_up(void)
 size_t
 vm_object_cache_trim(void)
 {
-	size_t freed = 0, pages = 1;
+	size_t freed = 0;
 
-	while (cached_count > cached_max && pages > 0) {
-		pages = vm_object_cache_shrink(1, false);	/* one object, whatever it holds */
-		freed += pages;
-	}
+	while (cached_count > cached_max && cache_end_oldest(false, &freed))
+		continue;
 	/* What is left over the bound is dirty or locked: no use in looking again before there are more. */
 	trim_above = MAX(cached_max, cached_count > cached_max ? cached_count + cached_max / 8 : 0);
 	return (freed);

@@ -211,7 +211,8 @@ int  vm_object_zero(struct vm_object *object, vm_ooffset_t from, vm_ooffset_t to
 uint32_t vm_object_cached_count(void);
 /*
  * Terminate least recently used objects.  => sleeps; wait false: never for a vnode's lock, and none
- * with dirty pages.  Returns pages freed (an object without pages counts as one).
+ * with dirty pages.  Returns pages freed: an object without pages is no progress, for a read that waits for
+ * memory makes one each time it tries.
  */
 size_t vm_object_cache_shrink(size_t pages_wanted, bool wait);
 /*

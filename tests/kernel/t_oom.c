@@ -7,6 +7,7 @@
  */
 #include "kernel/lib/errno.h"
 #include "kernel/malloc.h"
+#include "tests/kernel/scratch.h"
 #include "tests/kernel/t_vm.h"
 #include "vm/swap_pager.h"
 #include "vm/vm_oom.h"
@@ -247,4 +248,45 @@ KTEST(oom, a_page_that_goes_round_in_a_circle_is_no_progress)
 	CHECK(vm_free_count() <= vm_ladder.reserved + 1);
 	vmspace_free(other);
 	oom_end();
+}
+
+#define FILE_LEN	(64 * PAGE_SIZE)
+
+/*
+ * Memory is full of what nobody can take: files are read and written in what pages of theirs go round, or are not,
+ * but nobody waits for ever, and nothing stays locked.
+ */
+KTEST(oom, files_give_up_and_are_whole_afterwards)
+{
+	size_t done_read = 0, done_written = 0, done = 0;
+	int error_read, error_write;
+	struct vnode *vp;
+	uint8_t *buf;
+
+	SCRATCH_OR_SKIP();
+	vp = scratch_create("/w/full");
+	buf = kmalloc(FILE_LEN, &M_TOOM, M_WAITOK);
+	memset(buf, 0x3c, FILE_LEN);
+	if (vp != NULL && CHECK_EQ(vn_write(vp, buf, FILE_LEN, 0, &done), 0) && CHECK_EQ(vn_fsync(vp), 0) && oom_begin()) {
+		vt_evict_file(vp);
+		fill_up();
+		oom.big->doomed = oom.small->doomed = true;
+		error_read = vn_read(vp, buf, FILE_LEN, 0, &done_read);
+		error_write = vn_write(vp, buf, FILE_LEN, FILE_LEN, &done_written);
+		CHECK_EQ(error_read, done_read == FILE_LEN ? 0 : ENOMEM);
+		CHECK_EQ(error_write, done_written == FILE_LEN ? 0 : ENOMEM);
+		if (CHECK(VOP_TRYLOCK(vp, LK_EXCLUSIVE)))
+			VOP_UNLOCK(vp);
+		oom_end();
+		CHECK_EQ(vn_read(vp, buf, FILE_LEN, 0, &done), 0);
+		CHECK_EQ(done, FILE_LEN);
+		for (size_t i = 0; i < FILE_LEN; i++)
+			if (!CHECK_EQ(buf[i], 0x3c))
+				break;
+		CHECK_EQ(vn_write(vp, buf, FILE_LEN, FILE_LEN, &done), 0);
+	}
+	if (vp != NULL)
+		vrele(vp);
+	kfree(buf, &M_TOOM);
+	scratch_leave();
 }
