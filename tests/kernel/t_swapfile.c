@@ -32,20 +32,26 @@ bytes_of(uint8_t *bytes, size_t len, uint64_t off)
 		bytes[i] = (uint8_t)(((off + i) * 31 + (off + i) / 509) | 1);
 }
 
+/* Write `len` bytes at an offset, all the way to the disk. */
 static bool
-append(struct vnode *vp, size_t len)
+put_piece(struct vnode *vp, uint64_t off, size_t len)
 {
 	uint8_t *bytes = kmalloc(len, &M_TSWAPFILE, M_WAITOK);
-	uint64_t size;
 	size_t done;
 	bool good;
 
-	good = CHECK_EQ(vn_size(vp, &size), 0);
-	bytes_of(bytes, len, size);
-	good = good && CHECK_EQ(vn_write(vp, bytes, len, (off_t)size, &done), 0) && CHECK_EQ(done, len) &&
-	    CHECK_EQ(vn_fsync(vp), 0);
+	bytes_of(bytes, len, off);
+	good = CHECK_EQ(vn_write(vp, bytes, len, (off_t)off, &done), 0) && CHECK_EQ(done, len) && CHECK_EQ(vn_fsync(vp), 0);
 	kfree(bytes, &M_TSWAPFILE);
 	return (good);
+}
+
+static bool
+append(struct vnode *vp, size_t len)
+{
+	uint64_t size;
+
+	return (CHECK_EQ(vn_size(vp, &size), 0) && put_piece(vp, size, len));
 }
 
 /* Does the file hold what append() gave it, on the disk? */
@@ -71,7 +77,8 @@ check_bytes(struct vnode *vp)
 
 /*
  * A file of `pages` pages in pieces of `piece` bytes (0: as it comes), and its neighbour, written in
- * turns and each time to the disk, so that nobody's pieces lie side by side.
+ * turns and each time to the disk.  The pieces are written from the last to the first: wherever the
+ * allocator begins, no two of them lie on the disk as they lie in the file.
  */
 static bool
 make_files(size_t pages, size_t piece, struct vnode **file, struct vnode **neighbour)
@@ -82,9 +89,14 @@ make_files(size_t pages, size_t piece, struct vnode **file, struct vnode **neigh
 	*neighbour = scratch_create("/w/neighbour");
 	if (*file == NULL || *neighbour == NULL)
 		return (false);
+	for (; piece == 0 && left > 0; left -= n) {
+		n = MIN(left, 64 * KiB);
+		if (!append(*file, n))
+			return (false);
+	}
 	for (; left > 0; left -= n) {
-		n = MIN(left, piece != 0 ? piece : 64 * KiB);
-		if (!append(*file, n) || (piece != 0 && !append(*neighbour, scratch_bsize())))
+		n = (left - 1) % piece + 1;
+		if (!put_piece(*file, left - n, n) || !append(*neighbour, scratch_bsize()))
 			return (false);
 	}
 	return (true);
