@@ -191,7 +191,7 @@ KTEST(oom, kernel_takes_the_reserve_and_then_ends_the_largest)
 	CHECK(oom.ended == big);
 	CHECK_EQ(oom.times, 1);
 	CHECK(!oom.small->doomed);
-	CHECK(lowest <= vm_ladder.interrupt_min + 1);
+	CHECK(lowest < vm_ladder.reserved);
 	while ((p = taken) != NULL) {
 		taken = *p;
 		kfree(p, &M_TOOM);
