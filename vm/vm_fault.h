@@ -32,6 +32,11 @@ int  vm_fault(struct vm_map *map, vm_offset_t addr, vm_prot_t type, int flags, s
  *    for copyin is returned (EFAULT).
  */
 int  vm_fault_trap(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, struct fault_info *why);
+/*
+ * A fault that its thread does not want to be served now (td->nofault): it is told and counted all the same.
+ * => vm may be NULL; does not sleep.
+ */
+void vm_fault_declined(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, uint64_t rip);
 
 /* Undo the wiring of one page of a chain of objects, wherever it lies in it.  => sleeps. */
 void vm_fault_unwire_page(struct vm_object *object, vm_pindex_t pindex);

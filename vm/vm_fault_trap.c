@@ -16,6 +16,7 @@
 #include "kernel/thread.h"
 #include "kernel/stage.h"
 #include "vm/vm_map.h"
+#include "vm/vm_meter.h"
 
 #define SIGBUS		7
 #define SIGKILL		9
@@ -69,4 +70,13 @@ vm_fault_trap(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, struct fa
 		return (0);
 	fault_explain(kr, addr, why);
 	return (EFAULT);
+}
+
+void
+vm_fault_declined(struct vmspace *vm, vm_offset_t addr, uint32_t pf_error, uint64_t rip)
+{
+	VMCNT_INC(v_vm_faults);
+	VMCNT_INC(v_failed_faults);
+	TRACE(TR_FAULT_ENTER, addr, rip, vm != NULL ? &vm->map : NULL, pf_error);
+	TRACE(TR_FAULT_RETURN, addr, KERN_RESTART, 0, 0);
 }

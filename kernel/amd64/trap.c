@@ -207,6 +207,7 @@ user_page_fault(struct trapframe *f, vm_offset_t va)
 {
 	struct fault_info why = { .signo = SIGSEGV, .code = SEGV_MAPERR, .addr = va };
 	struct thread *td = curthread;
+	uint64_t rip = f->rip;
 	int refused;
 
 	if (in_interrupt())
@@ -223,8 +224,10 @@ user_page_fault(struct trapframe *f, vm_offset_t va)
 		page_fault_panic(f, va,
 		    "a user address used outside of copyin, copyout and user_access_begin");
 	}
-	if (td->nofault && !from_user(f) && extable_fixup(f))
+	if (td->nofault && !from_user(f) && extable_fixup(f)) {
+		vm_fault_declined(td->vmspace, va, (uint32_t)f->error, rip);
 		return;
+	}
 	td->faults++;
 	if (td->vmspace == NULL) {
 		user_fault_refused(f, va, &why);

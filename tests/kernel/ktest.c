@@ -82,6 +82,7 @@ static void
 laws_take(struct laws *l)
 {
 	*l = (struct laws){ 0 };
+	syncer_freeze(true);		/* it refers to the vnode that its round has come to, which would not go */
 	caches_empty();
 	thread_foreach(count_thread, &l->threads);
 	vmspace_foreach(count_vmspace, &l->vmspaces);
@@ -90,6 +91,7 @@ laws_take(struct laws *l)
 	l->kmem = kmalloc_inuse();
 	l->kva = kva_inuse();
 	l->pv = pmap_pv_count();
+	syncer_freeze(false);
 }
 
 static void
