@@ -80,7 +80,7 @@ KASAN_MIN = "64M"       # shadow and red zones take their part of less
 READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
 IOERR_RUNS = ((1024, "virtio"), (4096, "virtio"), (4096, "ata"), (1024, "pio"), (1024, "ahci"))
 # Scripts that take BS and DRIVE, and run long for each; where the disks of each block size hang.
-BY_BLOCK_SIZE = {"host.fsx": {1024: "virtio", 2048: "ata", 4096: "virtio", 8192: "ahci", 65536: "pio"}}
+BY_BLOCK_SIZE = {"host.fsx": {1024: "virtio", 2048: "pio", 4096: "virtio", 8192: "ahci", 65536: "ata"}}
 RESTRICTIONS = tuple(f.upper() for f in Machine._fields)
 
 
