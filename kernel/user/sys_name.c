@@ -84,15 +84,19 @@ open_create(int dirfd, const char *path, uint32_t flags, uint32_t mode, struct v
 	for (int links = 0; error == 0; links++) {
 		error = place->slash && !is_dots(place) ? EISDIR : create_or_find(place, mode, &vp);
 		*created = error == 0;
-		if (error != EEXIST || vp == NULL || (flags & O_EXCL))
+		if (error != EEXIST || (flags & O_EXCL))
 			break;
 		error = 0;
+		if (vp == NULL)
+			continue;		/* made by somebody else and removed again: once more */
 		if (vp->v_type != VLNK || (flags & O_NOFOLLOW))
 			break;
 		error = links < SYMLINKS_MAX ? follow_link(place, vp) : ELOOP;
 		vrele(vp);
 		vp = NULL;
 	}
+	if (error == EEXIST && place->dvp == NULL && (flags & O_EXCL) == 0)
+		error = EISDIR;			/* the root */
 	if (error == 0) {
 		*vpp = vp;
 	} else if (vp != NULL) {
@@ -137,7 +141,9 @@ open_path(int dirfd, const char *path, uint32_t flags, uint32_t mode)
 	int64_t fd;
 	int error;
 
-	if ((flags & O_TMPFILE) && (flags & O_PATH) == 0)
+	if (flags & O_PATH)
+		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;		/* a place only: the rest has no meaning */
+	if (flags & O_TMPFILE)
 		return (-EOPNOTSUPP);
 	if ((flags & O_ACCMODE) == O_ACCMODE)
 		return (-EINVAL);

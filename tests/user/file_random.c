@@ -2,7 +2,7 @@
 /*
  * Random trees of files: seeded sequences of everything that names, links, moves, cuts and writes files, over a few
  * names, so that loops of symbolic links, folders moved below themselves, files without names and names of the wrong
- * kind all come up.  Each outcome goes into a sum, and so does the whole tree every few operations.
+ * kind all come up.  Each outcome goes into a random_sum, and so does the whole tree every few operations.
  *
  * Left out is what filesystems may decide differently: how long a folder is and how many links it has, the order of
  * its entries, times, and where the holes of a file are.
@@ -28,31 +28,9 @@
 #define NAMES_MAX	16
 
 static int slots[SLOTS];
-static uint64_t state, sum;
 static int trace;
 
-static uint32_t
-rnd(uint32_t below)
-{
-	state = state * 6364136223846793005u + 1442695040888963407u;
-	return ((uint32_t)(state >> 33) % below);
-}
-
-static void
-mix(uint64_t value)
-{
-	sum = (sum ^ value) * 0x100000001b3u;
-	sum ^= sum >> 29;
-}
-
-static void
-mix_text(const char *s)
-{
-	while (*s != '\0')
-		mix((unsigned char)*s++);
-}
-
-/* The outcome of an operation: into the sum, and for who wants to find the first difference, on a line. */
+/* The outcome of an operation: into the random_sum, and for who wants to find the first difference, on a line. */
 static void
 outcome(const char *what, const char *a, const char *b, long value)
 {
@@ -307,7 +285,7 @@ look_at_tree(const char *dir, int depth)
 			look_at_tree(path, depth + 1);
 		}
 		if (trace)
-			printf("      sum %016lx\n", (unsigned long)sum);
+			printf("      sum %016lx\n", (unsigned long)random_sum);
 		free(names[i]);
 	}
 }
@@ -341,8 +319,7 @@ run(uint64_t seed, int base)
 	};
 	char name[32];
 
-	state = seed * 0x9e3779b97f4a7c15u + 1;
-	sum = 0;
+	random_begin(seed);
 	need(mkdir("tree", 0755) == 0 && chdir("tree") == 0, "the tree");
 	for (int i = 0; i < SLOTS; i++)
 		slots[i] = -1;
@@ -359,10 +336,29 @@ run(uint64_t seed, int base)
 		if (slots[i] >= 0)
 			(void)close(slots[i]);
 	(void)snprintf(name, sizeof(name), "seed %lu", (unsigned long)seed);
-	fact(name, "%016lx", (unsigned long)sum);
+	fact(name, "%016lx", (unsigned long)random_sum);
 	need(fchdir(base) == 0, "the base");
 	empty_tree("tree");
 	need(rmdir("tree") == 0, "the end of the tree");
+}
+
+/* What random paths never are: the root, and files opened only as places. */
+static void
+root_and_places(void)
+{
+	struct stat st;
+	int fd = scratch_file("place", 100);
+
+	fact("making the root", "%s", result(open("/", O_RDWR | O_CREAT, 0600)));
+	fact("exclusively", "%s", result(open("/", O_RDWR | O_CREAT | O_EXCL, 0600)));
+	need(symlink("/", "to-root") == 0, "a link");
+	fact("through a link", "%s", result(open("to-root", O_RDWR | O_CREAT, 0600)));
+	fact("a place is not cut", "%s", result(open("place", O_PATH | O_TRUNC | O_WRONLY) < 0 ? -1 : 0));
+	need(fstat(fd, &st) == 0, "its size");
+	fact("its size", "%ld", (long)st.st_size);
+	fact("nor made", "%s", result(open("nowhere", O_PATH | O_CREAT, 0600) < 0 ? -1 : 0));
+	(void)unlink("to-root");
+	(void)unlink("place");
 }
 
 int
@@ -375,6 +371,7 @@ main(int argc, char **argv)
 	(void)umask(022);
 	trace = argc > 4;
 	base = open(".", O_RDONLY | O_DIRECTORY);
+	root_and_places();
 	for (uint64_t seed = first; seed < first + count; seed++)
 		run(seed, base);
 	return (0);

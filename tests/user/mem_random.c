@@ -29,31 +29,9 @@ static unsigned char *arena;
 /* One keeps its size, the next is truncated and only mapped shared, the last is never mapped. */
 static int fixed_fd, cut_fd, plain_fd;
 static size_t cut_size;
-static uint64_t state, sum;
 static int trace;
 
-static uint32_t
-rnd(uint32_t below)
-{
-	state = state * 6364136223846793005u + 1442695040888963407u;
-	return ((uint32_t)(state >> 33) % below);
-}
-
-static void
-mix(uint64_t value)
-{
-	sum = (sum ^ value) * 0x100000001b3u;
-	sum ^= sum >> 29;
-}
-
-static void
-mix_text(const char *s)
-{
-	while (*s != '\0')
-		mix((unsigned char)*s++);
-}
-
-/* The outcome of an operation: into the sum, and for who wants to find the first difference, on a line. */
+/* The outcome of an operation: into the random_sum, and for who wants to find the first difference, on a line. */
 static void
 outcome(const char *what, size_t a, size_t b, const char *how)
 {
@@ -239,7 +217,7 @@ look_at_all(const char *who)
 			for (size_t off = 0; off < PAGE / 2; off += 8)
 				mix(*(volatile uint64_t *)(arena + i * PAGE + off));
 		if (trace)
-			printf("    %s page %zu: %s sum %016lx\n", who, i, first, (unsigned long)sum);
+			printf("    %s page %zu: %s sum %016lx\n", who, i, first, (unsigned long)random_sum);
 	}
 }
 
@@ -252,7 +230,7 @@ child(void *arg)
 	for (int i = 0; i < 10; i++)
 		op_store();
 	look_at_all("child");
-	*told = sum;
+	*told = random_sum;
 	(void)fflush(stdout);
 	return (0);
 }
@@ -267,8 +245,7 @@ run(uint64_t seed)
 	uint64_t *told = map(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	char name[32];
 
-	state = seed * 0x9e3779b97f4a7c15u + 1;
-	sum = 0;
+	random_begin(seed);
 	arena = map(ARENA_PAGES * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	fixed_fd = scratch_file(NULL, FILE_PAGES * PAGE);
 	plain_fd = scratch_file(NULL, FILE_PAGES * PAGE);
@@ -285,7 +262,7 @@ run(uint64_t seed)
 		}
 	}
 	(void)snprintf(name, sizeof(name), "seed %lu", (unsigned long)seed);
-	fact(name, "%016lx", (unsigned long)sum);
+	fact(name, "%016lx", (unsigned long)random_sum);
 	(void)munmap(arena, ARENA_PAGES * PAGE);
 	(void)munmap(told, PAGE);
 	(void)close(fixed_fd);

@@ -315,3 +315,34 @@ in_child(int (*fn)(void *), void *arg)
 	need(waitpid(pid, &status, 0) == pid, "waitpid");
 	return (status);
 }
+
+uint64_t random_sum;
+static uint64_t random_state;
+
+void
+random_begin(uint64_t seed)
+{
+	random_state = seed * 0x9e3779b97f4a7c15u + 1;
+	random_sum = 0;
+}
+
+uint32_t
+rnd(uint32_t below)
+{
+	random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+	return ((uint32_t)(random_state >> 33) % below);
+}
+
+void
+mix(uint64_t value)
+{
+	random_sum = (random_sum ^ value) * 0x100000001b3u;
+	random_sum ^= random_sum >> 29;
+}
+
+void
+mix_text(const char *s)
+{
+	while (*s != '\0')
+		mix((unsigned char)*s++);
+}

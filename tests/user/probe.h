@@ -53,6 +53,14 @@ void need(int ok, const char *what);
 /* All bytes of [p, p + len) equal to `byte`?  Or to the pattern from `from` on? */
 int all_bytes(const volatile unsigned char *p, size_t len, unsigned char byte);
 int all_pattern(const volatile unsigned char *p, size_t len, size_t from);
+/*
+ * For programs with random operations: numbers that a seed decides, and one sum of everything that came of them.
+ */
+extern uint64_t random_sum;
+void random_begin(uint64_t seed);
+uint32_t rnd(uint32_t below);
+void mix(uint64_t value);
+void mix_text(const char *s);
 /* Run fn(arg) in a child; returns its wait status. */
 int in_child(int (*fn)(void *), void *arg);
 
