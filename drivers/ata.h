@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ATA disks: what the core (ata.c), its pure functions (ata_identify.c) and the drivers of the
- * controllers (ide.c, ahci.c) have between them.
+ * ATA disks: what the core (ata.c: the queue, ata_port.c: what may sleep), its pure functions
+ * (ata_identify.c) and the drivers of the controllers (ide.c, ahci.c) have between them.
  *
- *	disk layer --> ata.c: queue, time-out, retry --> ops: ide.c, or ahci.c --> device
+ *	disk layer --> ata.c: what is asked next, answers --> ops: ide.c, or ahci.c --> device
+ *	                      | no answer       ^ go on            ^
+ *	                      v                 |                  |
+ *	               ata_port.c: find the devices, reset, try again
  *
  * A *port* is what carries out one command at a time: an IDE channel with its two devices, or a
  * port of an AHCI controller with its one.  The core decides what is asked and what an answer
@@ -173,7 +176,7 @@ struct ata_port {
 
 extern const struct pci_driver ide_driver, ahci_driver;
 
-/* ---- ata.c ---- */
+/* ---- ata_port.c, for the controllers ---- */
 /*
  * Find the port's devices and register their disks.
  *
@@ -182,10 +185,29 @@ extern const struct pci_driver ide_driver, ahci_driver;
  */
 int  ata_port_attach(struct ata_port *port);
 void ata_port_detach(struct ata_port *port);	/* => no request, no vnode; sleeps */
+
+/* ---- ata.c, for the controllers ---- */
 void ata_port_intr(struct ata_port *port);	/* from the controller's interrupt */
 /* The data's pieces of memory.  => any context.  0: more than max. */
 int  ata_segments(const struct ata_cmd *cmd, struct phys_seg *segs, int max);
 struct ata_port *ata_disk_port(struct disk *dk);	/* NULL: no ATA disk */
+
+/* ---- ata.c, for ata_port.c; none of it sleeps ---- */
+TAILQ_HEAD(ata_buf_list, buf);		/* finished, to be completed when the lock is dropped */
+
+/* Give a command to the hardware.  => port lock, none under way.  False: it was not taken. */
+bool ata_cmd_issue(struct ata_port *port, struct ata_cmd *cmd);
+/* Did it end well? */
+bool ata_cmd_fine(const struct ata_cmd *cmd, enum ata_result result);
+/* See how far the command is, and go on from there.  => port lock. */
+void ata_look(struct ata_port *port, struct ata_buf_list *done);
+/* Look after a request that takes long.  => port lock, a command under way. */
+void ata_watch(struct ata_port *port, struct ata_buf_list *done);
+/* It works again: repeat what failed, if that is wanted, and go on.  => port lock, MENDING. */
+void ata_resume(struct ata_port *port, bool again, struct ata_buf_list *done);
+/* Complete the collected buffers.  => port lock not held. */
+void ata_complete(struct ata_buf_list *done);
+extern const struct disk_ops ata_disk_ops;
 
 /* ---- ata_identify.c: no state, no hardware ---- */
 /* NULL, or why a device with this identification cannot be used.  words: 256 of them. */
