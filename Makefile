@@ -17,7 +17,8 @@
 #: CPU=MODEL      QEMU's CPU model (default max); test: one run only
 #: BOOT=WAY       way in: pvh, bios, uefi or efi (default pvh); test: one run only
 #: MACHINE=TYPE   pc (default) or q35; test: one run only
-#: DRIVE=BUS      the disks' bus: virtio, ata (IDE on pc, AHCI on q35) or pio (IDE without DMA); test: one run only
+#: DRIVE=BUS      the disks' bus: virtio, ata (IDE on pc, AHCI on q35) or pio (IDE without DMA); test: one run only,
+#:                also ahci and virtio4k (sectors of 4096 bytes)
 #: TORTURE=1      test: every page is evicted as soon as it can be; one run only
 #: YIELDS=1       test: threads are made to give way at locks, at random by SEED, and shared fields are watched for races; one run only
 #: SMP=N          number of CPUs (default 1)

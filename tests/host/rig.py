@@ -15,8 +15,9 @@ from volume import problems_of as check  # noqa: E402
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KERNEL = os.environ.get("FAULTLINE_KERNEL", os.path.join(TOP, "build", "kernel.elf"))
 SOAK = bool(os.environ.get("SOAK"))
-DRIVES = ("virtio", "ata", "pio", "ahci")        # where a disk can hang; see drive_options()
+DRIVES = ("virtio", "virtio4k", "ata", "pio", "ahci")    # where a disk can hang; see drive_options()
 DRIVE = os.environ.get("DRIVE") or "virtio"
+BIG_SECTORS = ("--qemu", "-global virtio-blk-pci.logical_block_size=4096 -global virtio-blk-pci.physical_block_size=4096")
 SEED = int(os.environ.get("SEED") or random.randrange(1, 1 << 31))
 
 
@@ -56,14 +57,24 @@ class Rig:
                 print(f"not ok {n} - {name}")
                 for line in (str(e) or type(e).__name__).splitlines()[:60]:
                     print(f"# {line}")
-                print(f"# reproduce: SEED={SEED} python3 tests/host/{os.path.basename(sys.argv[0])}", flush=True)
+                print(f"# reproduce: DRIVE={DRIVE} SEED={SEED} python3 tests/host/{os.path.basename(sys.argv[0])}", flush=True)
         print(f"{len(self.tests) - failed} passed, {failed} failed")
         return 1 if failed else 0
 
 
 def drive_options(drive):
-    """boot/qemu's words for it: ata is ATA on pc (IDE by DMA), pio the same without DMA, ahci ATA on q35."""
-    return ["--drive", "ata", "--machine", "q35"] if drive == "ahci" else ["--drive", drive]
+    """boot/qemu's words for it: ata is ATA on pc (IDE by DMA), pio the same without DMA, ahci ATA on q35; virtio4k has large sectors."""
+    return {"ahci": ["--drive", "ata", "--machine", "q35"], "virtio4k": ["--drive", "virtio", *BIG_SECTORS]}.get(drive, ["--drive", drive])
+
+
+def disk_name(number, drive=DRIVE):
+    """What the kernel calls the disk; 0 is the first."""
+    return ("vd" if drive.startswith("virtio") else "sd") + "abcdefghijkl"[number]
+
+
+def block_sizes(sizes, drive=DRIVE):
+    """Those that a volume can have there: a block is at least a sector."""
+    return [bs for bs in sizes if drive != "virtio4k" or bs >= 4096]
 
 
 def boot(rig, disk, *words, options=(), timeout=120, drive=DRIVE):
@@ -133,5 +144,5 @@ def read_files(image, paths, scratch):
     return found
 
 
-__all__ = ["DRIVE", "DRIVES", "KERNEL", "SEED", "SOAK", "TOP", "Rig", "boot", "check", "command", "drive_options", "make_volume", "must_pass", "read_files",
-           "repair"]
+__all__ = ["BIG_SECTORS", "DRIVE", "DRIVES", "KERNEL", "SEED", "SOAK", "TOP", "Rig", "block_sizes", "boot", "check", "command", "disk_name", "drive_options",
+           "make_volume", "must_pass", "read_files", "repair"]

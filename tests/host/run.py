@@ -30,7 +30,7 @@ sys.dont_write_bytecode = True
 import damage  # noqa: E402
 import mkimage  # noqa: E402
 import tap  # noqa: E402
-from rig import DRIVES, drive_options  # noqa: E402
+from rig import DRIVES, block_sizes, disk_name, drive_options  # noqa: E402
 from volume import problems_of  # noqa: E402
 
 TOP = mkimage.TOP
@@ -57,7 +57,7 @@ class Machine(typing.NamedTuple):
 
     def options(self):
         """boot/qemu's words for it."""
-        return ["--boot", self.boot, "--machine", self.machine, "--drive", self.drive, "--mem", self.mem, "--cpu", self.cpu,
+        return ["--boot", self.boot, "--machine", self.machine, *drive_options(self.drive), "--mem", self.mem, "--cpu", self.cpu,
                 "--smp", str(self.smp)]
 
     def __str__(self):
@@ -70,7 +70,7 @@ MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", drive=
           Machine(machine="q35", mem="16M", bs=8192, smp=4), Machine(mem="8M", bs=65536),
           Machine(boot="uefi", drive="pio", mem="128M", smp=2), Machine(boot="efi", machine="q35", drive="ata", mem="128M"),
           Machine(mem="16M", torture=1)]
-DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "drive": ("virtio", "ata", "pio"), "mem": ("256M", "16M", "8M"),
+DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "drive": ("virtio", "virtio4k", "ata", "pio"), "mem": ("256M", "16M", "8M"),
               "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "smp": (1, 2, 4), "torture": (0, 1), "yields": (0,)}
 # The suites that are about races, once more with forced yield points.
 YIELD_RUNS = [("races.*", 4), ("wirerace.*", 1), ("fakepager.*", 2), ("storm.*", 2)]
@@ -79,6 +79,8 @@ LITTLE = ("8M", "16M")  # less than UEFI firmware can work with
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
 READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
 IOERR_RUNS = ((1024, "virtio"), (4096, "virtio"), (4096, "ata"), (1024, "pio"), (1024, "ahci"))
+# Scripts that `make soak` runs once for each place where a disk can hang: they take DRIVE.
+BY_DRIVE = ("host.mount", "host.volumes", "host.write")
 # Scripts that take BS and DRIVE, and run long for each; where the disks of each block size hang.
 BY_BLOCK_SIZE = {"host.fsx": {1024: "virtio", 2048: "pio", 4096: "virtio", 8192: "ahci", 65536: "ata"}}
 RESTRICTIONS = tuple(f.upper() for f in Machine._fields)
@@ -108,7 +110,7 @@ class Job:
         disk = os.path.join(self.dir, "disk.img") + (f",blkdebug={self.rules}" if self.rules else "")
         more = []
         if self.companions:
-            keeps = ",ro" if self.matrix.drive == "virtio" else ",snapshot"
+            keeps = ",ro" if self.matrix.drive.startswith("virtio") else ",snapshot"
             more = ["--disk", self.image + keeps, "--disk", os.path.join(self.dir, "scratch.img")]
         kernel = ["--kernel", self.kernel] if self.kernel else []
         return [os.path.join(TOP, "boot", "qemu"), *kernel, *self.options, "--timeout", str(self.timeout),
@@ -207,10 +209,11 @@ def ioerr_job(bs, drive, test, seed):
     return Job(f"ioerr {bs} {drive}", drive_options(drive), [f"selftest={test}", f"seed={seed}", "ioerr"], image=image, rules=rules)
 
 
-def damage_jobs(test, seed):
+def damage_jobs(test, seed, drives):
     images = damage.build_all(os.path.join(IMAGES, "damage"), seed)
-    return [Job(f"damage {name}", [], [f"selftest={test}", f"seed={seed}", f"damage={expected}"], image=path,
-                timeout=DAMAGE_TIMEOUT_SECONDS) for name, expected, path in images]
+    return [Job(f"damage {name} {drive}", drive_options(drive),
+                [f"selftest={test}", f"seed={seed}", f"damage={expected}", f"volume={disk_name(0, drive)}"], image=path,
+                timeout=DAMAGE_TIMEOUT_SECONDS) for drive in drives for name, expected, path in images]
 
 
 def script_jobs(test):
@@ -226,10 +229,13 @@ def script_jobs(test):
 
 def parts_of(name):
     """What to put into the environment of each part of a script."""
+    every_drive = os.environ.get("SOAK") and not os.environ.get("DRIVE")
+    if name in BY_DRIVE and every_drive:
+        return [{"DRIVE": drive} for drive in DRIVES]
     if name not in BY_BLOCK_SIZE or os.environ.get("BS"):
         return [{}]
-    if os.environ.get("SOAK") and not os.environ.get("DRIVE"):
-        return [{"BS": str(bs), "DRIVE": drive} for bs in mkimage.BLOCK_SIZES for drive in DRIVES]
+    if every_drive:
+        return [{"BS": str(bs), "DRIVE": drive} for drive in DRIVES for bs in block_sizes(mkimage.BLOCK_SIZES, drive)]
     return [{"BS": str(bs), "DRIVE": os.environ.get("DRIVE") or drive} for bs, drive in BY_BLOCK_SIZE[name].items()]
 
 
@@ -271,17 +277,18 @@ def plan_jobs(test, seed, soak):
     matrix = MATRIX
     if soak:
         matrix = [Machine(*values) for values in itertools.product(*(DIMENSIONS[f] for f in Machine._fields))]
-        matrix = [m for m in matrix if m.boot not in ("uefi", "efi") or m.mem not in LITTLE]
+        matrix = [m for m in matrix if (m.boot not in ("uefi", "efi") or m.mem not in LITTLE) and block_sizes([m.bs], m.drive)]
     # In a soak each run has an order of its own.
     jobs = [] if own_runs else [suite_job(machine, test, str(int(seed) + (i if soak else 0)))
                                 for i, machine in enumerate(with_room(matrix))]
     if not own_runs and os.environ.get("UBSAN_KERNEL"):
         jobs.append(suite_job(UBSAN_RUN, test, seed, os.path.join(TOP, os.environ["UBSAN_KERNEL"])))
+    drives = [restricted["DRIVE"]] if "DRIVE" in restricted else DRIVES if soak else ("virtio",)
     if test is None or may_match(test, "ioerr"):
-        runs = itertools.product(mkimage.BLOCK_SIZES, DRIVES) if soak else IOERR_RUNS
+        runs = [(bs, drive) for drive in drives for bs in block_sizes(mkimage.BLOCK_SIZES, drive)] if soak or "DRIVE" in restricted else IOERR_RUNS
         jobs += [ioerr_job(bs, drive, test if own_runs else "ioerr.*", seed) for bs, drive in runs]
     if test is None or may_match(test, "damage"):
-        jobs += damage_jobs(test if own_runs else "damage.*", seed)
+        jobs += damage_jobs(test if own_runs else "damage.*", seed, [d for d in drives if block_sizes([damage.BS], d)])
     if test is None:
         jobs += [suite_job(Machine(smp=cpus, yields=1), suite, seed) for suite, cpus in YIELD_RUNS]
         jobs += script_jobs(None)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-from rig import DRIVE, DRIVES, SEED, SOAK, Rig, boot, check, must_pass, read_files, repair  # noqa: E402
+from rig import DRIVE, DRIVES, SEED, SOAK, Rig, block_sizes, boot, check, must_pass, read_files, repair  # noqa: E402
 from volume import Failure, debugfs, file_map, mke2fs, pattern, write_sparse  # noqa: E402
 
 MIB, KIB, PAGE = 1 << 20, 1 << 10, 4096
@@ -120,9 +120,9 @@ def run(bs, kind, drive):
 def machines(kind):
     """The block sizes and drives to run with: each kind fails behind virtio, and behind one of the three ways of ATA."""
     if os.environ.get("DRIVE"):
-        return [(bs, DRIVE) for bs in BLOCK_SIZES]
+        return [(bs, DRIVE) for bs in block_sizes(BLOCK_SIZES)]
     if SOAK:
-        return [(bs, drive) for bs in BLOCK_SIZES for drive in DRIVES]
+        return [(bs, drive) for drive in DRIVES for bs in block_sizes(BLOCK_SIZES, drive)]
     return [(bs, "virtio") for bs in BLOCK_SIZES] + [(4096, ATA[KINDS.index(kind) % len(ATA)])]
 
 

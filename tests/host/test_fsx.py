@@ -4,7 +4,7 @@
 
 The kernel compares each operation with its model and prints the checksum of what the file must hold in the end.  Here the volume is
 looked at as it was left: nothing to repair, and the file read by debugfs has that checksum.  BS=N runs one block size only, as
-run.py does, which has them run side by side.
+run.py does, which has them run side by side; DRIVE= says where the disk hangs (rig.DRIVES).
 """
 
 import os
@@ -13,7 +13,7 @@ import sys
 import zlib
 
 sys.dont_write_bytecode = True
-from rig import SEED, SOAK, Rig, boot, check, make_volume, must_pass, read_files  # noqa: E402
+from rig import SEED, SOAK, Rig, block_sizes, boot, check, make_volume, must_pass, read_files  # noqa: E402
 
 MIB = 1 << 20
 BLOCK_SIZES = (1024, 2048, 4096, 8192, 65536)
@@ -43,7 +43,7 @@ def run(bs):
     os.unlink(image)
 
 
-for size in BLOCK_SIZES:
+for size in block_sizes(BLOCK_SIZES):
     if not os.environ.get("BS") or os.environ["BS"] == str(size):
         rig.add(f"host.fsx.blocks_of_{size}", run, size)
 

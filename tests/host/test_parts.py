@@ -15,7 +15,7 @@ import sys
 
 sys.dont_write_bytecode = True
 import mkimage  # noqa: E402
-from rig import SEED, Rig, boot, check, command, make_volume, must_pass  # noqa: E402
+from rig import BIG_SECTORS, SEED, Rig, boot, check, command, make_volume, must_pass  # noqa: E402
 from run import volume  # noqa: E402
 from volume import debugfs, tool  # noqa: E402
 
@@ -23,7 +23,6 @@ MIB = 1 << 20
 SECTOR = 512
 SIGNATURE = "fa017001"
 UUID = "FA017000-0000-4000-8000-0000000000"
-BIG_SECTORS = ("--qemu", "-global virtio-blk-pci.logical_block_size=4096 -global virtio-blk-pci.physical_block_size=4096")
 
 rig = Rig("parts")
 IMAGE = rig.path("disk.img")

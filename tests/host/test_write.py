@@ -12,10 +12,10 @@ import sys
 
 sys.dont_write_bytecode = True
 import tap  # noqa: E402
-from rig import SEED, SOAK, TOP, Rig, boot, check, make_volume, must_pass  # noqa: E402
+from rig import SEED, SOAK, TOP, Rig, block_sizes, boot, check, make_volume, must_pass  # noqa: E402
 
 MIB = 1 << 20
-BLOCK_SIZES = (1024, 2048, 4096, 8192, 65536)
+BLOCK_SIZES = block_sizes((1024, 2048, 4096, 8192, 65536))
 SUITES = ("ext2w", "vnuser")
 
 rig = Rig("write")

@@ -482,14 +482,15 @@ walk_volume(struct mount *mp)
 KTEST(damage, volume_is_refused_or_walked_to_the_end)
 {
 	const char *want = cmdline_get("damage");
-	struct disk *disk = disk_find("vda");
+	const char *name = cmdline_get("volume") != NULL ? cmdline_get("volume") : "vda";
+	struct disk *disk = disk_find(name);
 	struct mount *mp = rootfs;
 	bool root = rootfs != NULL && rootfs->mnt_devvp != NULL && rootfs->mnt_devvp->v_disk == disk;
 	int error = 0;
 	size_t errors = 0;
 
 	if (disk == NULL) {
-		ktest_skip("there is no disk vda");
+		ktest_skip("there is no disk %s", name);
 		return;
 	}
 	if (want == NULL)
