@@ -18,13 +18,16 @@ import zlib
 sys.dont_write_bytecode = True
 import powercut  # noqa: E402
 from powercut import FLUSH, Model, Replay, WriteLog  # noqa: E402
-from rig import SEED, SOAK, Rig, boot, check, make_volume, must_pass, read_files, repair  # noqa: E402
+from rig import SEED, SOAK, Rig, boot, check, disk_name, make_volume, must_pass, read_files, repair  # noqa: E402
 
 MIB = 1 << 20
 BLOCK_SIZES = (1024, 2048, 4096, 65536) if SOAK else (1024, 4096)
 CUTS = int(os.environ.get("CUTS") or (200 if SOAK else 100))
 DISKS_MAX = 12              # mended volumes that one boot mounts and reads
 TAIL = 64 * 1024            # behind the volume: the marker's place
+# The volume of these block sizes is a partition, which begins here and ends with the disk.
+ON_PARTITION = (4096,)
+PARTITION_AT = 1 * MIB
 PATHS = [f"/pc/{folder}/f{n}" for folder in "ab" for n in range(16)]
 LEFT = re.compile(r"^# pc file (\S+) (\d+) ([0-9a-f]{8})$", re.M)
 DISK = re.compile(r"^# pc disk vd\w+$", re.M)
@@ -124,8 +127,19 @@ def model_tells_promised_from_possible():
 
 # ---- the workload and the cuts --------------------------------------------------------------------
 
+def partitioned(image):
+    """The same volume in the one partition of a larger disk."""
+    with open(image, "rb") as f:
+        volume = f.read()
+    entry = struct.pack("<B3xB3xII", 0, 0x83, PARTITION_AT // 512, len(volume) // 512)
+    with open(image, "wb") as f:
+        f.write(bytes(446) + entry + bytes(3 * 16) + b"\x55\xaa")
+        f.seek(PARTITION_AT)
+        f.write(volume)
+
+
 class Run:
-    """One workload: the volume before it, the record of its writes, and what it said."""
+    """One workload: the disk before it, the record of its writes, and what it said.  at: the volume's first byte."""
 
     def __init__(self, bs, seed, *words):
         self.bs, self.seed = bs, seed
@@ -134,6 +148,9 @@ class Run:
         make_volume(self.base, bs, {65536: 32, 1024: 8}.get(bs, 12) * MIB, ("pc/a", "pc/b"))
         with open(self.base, "r+b") as f:
             f.truncate(os.path.getsize(self.base) + TAIL)
+        self.at = PARTITION_AT if bs in ON_PARTITION else 0
+        if self.at:
+            partitioned(self.base)
         with open(self.base, "rb") as source, open(after, "wb") as f:
             f.write(source.read())
         status, self.serial = boot(rig, f"{after},log={log}", "selftest=powercut.workload", f"powercut={seed}",
@@ -169,10 +186,14 @@ class Run:
                     return sentences
         return sentences + (self.kernel_reads(mended) if mended else [])
 
+    def put_volume(self, disk, image):
+        """Make an image of the volume that is on this disk."""
+        with open(image, "wb") as f:
+            f.write(disk[self.at:])
+
     def look(self, disk, model, image):
         """Mend it and compare it with the model -> its files, sentences."""
-        with open(image, "wb") as f:
-            f.write(disk)
+        self.put_volume(disk, image)
         wrong = repair(image)
         if wrong:
             return {}, wrong
@@ -207,7 +228,11 @@ class Run:
 def workload(bs):
     run = Run(bs, SEED)
     must_pass(run.status, run.serial)
+    root = disk_name(0) + ("1" if run.at else "")
+    assert f"\nroot: {root} " in run.serial, f"the root is not {root}"
     COUNTS["workload"] += 1
+    with open(run.after, "rb") as f:
+        run.put_volume(f.read(), run.after)
     problems = check(run.after)
     assert not problems, "after the workload, without a cut:\n" + "\n".join(problems)
     sentences = run.cut_all(CUTS)
