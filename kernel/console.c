@@ -290,14 +290,24 @@ console_hold(void)
 
 static void stop(uint8_t value) __noreturn;
 
+static void
+flush_outputs(void)
+{
+	for (struct console_output *o = outputs; o != NULL; o = o->next)
+		o->flush();
+}
+
 /* Without the exit device (real hardware) the machine halts. */
 static void
 stop(uint8_t value)
 {
 	intr_disable();
-	for (struct console_output *o = outputs; o != NULL; o = o->next)
-		o->flush();
+	flush_outputs();
 	outb(EXIT_PORT, value);
+	if (value != EXIT_PANIC) {
+		printf("The machine has stopped; it can be switched off.\n");
+		flush_outputs();
+	}
 	for (;;)
 		__asm__ volatile("hlt");
 }

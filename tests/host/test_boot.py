@@ -100,45 +100,47 @@ def ram_with_a_hole():
     check(int(re.search(r" in (\d+) ranges", out)[1]) >= 2, "all of it in one range: there was no hole")
 
 
-def menu(way, key, line):
-    """Press a key in GRUB's menu, over the serial line; the kernel must get the entry's words."""
-    command = [os.path.join(guest.TOP, "boot", "qemu"), "--kernel", guest.KERNEL, "--boot", way, "--menu", "--no-disk",
-               "--timeout", "100", "--log", scratch("qemu.log"), "--append-nothing"]
+def dialogue(command, *steps):
+    """Wait for each text on the machine's serial line and type the answer."""
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     watchdog = threading.Timer(120, child.kill)
     watchdog.start()
-    text = b""
+    text = ""
     try:
-        # The menu's last line ticks; the kernel says what it was given.
-        while b"executed automatically" not in text:
-            part = os.read(child.stdout.fileno(), 4096)
-            check(part, f"no menu, but {text.decode(errors='replace')[-300:]!r}")
-            text += part
-        for word in (b"self-tests", b"a single CPU", b"safe mode"):
-            check(word in text, f"the menu has no entry {word.decode()!r}")
-        child.stdin.write(key)
-        child.stdin.flush()
-        while b"command line is" not in text or not text.endswith(b"\n"):
-            part = os.read(child.stdout.fileno(), 4096)
-            check(part, f"no kernel, but {text.decode(errors='replace')[-300:]!r}")
-            text += part
+        for wanted, answer in steps:
+            while wanted not in text:
+                part = os.read(child.stdout.fileno(), 4096)
+                check(part, f"it does not say {wanted!r}, but {text[-300:]!r}")
+                text += part.decode(errors="replace").replace("\r", "")
+            text = text.partition(wanted)[2]
+            child.stdin.write(answer.encode())
+            child.stdin.flush()
     finally:
         watchdog.cancel()
         child.terminate()
         child.wait()
         child.stdin.close()
         child.stdout.close()
-    contains(f"{way} after {key!r}", text.decode(errors="replace").replace("\r", ""), line)
+
+
+# The menu's last line, which ticks, follows its entries.
+ENTRIES = (("a single CPU", ""), ("safe mode", ""), ("executed automatically", ""))
 
 
 @test
-def menu_under_bios():
-    menu("bios", b"s", 'command line is "nosmp screen=none ata=pio"')
+def menu_without_the_launcher():
+    """What somebody who has nothing but the ISO sees: the menu, the entry's words, a prompt, and an end that says so."""
+    iso = os.path.join(os.path.dirname(os.path.realpath(guest.KERNEL)), "faultline.iso")
+    dialogue(["qemu-system-x86_64", "-m", "128M", "-cdrom", iso, "-display", "none", "-serial", "stdio"],
+             *ENTRIES[:-1], (ENTRIES[-1][0], "s"), ('command line is "interactive screen=hold nosmp screen=none ata=pio"\n', ""),
+             ("DVD-ROM, an ATAPI device, is left alone\n", ""), ("faultline> ", "poweroff\r"), ("it can be switched off.\n", ""))
 
 
 @test
 def menu_under_uefi():
-    menu("uefi", b"t", 'command line is "selftest"')
+    dialogue([os.path.join(guest.TOP, "boot", "qemu"), "--kernel", guest.KERNEL, "--boot", "uefi", "--menu", "--no-disk", "--timeout", "100",
+              "--log", scratch("qemu.log"), "--append-nothing"],
+             *ENTRIES[:-1], (ENTRIES[-1][0], "t"), ('command line is "selftest"\n', ""), ("TAP version", ""))
 
 
 if __name__ == "__main__":

@@ -30,18 +30,11 @@ static MALLOC_DEFINE(M_TPAGER, "pager tests");
 #define ODD	"/t/odd"		/* three pages and 1234 bytes */
 #define ODD_PAGES 4
 
-/* Bytes of a sector of the device that holds this file. */
-static uint32_t
-device_sector(struct vnode *vp)
-{
-	return (vp->v_mount->mnt_devvp->v_disk->dk_sectorsize);
-}
-
 /* A page of the file can be valid in part; if not, the test is skipped. */
 static bool
 can_be_partly_valid(struct vnode *vp)
 {
-	if (device_sector(vp) < P)
+	if (vt_device_sector(vp) < P)
 		return (true);
 	ktest_skip("a page is no more than one sector of this disk");
 	return (false);
@@ -51,7 +44,7 @@ can_be_partly_valid(struct vnode *vp)
 static uint8_t
 sector_bits(struct vnode *vp, uint8_t sectors)
 {
-	size_t len = device_sector(vp);
+	size_t len = vt_device_sector(vp);
 	uint8_t bits = 0;
 
 	for (size_t s = 0; s < P / len; s++)
@@ -143,7 +136,7 @@ through_ext2(struct vnode *vp, const uint8_t *want, size_t size)
 	CHECK_EQ(VMCNT_GET(v_vnodesmlfs) - before.v_vnodesmlfs, 0);
 	CHECK_EQ(VMCNT_GET(v_vnodeold) - before.v_vnodeold, 0);
 
-	if (device_sector(vp) < P) {
+	if (vt_device_sector(vp) < P) {
 		vt_evict(object, 0, ODD_PAGES);
 		for (vm_pindex_t i = 0; i < ODD_PAGES; i++)
 			plant(object, ODD, i, sector_bits(vp, 0x02), 0, -1);
@@ -496,7 +489,7 @@ static void
 complete_from_bad_disk(struct vnode *vp)
 {
 	struct vm_object *object = vt_object(vp);
-	size_t there = device_sector(vp);	/* valid bytes */
+	size_t there = vt_device_sector(vp);	/* valid bytes */
 	uint8_t valid = sector_bits(vp, 0x01);
 	struct vm_page *m;
 	vm_offset_t va;

@@ -81,24 +81,25 @@ model_add(struct model *mo, daddr_t blkno, size_t bytes)
 	mo->full += bytes == MAXPHYS;
 }
 
-/* A page in pieces: one request for each run of sectors inside EOF. */
+/* A page in pieces: one request for each run of the device's sectors inside EOF. */
 static void
 model_pieces(struct model *mo, struct gated *g, vm_pindex_t p)
 {
 	uint64_t end = MIN((p + 1) * P, g->size), bsize = g->vp->v_mount->mnt_stat.f_iosize;
+	uint32_t sector = vt_device_sector(g->vp);
 	daddr_t last = -2;
 
 	VOP_LOCK(g->vp, LK_SHARED);
-	for (uint64_t off = p * P; off < end; off += DEV_BSIZE) {
+	for (uint64_t off = p * P; off < end; off += sector) {
 		struct bmap bm = { .hole = true };
 		daddr_t at;
 
 		CHECK_EQ(VOP_BMAP(g->vp, (daddr_t)(off / bsize), NULL, &bm), 0);
 		at = bm.hole ? -2 : bm.blkno + (daddr_t)(off % bsize / DEV_BSIZE);
-		if (at >= 0 && at == last + 1)
-			mo->requests[mo->n - 1].bytes += DEV_BSIZE;
+		if (at >= 0 && at == last + (daddr_t)(sector / DEV_BSIZE))
+			mo->requests[mo->n - 1].bytes += sector;
 		else if (at >= 0)
-			model_add(mo, at, DEV_BSIZE);
+			model_add(mo, at, sector);
 		last = at;
 	}
 	VOP_UNLOCK(g->vp);
@@ -122,7 +123,7 @@ model_sequential(struct gated *g)
 		    vt_sector_of_page(g->vp, p + n) == first + (daddr_t)(n * SECTORS))
 			n++;
 		mo->whole_pages += n;
-		model_add(mo, first, MIN(n * P, roundup(g->size - p * P, DEV_BSIZE)));
+		model_add(mo, first, MIN(n * P, roundup(g->size - p * P, vt_device_sector(g->vp))));
 	}
 	return (mo);
 }
@@ -186,7 +187,7 @@ KTEST_COUNTING(vnpager, odd_end_is_read_to_its_last_sector)
 		return;
 	CHECK(g.size % P != 0);
 	mo = check_sequential(&g);
-	CHECK(mo->requests[mo->n - 1].bytes % P != 0);
+	CHECK(mo->requests[mo->n - 1].bytes % P != 0 || vt_device_sector(g.vp) >= P);
 	CHECK_EQ(g.object->resident_page_count, g.npages);
 	kfree(mo, &M_TCLUSTER);
 	gated_close(&g);
@@ -317,7 +318,7 @@ KTEST_COUNTING(vnpager, clusters_end_at_eof)
 	    KERN_SUCCESS);
 	CHECK(vt_verify(g.path, va, IDX_TO_OFF(first), 5 * P));
 	CHECK_EQ(gate_requests(), 1);
-	CHECK_EQ(gate_log[0].bytes, roundup(g.size - first * P, DEV_BSIZE));
+	CHECK_EQ(gate_log[0].bytes, roundup(g.size - first * P, vt_device_sector(g.vp)));
 	check_residents(&g, first, g.npages);
 	CHECK_SIGBUS(va + 5 * P);
 	CHECK_EQ(gate_requests(), 1);

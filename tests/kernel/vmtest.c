@@ -2,6 +2,7 @@
 /* The helpers of vmtest.h. */
 #include "tests/kernel/vmtest.h"
 
+#include "drivers/disk.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
 #include "kernel/malloc.h"
@@ -246,6 +247,12 @@ sector_of(struct vnode *vp, uint64_t off)
 	if (!CHECK_EQ(VOP_BMAP(vp, (daddr_t)(off / bsize), NULL, &bm), 0) || bm.hole)
 		return (-1);
 	return (bm.blkno + (daddr_t)(off % bsize / DEV_BSIZE));
+}
+
+uint32_t
+vt_device_sector(const struct vnode *vp)
+{
+	return (vp->v_mount->mnt_devvp->v_disk->dk_sectorsize);
 }
 
 daddr_t

@@ -104,6 +104,8 @@ void vt_evict_file(struct vnode *vp);
  * Where a page of a file lies: the sector of its first byte, or -1 when it is not one run of data.
  */
 daddr_t vt_sector_of_page(struct vnode *vp, vm_pindex_t pindex);
+/* Bytes of a sector of the device that holds this file: all of it is read, or written, or none. */
+uint32_t vt_device_sector(const struct vnode *vp);
 /*
  * The first page at or above `from`, a multiple of `align`, whose `n` pages lie one after the
  * other; VT_NO_RUN: there is none.
