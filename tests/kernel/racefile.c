@@ -6,6 +6,7 @@
 #include "kernel/malloc.h"
 #include "tests/kernel/testfiles.h"
 #include "vm/vm_check.h"
+#include "vm/vm_laundry.h"
 #include "vm/vnode_pager.h"
 
 static MALLOC_DEFINE(M_RACES, "race tests");
@@ -201,6 +202,17 @@ race_store_fails(uint64_t off)
 	CHECK_EQ(put(race.vm, BASE + off, 1), EFAULT);
 	CHECK_EQ(curthread->fault.signo, SIGBUS);
 	memset(&curthread->fault, 0, sizeof(curthread->fault));
+}
+
+void
+race_stall_laundry(void)
+{
+	stall_hold(STALL_WRITE, 0, ALL);
+	for (uint64_t end = ticks + VT_PATIENCE; stall_held() == 0 && ticks < end; vt_pause()) {
+		vm_pageout_scan(vm_page_count);
+		vm_laundry_wakeup();
+	}
+	CHECK(stall_wait(1));
 }
 
 void

@@ -47,6 +47,8 @@ bool race_raw(uint64_t pindex, uint8_t *page);
 /* Store the new pattern into each sector of these pages. */
 void race_dirty_pages(unsigned first, unsigned count);
 void race_store_fails(uint64_t off);		/* with SIGBUS */
+/* Reclaim until the laundry writes dirty pages of the file, and hold its first write. */
+void race_stall_laundry(void);
 /* Everything that was held, and what comes of it, goes on. */
 void race_open_tap(void);
 

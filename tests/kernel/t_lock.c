@@ -6,7 +6,7 @@
 #include "kernel/clock.h"
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
-#include "tests/kernel/ktest.h"
+#include "tests/kernel/lockwatch.h"
 
 #define PATIENCE	(5 * HZ)
 #define NTHREADS	6
@@ -318,39 +318,7 @@ KTEST(lock, spin_locks_nest_and_restore_interrupts)
 	CHECK(intr_enabled());
 }
 
-/*
- * ---- the debug checks: each is seen to fire, and to keep still
- * ------------------------------------------
- */
-
-static int violations;
-static char last_violation[160];
-
-static void
-record_violation(const char *message)
-{
-	violations++;
-	strlcpy(last_violation, message, sizeof(last_violation));
-}
-
-static bool
-watch(void)
-{
-	if (!FAULTLINE_DEBUG) {
-		ktest_skip("release builds have no lock checks");
-		return (false);
-	}
-	violations = 0;
-	last_violation[0] = '\0';
-	lock_violation_hook = record_violation;
-	return (true);
-}
-
-static void
-unwatch(void)
-{
-	lock_violation_hook = NULL;
-}
+/* ---- the debug checks: each is seen to fire, and to keep still ---- */
 
 KTEST(lock, rank_order_is_checked)
 {
@@ -359,7 +327,7 @@ KTEST(lock, rank_order_is_checked)
 
 	mutex_init(&map, "t-map", RANK_MAP);
 	rw_init(&object, "t-object", RANK_OBJECT);
-	if (!watch())
+	if (!lockwatch_begin())
 		return;
 	mutex_lock(&map);
 	rw_wlock(&object);
@@ -376,7 +344,7 @@ KTEST(lock, rank_order_is_checked)
 	CHECK_EQ(violations, 1);
 	mutex_unlock(&map);
 	rw_runlock(&object);
-	unwatch();
+	lockwatch_end();
 }
 
 KTEST(lock, spin_rank_order_is_checked)
@@ -385,7 +353,7 @@ KTEST(lock, spin_rank_order_is_checked)
 
 	spin_init(&pageq, "t-pageq", RANK_PAGEQ);
 	spin_init(&pv, "t-pv", RANK_PV);
-	if (!watch())
+	if (!lockwatch_begin())
 		return;
 	spin_lock(&pageq);
 	spin_lock(&pv);
@@ -397,7 +365,7 @@ KTEST(lock, spin_rank_order_is_checked)
 	CHECK_EQ(violations, 1);
 	spin_unlock(&pageq);
 	spin_unlock(&pv);
-	unwatch();
+	lockwatch_end();
 }
 
 KTEST(lock, only_dup_ranks_nest_in_themselves)
@@ -409,7 +377,7 @@ KTEST(lock, only_dup_ranks_nest_in_themselves)
 	rw_init(&backing, "t-backing", RANK_OBJECT);
 	mutex_init(&map1, "t-map1", RANK_MAP);
 	mutex_init(&map2, "t-map2", RANK_MAP);
-	if (!watch())
+	if (!lockwatch_begin())
 		return;
 	rw_wlock(&shadow);
 	rw_wlock(&backing);
@@ -421,7 +389,7 @@ KTEST(lock, only_dup_ranks_nest_in_themselves)
 	CHECK_EQ(violations, 1);
 	mutex_unlock(&map2);
 	mutex_unlock(&map1);
-	unwatch();
+	lockwatch_end();
 }
 
 KTEST(lock, sleeping_with_a_spin_lock_is_caught)
@@ -431,7 +399,7 @@ KTEST(lock, sleeping_with_a_spin_lock_is_caught)
 
 	spin_init(&l, "t-spin", RANK_NONE);
 	mutex_init(&m, "t-mutex", RANK_NONE);
-	if (!watch())
+	if (!lockwatch_begin())
 		return;
 	assert_can_sleep("t-sleep");
 	CHECK_EQ(violations, 0);
@@ -443,12 +411,12 @@ KTEST(lock, sleeping_with_a_spin_lock_is_caught)
 	CHECK_EQ(violations, 2);
 	mutex_unlock(&m);
 	spin_unlock(&l);
-	unwatch();
+	lockwatch_end();
 }
 
 KTEST(lock, read_lock_released_by_a_stranger_is_caught)
 {
-	if (!watch())
+	if (!lockwatch_begin())
 		return;
 	rw_init(&rwl, "t-rwlock", RANK_NONE);
 	inside = 0;
@@ -457,5 +425,5 @@ KTEST(lock, read_lock_released_by_a_stranger_is_caught)
 	rw_runlock(&rwl);
 	CHECK_EQ(violations, 1);
 	CHECK(strstr(last_violation, "t-rwlock") != NULL);
-	unwatch();
+	lockwatch_end();
 }

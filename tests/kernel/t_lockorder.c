@@ -10,6 +10,7 @@
 #include "kernel/lockorder.h"
 #include "kernel/lockstat.h"
 #include "kernel/thread.h"
+#include "tests/kernel/lockwatch.h"
 #include "tests/kernel/t_vm.h"
 #include "tests/kernel/testfiles.h"
 #include "vm/vm_object.h"
@@ -19,37 +20,21 @@
 static const char *const names[NLOCKS] = { "t-first", "t-second", "t-third" };
 static struct spinlock spin[NLOCKS];
 static struct mutex mtx[NLOCKS];
-static int violations;
-static char last_violation[160];
-
-static void
-record_violation(const char *message)
-{
-	violations++;
-	strlcpy(last_violation, message, sizeof(last_violation));
-}
 
 static bool
 watch(void)
 {
-	if (!FAULTLINE_DEBUG) {
-		ktest_skip("release builds have no lock checks");
-		return (false);
-	}
 	for (int i = 0; i < NLOCKS; i++) {
 		spin_init(&spin[i], names[i], RANK_NONE);
 		mutex_init(&mtx[i], names[i], RANK_NONE);
 	}
-	violations = 0;
-	last_violation[0] = '\0';
-	lock_violation_hook = record_violation;
-	return (true);
+	return (lockwatch_begin());
 }
 
 static void
 unwatch(void)
 {
-	lock_violation_hook = NULL;
+	lockwatch_end();
 	for (int i = 0; i < NLOCKS; i++)
 		lockorder_forget(names[i]);
 }
@@ -280,7 +265,7 @@ static int sleep_here;
 static void
 record_and_wake(const char *message)
 {
-	record_violation(message);
+	lockwatch_record(message);
 	wakeup(&sleep_here);
 }
 

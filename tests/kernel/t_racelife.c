@@ -85,12 +85,7 @@ KTEST(races, laundry_is_the_last_to_use_a_file_without_a_name)
 		return;
 	nameless_race_begin();
 	race_dirty_pages(3, 1);
-	stall_hold(STALL_WRITE, 0, ALL);
-	for (uint64_t end = ticks + VT_PATIENCE; stall_held() == 0 && ticks < end; vt_pause()) {
-		vm_pageout_scan(vm_page_count);
-		vm_laundry_wakeup();
-	}
-	CHECK(stall_wait(1));
+	race_stall_laundry();
 	party_start(&b, UNMAP, 0, 0);
 	party_join(&b);
 	CHECK_EQ(race.vp->v_object->ref_count, 1);
@@ -131,6 +126,16 @@ KTEST(races, last_unmap_of_a_file_without_a_name_against_a_new_map)
 	nameless_race_end();
 }
 
+static void
+launder_until_clean(struct vm_object *object)
+{
+	for (uint64_t end = ticks + VT_PATIENCE; object->dirty_count > 0 && ticks < end; vt_pause()) {
+		vm_pageout_scan(vm_page_count);
+		vm_laundry_wakeup();
+	}
+	CHECK_EQ(object->dirty_count, 0);
+}
+
 /*
  * The laundry cannot have the one vnode, for a thread that allocates has it locked: it goes on with
  * the other.
@@ -139,7 +144,6 @@ KTEST(races, laundry_goes_round_a_locked_vnode)
 {
 	struct vnode *other = NULL;
 	struct vm_object *object;
-	uint64_t end = ticks + VT_PATIENCE;
 	vm_offset_t addr = BASE + MiB;
 
 	if (!race_begin(RACE_PAGES * PAGE_SIZE))
@@ -152,20 +156,10 @@ KTEST(races, laundry_goes_round_a_locked_vnode)
 	object = other->v_object;
 	CHECK_EQ(object->dirty_count, 8);
 	VOP_LOCK(race.vp, LK_EXCLUSIVE);
-	while (object->dirty_count > 0 && ticks < end) {
-		vm_pageout_scan(vm_page_count);
-		vm_laundry_wakeup();
-		(void)tsleep(&end, NULL, "ktest", 2);
-	}
-	CHECK_EQ(object->dirty_count, 0);
+	launder_until_clean(object);
 	CHECK_EQ(race.vp->v_object->dirty_count, 4);
 	VOP_UNLOCK(race.vp);
-	for (end = ticks + VT_PATIENCE; race.vp->v_object->dirty_count > 0 && ticks < end; ) {
-		vm_pageout_scan(vm_page_count);
-		vm_laundry_wakeup();
-		(void)tsleep(&end, NULL, "ktest", 2);
-	}
-	CHECK_EQ(race.vp->v_object->dirty_count, 0);
+	launder_until_clean(race.vp->v_object);
 	CHECK_EQ(vm_munmap(race.vm, addr, 8 * PAGE_SIZE), 0);
 	vrele(other);
 	CHECK_EQ(vn_remove(RACE_OTHER), 0);

@@ -98,12 +98,7 @@ KTEST(races, pageout_against_unmap)
 	if (!race_begin(RACE_PAGES * PAGE_SIZE))
 		return;
 	race_dirty_pages(3, 1);
-	stall_hold(STALL_WRITE, 0, ALL);
-	for (uint64_t end = ticks + VT_PATIENCE; stall_held() == 0 && ticks < end; vt_pause()) {
-		vm_pageout_scan(vm_page_count);
-		vm_laundry_wakeup();
-	}
-	CHECK(stall_wait(1));
+	race_stall_laundry();
 	party_start(&b, UNMAP, 0, 0);
 	party_join(&b);
 	CHECK_EQ(b.result, 0);
