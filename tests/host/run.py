@@ -3,7 +3,7 @@
 """Run Faultline's tests: `make test`, or with --soak every combination, `make soak`.
 
 A job is one run of boot/qemu (or of a script below tests/) with a log of its own in
-build/test/JOB/.  Jobs run side by side, one for each of the host's CPUs.  tap.py judges each log
+build/test/JOB/.  Jobs run side by side, one more than the host has CPUs.  tap.py judges each log
 against its exit status.  The last line printed is `N passed, N failed`.
 
 The environment narrows the work: TEST=GLOB keeps the matching self-tests (host.*, gdb.* and
@@ -39,6 +39,7 @@ WORK = os.path.join(TOP, "build", "test")
 TIMEOUT_SECONDS = 1500 if os.environ.get("SAN") in ("kasan", "1") else 300      # every access is checked by a call
 SOAK_SCRIPT_TIMEOUT_SECONDS = 4 * 3600
 DAMAGE_TIMEOUT_SECONDS = 60
+WORKERS = 1 + (os.cpu_count() or 1)     # a guest often waits for its clock
 TAIL_LINES = 40
 SCRATCH_BYTES = 64 << 20
 
@@ -66,7 +67,8 @@ class Machine(typing.NamedTuple):
 
 
 # Every value of every field occurs in MATRIX; `make soak` runs the product of DIMENSIONS.
-MATRIX = [Machine(), Machine(cpu="qemu64", bs=1024), Machine(boot="bios", drive="ata", bs=2048, smp=4),
+# Running out of memory takes as long as there is memory: 256M is for one of them.
+MATRIX = [Machine(), Machine(cpu="qemu64", mem="64M", bs=1024), Machine(boot="bios", drive="ata", mem="64M", bs=2048, smp=2),
           Machine(machine="q35", mem="16M", bs=8192, smp=4), Machine(mem="8M", bs=65536),
           Machine(boot="uefi", drive="pio", mem="128M", smp=2), Machine(boot="efi", machine="q35", drive="ata", mem="128M"),
           Machine(mem="16M", torture=1)]
@@ -74,7 +76,7 @@ DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), 
               "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "smp": (1, 2, 4), "torture": (0, 1), "yields": (0,)}
 # The suites that are about races, once more with forced yield points.
 YIELD_RUNS = [("races.*", 4), ("wirerace.*", 1), ("fakepager.*", 2), ("storm.*", 2)]
-UBSAN_RUN = Machine(bs=1024)
+UBSAN_RUN = Machine(mem="64M", bs=1024)
 LITTLE = ("8M", "16M")  # less than UEFI firmware can work with
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
 READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
@@ -283,15 +285,18 @@ def plan_jobs(test, seed, soak):
                                 for i, machine in enumerate(with_room(matrix))]
     if not own_runs and os.environ.get("UBSAN_KERNEL"):
         jobs.append(suite_job(UBSAN_RUN, test, seed, os.path.join(TOP, os.environ["UBSAN_KERNEL"])))
-    drives = [restricted["DRIVE"]] if "DRIVE" in restricted else DRIVES if soak else ("virtio",)
-    if test is None or may_match(test, "ioerr"):
-        runs = [(bs, drive) for drive in drives for bs in block_sizes(mkimage.BLOCK_SIZES, drive)] if soak or "DRIVE" in restricted else IOERR_RUNS
-        jobs += [ioerr_job(bs, drive, test if own_runs else "ioerr.*", seed) for bs, drive in runs]
-    if test is None or may_match(test, "damage"):
-        jobs += damage_jobs(test if own_runs else "damage.*", seed, [d for d in drives if block_sizes([damage.BS], d)])
     if test is None:
         jobs += [suite_job(Machine(smp=cpus, yields=1), suite, seed) for suite, cpus in YIELD_RUNS]
         jobs += script_jobs(None)
+    drives = [restricted["DRIVE"]] if "DRIVE" in restricted else DRIVES if soak else ("virtio",)
+    # The many short ones last: they keep every worker busy to the end.
+    if test is None or may_match(test, "ioerr"):
+        runs = IOERR_RUNS
+        if soak or "DRIVE" in restricted:
+            runs = [(bs, drive) for drive in drives for bs in block_sizes(mkimage.BLOCK_SIZES, drive)]
+        jobs += [ioerr_job(bs, drive, test if own_runs else "ioerr.*", seed) for bs, drive in runs]
+    if test is None or may_match(test, "damage"):
+        jobs += damage_jobs(test if own_runs else "damage.*", seed, [d for d in drives if block_sizes([damage.BS], d)])
     return jobs, test is None
 
 
@@ -370,7 +375,7 @@ def main(argv):
     os.environ["SEED"] = seed
     print(f"seed {seed}" + (f", tests {test}" if test else ""), flush=True)
     jobs, full = plan_jobs(test, seed, soak=argv == ["--soak"])
-    with concurrent.futures.ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         pending = {pool.submit(job.run): job for job in jobs}
         for done, future in enumerate(concurrent.futures.as_completed(pending), 1):
             future.result()

@@ -428,7 +428,7 @@ shoot_often(void *arg)
 	struct vm_page *m = arg;
 
 	thread_pin(m->pindex % ncpus);
-	for (int i = 0; window != 0 && i < 500; i++) {
+	for (int i = 0; window != 0 && i < 100; i++) {
 		pmap_qenter(window, &m, 1);
 		CHECK_EQ(*(volatile uint8_t *)window, (uint8_t)m->pindex);
 		pmap_qremove(window, 1);
