@@ -101,7 +101,6 @@ console_putc(char c)
 void
 console_break_lock(void)
 {
-	console_lock.locked = 0;
 	console_lock.owner = NULL;
 	for (struct console_output *o = outputs; o != NULL; o = o->next)
 		o->panic();

@@ -2,7 +2,7 @@
 /*
  * Locks.
  *
- * A spin lock is a word and cli.  A sleep lock is a word, too, as long as nobody waits: one
+ * A spin lock is a word, which CPU holds it, and cli.  A sleep lock is a word, too, as long as nobody waits: one
  * compare-and-swap takes it, another lets it go.  Only who must wait goes through a guard, a spin
  * lock picked by the lock's address:
  *
@@ -70,16 +70,25 @@ spin_leave(struct cpu *cpu)
 	intr_enable();
 }
 
-/* A panic goes through all locks. */
+static inline bool
+spin_take(struct spinlock *l, struct cpu *cpu)
+{
+	struct cpu *free = NULL;
+
+	return (__atomic_compare_exchange_n(&l->owner, &free, cpu, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+}
+
 static __attribute__((noinline)) void
-spin_lock_slow(struct spinlock *l)
+spin_lock_slow(struct spinlock *l, struct cpu *cpu)
 {
 	uint64_t spins = 0;
 
 	do {
-		for (; l->locked && !panicking_here(); spins++)
+		for (; l->owner != NULL && !panicking_here(); spins++)
 			cpu_spinwait();
-	} while (__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE) && !panicking_here());
+		if (panicking_here())
+			l->owner = NULL;	/* a panic goes through all locks */
+	} while (!spin_take(l, cpu));
 	lockstat_contended(l->lk.name, spins);
 }
 
@@ -91,13 +100,12 @@ spin_lock(struct spinlock *l)
 	yield_point();
 	cpu = spin_enter();
 #if FAULTLINE_DEBUG
-	if (l->owner == cpu && l->locked && !panicking)
+	if (l->owner == cpu && !panicking)
 		panic("spin lock %s taken twice by CPU %u", l->lk.name, cpu->id);
 #endif
 	lockorder_wanted(&l->lk);
-	if (unlikely(__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE)))
-		spin_lock_slow(l);
-	l->owner = curcpu;		/* reads it anew: cheaper than saving it for the case of spinning */
+	if (unlikely(!spin_take(l, cpu)))
+		spin_lock_slow(l, cpu);
 	lockorder_spin_acquired(cpu, &l->lk);
 }
 
@@ -106,11 +114,10 @@ spin_trylock(struct spinlock *l)
 {
 	struct cpu *cpu = spin_enter();
 
-	if (__atomic_exchange_n(&l->locked, 1, __ATOMIC_ACQUIRE)) {
+	if (!spin_take(l, cpu)) {
 		spin_leave(cpu);
 		return (false);
 	}
-	l->owner = cpu;
 	lockorder_spin_acquired(cpu, &l->lk);
 	return (true);
 }
@@ -120,11 +127,10 @@ spin_unlock(struct spinlock *l)
 {
 	struct cpu *cpu = curcpu;
 
-	KASSERT(l->locked && l->owner == cpu, "unlock of spin lock %s, which CPU %u doesn't hold",
+	KASSERT(l->owner == cpu, "unlock of spin lock %s, which CPU %u doesn't hold",
 	    l->lk.name, cpu->id);
 	lockorder_spin_released(cpu, &l->lk);
-	l->owner = NULL;
-	__atomic_store_n(&l->locked, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&l->owner, NULL, __ATOMIC_RELEASE);
 	spin_leave(cpu);
 	yield_point();
 }
@@ -132,7 +138,7 @@ spin_unlock(struct spinlock *l)
 bool
 spin_held(const struct spinlock *l)
 {
-	return (l->locked && l->owner == curcpu);
+	return (l->owner == curcpu);
 }
 
 /*
@@ -411,6 +417,16 @@ rw_wunlock(struct rwlock *rw)
 	if (unlikely(word & (RW_WRITE_WAITED | RW_READ_WAITED)))
 		rw_wake(rw, word);
 	yield_point();
+}
+
+/* Whoever may unlock it and sees a writer is the writer. */
+void
+rw_unlock(struct rwlock *rw)
+{
+	if (rw->word & RW_WRITER)
+		rw_wunlock(rw);
+	else
+		rw_runlock(rw);
 }
 
 bool

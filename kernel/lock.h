@@ -70,8 +70,7 @@ struct lock {
 
 struct spinlock {
 	struct lock	 lk;
-	volatile uint32_t locked;	/* (atomic) */
-	struct cpu	*owner;		/* the CPU that holds it, for the checks */
+	struct cpu *volatile owner;	/* (atomic) the CPU that holds it; NULL: free */
 };
 
 /*
@@ -131,6 +130,7 @@ void rw_wunlock(struct rwlock *rw);
 /* read -> write; false: another reader is in, read lock kept */
 bool rw_tryupgrade(struct rwlock *rw);
 void rw_downgrade(struct rwlock *rw);		/* write -> read */
+void rw_unlock(struct rwlock *rw);		/* in whichever mode the caller holds it */
 bool rw_wheld(const struct rwlock *rw);		/* exclusively, by curthread */
 bool rw_held(const struct rwlock *rw);		/* exclusively by curthread, or by any reader */
 

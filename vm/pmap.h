@@ -43,6 +43,8 @@ typedef uint64_t pt_entry_t;
 #define PTP_ONE		(1ul << 52)
 #define PTP_COUNT(e)	((unsigned)((e) >> 52) & 0x3ff)
 
+#define PV_SPARE_MAX	32		/* pv entries that a pmap may keep */
+
 struct pmap {
 	struct spinlock	 lock;
 	pt_entry_t	*pml4;			/* (constant) in the direct map */
@@ -52,9 +54,9 @@ struct pmap {
 	uint64_t	 ptp_count;		/* (lock) page-table pages, root included */
 	/* (lock) lowest-level tables without entries, kept for reuse */
 	uint32_t	 empty_ptps;
-	uint32_t	 pv_spares;		/* (lock) length of pv_spare */
-	struct pv_entry	*pv_spare;		/* (lock) pv entries ready for the next mappings */
 	volatile uint32_t active;		/* (atomic) mask of CPUs that have it loaded */
+	uint32_t	 pv_spares;		/* (lock) how many of the next are there */
+	void		*pv_spare[PV_SPARE_MAX];	/* (lock) pv entries ready for the next mappings */
 };
 
 /* A place where a page is mapped. */
@@ -106,10 +108,10 @@ int  pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t 
 bool pmap_enter_quick(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot);
 /*
  * The same for a run: m[i] at va + i pages.  Skips what is NULL, already mapped, or without a page
- * table; one hold of the lock and one walk for all.  => as pmap_enter() for each page; count <= 64.
- * Returns a mask: bit i says that m[i] was mapped.
+ * table; one hold of the lock and one walk for all.  => as pmap_enter() for each page.
+ * Returns how many were mapped; the others' m[i] are NULL then.
  */
-uint64_t pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count, vm_prot_t prot);
+unsigned pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **m, unsigned count, vm_prot_t prot);
 /*
  * Remove or restrict [start, end).  Bits are carried into the pages; other CPUs have forgotten
  * before it returns.

@@ -161,34 +161,39 @@ may_map_around(const struct faultstate *fs)
 	return (vm_object_has_pager(fs->first_object) && (fs->flags & VM_FAULT_ALONE) == 0);
 }
 
+static inline bool
+costs_nothing(const struct vm_page *m)
+{
+	return (vm_page_all_valid(m) && !vm_page_busied(m));
+}
+
 /*
- * Map the resident neighbours of addr that cost nothing: valid, idle, in the top object, same
+ * Map the resident neighbours of a page that cost nothing: valid, idle, in the top object, same
  * entry, same block of pages.
- * => map locked; first_object locked, either mode.
+ * => map locked; first_object locked, either mode; m is its page at addr.
  */
 static void
-map_around(struct faultstate *fs)
+map_around(struct faultstate *fs, struct vm_page *m)
 {
 	vm_offset_t start = MAX(fs->entry_start, fs->addr & ~(AROUND_PAGES * PAGE_SIZE - 1));
 	vm_offset_t end = MIN(fs->entry_end, (fs->addr & ~(AROUND_PAGES * PAGE_SIZE - 1)) + AROUND_PAGES * PAGE_SIZE);
 	vm_pindex_t first = fs->place.pindex - OFF_TO_IDX(fs->addr - start);
 	vm_pindex_t last = first + OFF_TO_IDX(end - start) - 1;
 	vm_prot_t prot = fs->place.prot & ~VM_PROT_WRITE;
-	struct vm_page *pages[AROUND_PAGES] = { NULL }, *m;
-	uint64_t mapped, count = 0;
+	struct vm_page *pages[AROUND_PAGES] = { NULL }, *n;
 
 	if (prot == VM_PROT_NONE || end - start == PAGE_SIZE)
 		return;
-	for (m = vm_page_find_least(fs->first_object, first); m != NULL && m->pindex <= last; m = vm_page_next(m))
-		if (vm_page_all_valid(m) && !vm_page_busied(m))
-			pages[m->pindex - first] = m;
-	mapped = pmap_enter_run(fs->map->pmap, start, pages, (int)OFF_TO_IDX(end - start), prot);
-	for (; mapped != 0; mapped &= mapped - 1, count++) {
-		int i = __builtin_ctzl(mapped);
-
-		TRACE(TR_PAGE_ENTER, start + IDX_TO_OFF(i), pages[i]->pfn, prot, 1);
-	}
-	VMCNT_ADD(v_prefaulted, count);
+	for (n = vm_page_prev(m); n != NULL && n->pindex >= first; n = vm_page_prev(n))
+		if (costs_nothing(n))
+			pages[n->pindex - first] = n;
+	for (n = vm_page_next(m); n != NULL && n->pindex <= last; n = vm_page_next(n))
+		if (costs_nothing(n))
+			pages[n->pindex - first] = n;
+	VMCNT_ADD(v_prefaulted, pmap_enter_run(fs->map->pmap, start, pages, OFF_TO_IDX(end - start), prot));
+	for (vm_pindex_t i = 0; unlikely(trace_on) && i <= last - first; i++)
+		if (pages[i] != NULL)
+			TRACE(TR_PAGE_ENTER, start + IDX_TO_OFF(i), pages[i]->pfn, prot, 1);
 }
 
 /*
@@ -246,7 +251,7 @@ fault_soft(struct faultstate *fs)
 			*fs->held = m;
 		}
 		if (may_map_around(fs))
-			map_around(fs);
+			map_around(fs, m);
 		VMCNT_INC(v_soft_faults);
 	}
 	vm_object_unlock(fs->first_object);
@@ -438,7 +443,7 @@ fault_enter(struct faultstate *fs)
 	if (fs->flags & VM_FAULT_HOLD)
 		*fs->held = fs->m;
 	if (fs->object == fs->first_object && may_map_around(fs))
-		map_around(fs);
+		map_around(fs, fs->m);
 	fault_finish(fs, (fs->type & VM_PROT_WRITE) != 0);
 	return (KERN_SUCCESS);
 }

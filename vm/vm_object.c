@@ -86,10 +86,7 @@ vm_object_trylock(struct vm_object *object)
 void
 vm_object_unlock(struct vm_object *object)
 {
-	if (rw_wheld(&object->lock))
-		rw_wunlock(&object->lock);
-	else
-		rw_runlock(&object->lock);
+	rw_unlock(&object->lock);
 }
 
 struct vm_object *

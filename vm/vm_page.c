@@ -495,24 +495,6 @@ vm_page_downgrade(struct vm_page *m)
 	busy_wake(m, old);
 }
 
-bool
-vm_page_xbusied(const struct vm_page *m)
-{
-	return (m->busy < VPB_FREED && (m->busy & VPB_EXCLUSIVE) != 0);
-}
-
-bool
-vm_page_sbusied(const struct vm_page *m)
-{
-	return (m->busy < VPB_FREED && m->busy >= VPB_ONE_SHARER);
-}
-
-bool
-vm_page_busied(const struct vm_page *m)
-{
-	return (m->busy != VPB_UNBUSIED);
-}
-
 void
 vm_page_assert_xbusied(const struct vm_page *m)
 {

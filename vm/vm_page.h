@@ -186,9 +186,9 @@ bool vm_page_trysbusy(struct vm_page *m);	/* => object locked */
 void vm_page_xunbusy(struct vm_page *m);	/* wakes waiters; any context but interrupts */
 void vm_page_sunbusy(struct vm_page *m);
 void vm_page_downgrade(struct vm_page *m);	/* exclusive -> one shared */
-bool vm_page_xbusied(const struct vm_page *m);
-bool vm_page_sbusied(const struct vm_page *m);
-bool vm_page_busied(const struct vm_page *m);
+static inline bool vm_page_xbusied(const struct vm_page *m) { return (m->busy < VPB_FREED && (m->busy & VPB_EXCLUSIVE) != 0); }
+static inline bool vm_page_sbusied(const struct vm_page *m) { return (m->busy < VPB_FREED && m->busy >= VPB_ONE_SHARER); }
+static inline bool vm_page_busied(const struct vm_page *m) { return (m->busy != VPB_UNBUSIED); }
 void vm_page_assert_xbusied(const struct vm_page *m);	/* by curthread, in debug builds */
 /*
  * Sleep in `wmesg` until the page is (perhaps) no longer busy.

@@ -173,10 +173,7 @@ VOP_TRYLOCK(struct vnode *vp, enum vlock_mode mode)
 void
 VOP_UNLOCK(struct vnode *vp)
 {
-	if (rw_wheld(&vp->v_lock))
-		rw_wunlock(&vp->v_lock);
-	else
-		rw_runlock(&vp->v_lock);
+	rw_unlock(&vp->v_lock);
 }
 
 bool

@@ -259,6 +259,19 @@ KTEST(pmap, protect_a_range)
 	test_pages_free(m, N);
 }
 
+/* Bit i: run[i] is still m[i]; the others must be NULL. */
+static unsigned
+those_of(struct vm_page **run, struct vm_page **m, unsigned n)
+{
+	unsigned which = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		CHECK(run[i] == NULL || run[i] == m[i]);
+		which |= (run[i] != NULL) << i;
+	}
+	return (which);
+}
+
 KTEST(pmap, runs)
 {
 	enum { N = 8 };
@@ -271,15 +284,21 @@ KTEST(pmap, runs)
 	CHECK_EQ(pmap_pinit(&pmap), 0);
 	/* no page table: costs nothing, does nothing */
 	CHECK_EQ(pmap_enter_run(&pmap, VA(508), run, N, READ), 0);
+	CHECK_EQ(those_of(run, m, N), 0);
 	CHECK(!pmap_enter_quick(&pmap, VA(508), m[0], READ));
 	enter(&pmap, VA(510), m[2], READ, READ, 0);
+	memcpy(run, m, sizeof(run));
 	run[1] = NULL;
 	/* 0 and 3: 1 is NULL, 2 is there, 4.. has no table */
-	CHECK_EQ(pmap_enter_run(&pmap, VA(508), run, N, RW), 1u << 0 | 1u << 3);
+	CHECK_EQ(pmap_enter_run(&pmap, VA(508), run, N, RW), 2);
+	CHECK_EQ(those_of(run, m, N), 1u << 0 | 1u << 3);
 	CHECK(pmap_mapped(&pmap, VA(508), &prot) && prot == READ);	/* never writable */
 	CHECK(!(pte_of(&pmap, VA(508)) & PG_A));	/* nobody asked for it yet */
 	enter(&pmap, VA(515), m[7], READ, READ, 0);
-	CHECK_EQ(pmap_enter_run(&pmap, VA(508), run, N, READ), 1u << 4 | 1u << 5 | 1u << 6);
+	memcpy(run, m, sizeof(run));
+	run[1] = NULL;
+	CHECK_EQ(pmap_enter_run(&pmap, VA(508), run, N, READ), 3);
+	CHECK_EQ(those_of(run, m, N), 1u << 4 | 1u << 5 | 1u << 6);
 	CHECK(pmap_enter_quick(&pmap, VA(509), m[1], READ));
 	CHECK(!pmap_enter_quick(&pmap, VA(509), m[1], READ));
 	for (int i = 0; i < N; i++)

@@ -231,40 +231,36 @@ pmap_switch(struct vmspace *vm)
 
 /* ---- entering ---- */
 
+/* An entry, but for the page's address. */
 static inline pt_entry_t
-make_pte(const struct vm_page *m, vm_prot_t prot)
+prot_bits(vm_prot_t prot)
 {
-	pt_entry_t pte = VM_PAGE_TO_PHYS(m) | PG_V | PG_U;
+	pt_entry_t bits = PG_V | PG_U;
 
 	if (prot & VM_PROT_WRITE)
-		pte |= PG_RW;
+		bits |= PG_RW;
 	if (!(prot & VM_PROT_EXECUTE))
-		pte |= PG_NX;
-	return (pte);
+		bits |= PG_NX;
+	return (bits);
 }
 
-/* A mapping where none was.  => pmap locked; false: no memory for a pv entry. */
-static inline bool
-enter_new(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pde, pt_entry_t *pte,
-    pt_entry_t new)
+/* Mappings where none were, in one page table, whose entry is *pde: as pv_enter_run().  => pmap locked */
+static inline unsigned
+enter_new(struct pmap *pmap, vm_offset_t va, struct vm_page **m, unsigned count, pt_entry_t *pde, pt_entry_t bits)
 {
-	struct pv_entry *pv = pv_get(pmap);
+	unsigned n = pv_enter_run(pmap, va, m, count, &PT_TABLE(*pde)[PT_INDEX(va, 1)], bits);
 
-	if (unlikely(pv == NULL))
-		return (false);
-	pv->va = va;
-	pde_count_in(pmap, pde, 1);
-	pmap->resident_count++;
-	*pte = new;
-	pv_insert(m, pv, (new & PG_RW) != 0);
-	return (true);
+	if (n > 0)
+		pde_count_in(pmap, pde, n);
+	pmap->resident_count += n;
+	return (n);
 }
 
 /* The same page again, with other rights.  Modified and referenced stay; the caller invalidates. */
 static void
-enter_same(struct vm_page *m, pt_entry_t *pte, pt_entry_t new)
+enter_same(struct vm_page *m, pt_entry_t *pte, pt_entry_t bits)
 {
-	pt_entry_t old = *pte;
+	pt_entry_t new = VM_PAGE_TO_PHYS(m) | bits, old = *pte;
 
 	while (!__atomic_compare_exchange_n(pte, &old, new | (old & (PG_A | PG_M)), false,
 	    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
@@ -277,22 +273,20 @@ enter_same(struct vm_page *m, pt_entry_t *pte, pt_entry_t new)
  * Another page was there: its mapping goes by the three steps, and its pv entry serves the new one.
  */
 static void
-enter_replace(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pte, pt_entry_t new)
+enter_replace(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pte, pt_entry_t bits)
 {
 	pt_entry_t old = pte_swap(pte, 0);
-	struct pv_entry *pv;
 
 	pmap_invalidate_page(pmap, va);
-	pv = pv_remove(pmap, va, PHYS_TO_VM_PAGE(old & PG_FRAME), old);
-	*pte = new;
-	pv_insert(m, pv, (new & PG_RW) != 0);
+	pv_put(pmap, pv_remove(pmap, va, PHYS_TO_VM_PAGE(old & PG_FRAME), old));
+	(void)pv_enter_run(pmap, va, &m, 1, pte, bits);
 }
 
 int
 pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot, vm_prot_t access,
     int flags)
 {
-	pt_entry_t *pde, *pte, old, new = make_pte(m, prot);
+	pt_entry_t *pde, *pte, old, bits = prot_bits(prot);
 	int kr = KERN_SUCCESS;
 
 	KASSERT(va < VM_USER_MAX && (va & PAGE_MASK) == 0, "pmap_enter at 0x%lx: no user page", va);
@@ -302,11 +296,11 @@ pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot,
 	KASSERT(m->valid == VM_PAGE_BITS_ALL,
 	    "mapping page %u, of which only sectors %02x are valid (P6)", m->pfn, m->valid);
 	if (access != VM_PROT_NONE)
-		new |= PG_A;
+		bits |= PG_A;
 	if (access & VM_PROT_WRITE)
-		new |= PG_M;
+		bits |= PG_M;
 	if (flags & PMAP_WIRED)
-		new |= PG_W;
+		bits |= PG_W;
 
 	spin_lock(&pmap->lock);
 	pde = pmap_pde(pmap, va);
@@ -320,62 +314,35 @@ pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot,
 	pte = &PT_TABLE(*pde)[PT_INDEX(va, 1)];
 	old = *pte;
 	if (likely(old == 0)) {
-		if (!enter_new(pmap, va, m, pde, pte, new))
+		if (enter_new(pmap, va, &m, 1, pde, bits) == 0)
 			kr = KERN_RESOURCE_SHORTAGE;
-	} else if ((old & PG_FRAME) == (new & PG_FRAME)) {
-		enter_same(m, pte, new);
+	} else if ((old & PG_FRAME) == VM_PAGE_TO_PHYS(m)) {
+		enter_same(m, pte, bits);
 		pmap_invalidate_page(pmap, va);
 	} else {
-		enter_replace(pmap, va, m, pte, new);
+		enter_replace(pmap, va, m, pte, bits);
 	}
-	if (kr == KERN_SUCCESS)
-		pmap->wired_count += ((new & PG_W) != 0) - ((old & PG_W) != 0);
+	if (unlikely((old ^ bits) & PG_W) && kr == KERN_SUCCESS)
+		pmap->wired_count += bits & PG_W ? 1 : -1;
 	spin_unlock(&pmap->lock);
 	return (kr);
 }
 
-/*
- * pmap_enter_run() in one page table, whose entry is *pde.  The pv entries come first: how many
- * there are says how many pages can be mapped.
- */
-static uint64_t
-enter_run_in_table(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count, pt_entry_t *pde,
-    vm_prot_t prot)
+unsigned
+pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **m, unsigned count, vm_prot_t prot)
 {
-	pt_entry_t *pte = &PT_TABLE(*pde)[PT_INDEX(va, 1)];
-	uint64_t which = 0, n = 0;
+	pt_entry_t bits = prot_bits(prot & ~VM_PROT_WRITE);
+	unsigned entered = 0, n;
 
-	for (int i = 0; i < count; i++)
-		if (m[i] != NULL && pte[i] == 0)
-			which |= 1ul << i;
-	which = pv_insert_run(pmap, va, m, which);
-	for (uint64_t left = which; left != 0; left &= left - 1, n++) {
-		int i = __builtin_ctzl(left);
-
-		KASSERT(m[i]->valid == VM_PAGE_BITS_ALL, "mapping page %u, not wholly valid (P6)", m[i]->pfn);
-		pte[i] = make_pte(m[i], prot);
-	}
-	if (n > 0)
-		pde_count_in(pmap, pde, n);
-	pmap->resident_count += n;
-	return (which);
-}
-
-uint64_t
-pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *m, int count, vm_prot_t prot)
-{
-	uint64_t entered = 0;
-
-	KASSERT(count <= 64, "pmap_enter_run of %d pages: more than the result has bits", count);
-	prot &= ~VM_PROT_WRITE;
 	spin_lock(&pmap->lock);
-	for (int done = 0, n; done < count; done += n) {
-		vm_offset_t at = va + IDX_TO_OFF(done);
-		pt_entry_t *pde = pmap_pde(pmap, at);
+	for (; count > 0; count -= n, m += n, va += IDX_TO_OFF(n)) {
+		pt_entry_t *pde = pmap_pde(pmap, va);
 
-		n = (int)MIN((unsigned)(count - done), PT_ENTRIES - PT_INDEX(at, 1));
+		n = MIN(count, PT_ENTRIES - (unsigned)PT_INDEX(va, 1));
 		if (pde != NULL && (*pde & PG_V))
-			entered |= enter_run_in_table(pmap, at, m + done, n, pde, prot) << done;
+			entered += enter_new(pmap, va, m, n, pde, bits);
+		else
+			memset(m, 0, n * sizeof(*m));
 	}
 	spin_unlock(&pmap->lock);
 	return (entered);

@@ -92,15 +92,15 @@ void pmap_invalidate_range(struct pmap *pmap, vm_offset_t start, vm_offset_t end
 void pmap_invalidate_all(struct pmap *pmap);
 
 /* pmap_pv.c.  => pmap locked */
-struct pv_entry *pv_get(struct pmap *pmap);	/* NULL: no memory */
 void pv_put(struct pmap *pmap, struct pv_entry *pv);
 void pv_free_spares(struct pmap *pmap);
-void pv_insert(struct vm_page *m, struct pv_entry *pv, bool writable);
 /*
- * The same for many, mapped read-only: pages[i] at va + i pages, for each bit i of `which`.  Returns
- * the bits of those that got a pv entry; when memory is short, the last ones do not.
+ * New mappings in one page table: pages[i] at va + i pages gets the entry pte[i], with these bits, and a pv
+ * entry.  Skips what is NULL; what has an entry already or, when memory is short, gets none, becomes NULL.
+ * Returns how many were made.
  */
-uint64_t pv_insert_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *pages, uint64_t which);
+unsigned pv_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **pages, unsigned count, pt_entry_t *pte,
+    pt_entry_t bits);
 /*
  * Forget that the pmap maps m at va, and carry the bits of its former entry `old` into m.  Returns
  * the pv entry.

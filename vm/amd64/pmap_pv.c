@@ -22,7 +22,7 @@
  * mapped writable cannot be modified through a mapping.  PG_WRITEABLE may be set too long (until
  * write access goes from the whole page), never too short.
  *
- * Memory: pv entries come from a slab cache through a short list in each pmap, so that a fault
+ * Memory: pv entries come from a slab cache through a few spare ones in each pmap, so that a fault
  * seldom takes another lock.  They are never allocated with M_WAITOK: the pmap's spin lock is held.
  */
 #include "kernel/amd64/cpu.h"
@@ -32,7 +32,6 @@
 #define PV_LOCKS	512		/* a power of two */
 #define PV_LOCK_PAGES	16		/* neighbours with one lock: a file's pages mostly lie together */
 #define PV_BATCH	16		/* entries fetched or given back at once */
-#define PV_SPARE_MAX	48		/* kept by one pmap */
 #define TS_REFERENCED_MAX 5		/* mappings that one pmap_ts_referenced() looks at */
 
 static struct kmem_cache *pv_cache;
@@ -54,80 +53,35 @@ pv_lock(const struct vm_page *m)
 
 /* ---- pv entries ---- */
 
-static inline void
-pv_spare_add(struct pmap *pmap, struct pv_entry *pv)
+/* Are there spare ones, perhaps from the cache? */
+static inline bool
+pv_filled(struct pmap *pmap)
 {
-	pv->next = pmap->pv_spare;
-	pmap->pv_spare = pv;
-	pmap->pv_spares++;
+	if (unlikely(pmap->pv_spares == 0))
+		pmap->pv_spares = (uint32_t)kmem_cache_alloc_bulk(pv_cache, pmap->pv_spare, PV_BATCH);
+	return (pmap->pv_spares > 0);
 }
 
 static void
-pv_refill(struct pmap *pmap)
+pv_give_back(struct pmap *pmap, uint32_t n)
 {
-	void *pv[PV_BATCH];
-	size_t n = kmem_cache_alloc_bulk(pv_cache, pv, PV_BATCH);
-
-	for (size_t i = 0; i < n; i++)
-		pv_spare_add(pmap, pv[i]);
-}
-
-/* Give up to PV_BATCH spare entries back to the cache. */
-static void
-pv_give_back(struct pmap *pmap)
-{
-	void *pv[PV_BATCH];
-	size_t n = 0;
-
-	while (n < PV_BATCH && pmap->pv_spare != NULL) {
-		pv[n++] = pmap->pv_spare;
-		pmap->pv_spare = pmap->pv_spare->next;
-		pmap->pv_spares--;
-	}
-	kmem_cache_free_bulk(pv_cache, pv, n);
-}
-
-/* A spare entry, not yet counted as in use. */
-static inline struct pv_entry *
-pv_spare_take(struct pmap *pmap)
-{
-	struct pv_entry *pv;
-
-	if (unlikely(pmap->pv_spare == NULL))
-		pv_refill(pmap);
-	pv = pmap->pv_spare;
-	if (unlikely(pv == NULL))
-		return (NULL);
-	pmap->pv_spare = pv->next;
-	pmap->pv_spares--;
-	pv->pmap = pmap;
-	return (pv);
-}
-
-struct pv_entry *
-pv_get(struct pmap *pmap)
-{
-	struct pv_entry *pv = pv_spare_take(pmap);
-
-	if (likely(pv != NULL))
-		CPU_COUNT(offsetof(struct cpu, pv_inuse), 1);
-	return (pv);
+	pmap->pv_spares -= n;
+	kmem_cache_free_bulk(pv_cache, &pmap->pv_spare[pmap->pv_spares], n);
 }
 
 void
 pv_put(struct pmap *pmap, struct pv_entry *pv)
 {
 	CPU_COUNT(offsetof(struct cpu, pv_inuse), -1);
-	pv_spare_add(pmap, pv);
-	if (unlikely(pmap->pv_spares > PV_SPARE_MAX))
-		pv_give_back(pmap);
+	if (unlikely(pmap->pv_spares == PV_SPARE_MAX))
+		pv_give_back(pmap, PV_BATCH);
+	pmap->pv_spare[pmap->pv_spares++] = pv;
 }
 
 void
 pv_free_spares(struct pmap *pmap)
 {
-	while (pmap->pv_spare != NULL)
-		pv_give_back(pmap);
+	pv_give_back(pmap, pmap->pv_spares);
 }
 
 uint64_t
@@ -149,47 +103,43 @@ flag_set_once(struct vm_page *m, uint8_t flags)
 		vm_page_flag_set(m, flags);
 }
 
-void
-pv_insert(struct vm_page *m, struct pv_entry *pv, bool writable)
-{
-	struct spinlock *lock = pv_lock(m);
-
-	spin_lock(lock);
-	pv->next = m->pv;
-	m->pv = pv;
-	flag_set_once(m, writable ? PG_MAPPED | PG_WRITEABLE : PG_MAPPED);
-	spin_unlock(lock);
-}
-
 /* A lock is kept from page to page as long as it is the right one. */
-uint64_t
-pv_insert_run(struct pmap *pmap, vm_offset_t va, struct vm_page *const *pages, uint64_t which)
+unsigned
+pv_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **pages, unsigned count, pt_entry_t *pte, pt_entry_t bits)
 {
-	struct spinlock *held = NULL;
-	uint64_t left = which, count = 0;
+	uint8_t flags = bits & PG_RW ? PG_MAPPED | PG_WRITEABLE : PG_MAPPED;
+	struct spinlock *lock, *held = NULL;
+	unsigned made = 0;
 
-	for (; left != 0; left &= left - 1, count++) {
-		unsigned i = (unsigned)__builtin_ctzl(left);
-		struct spinlock *lock = pv_lock(pages[i]);
-		struct pv_entry *pv = pv_spare_take(pmap);
+	for (unsigned i = 0; i < count; i++) {
+		struct vm_page *m = pages[i];
+		struct pv_entry *pv;
 
-		if (unlikely(pv == NULL))
-			break;
+		if (m == NULL)
+			continue;
+		if (pte[i] != 0 || !pv_filled(pmap)) {
+			pages[i] = NULL;
+			continue;
+		}
+		lock = pv_lock(m);
 		if (lock != held) {
 			if (held != NULL)
 				spin_unlock(held);
 			spin_lock(lock);
 			held = lock;
 		}
-		pv->va = va + ((vm_offset_t)i << PAGE_SHIFT);
-		pv->next = pages[i]->pv;
-		pages[i]->pv = pv;
-		flag_set_once(pages[i], PG_MAPPED);
+		KASSERT(m->valid == VM_PAGE_BITS_ALL, "mapping page %u, not wholly valid (P6)", m->pfn);
+		pv = pmap->pv_spare[--pmap->pv_spares];
+		*pv = (struct pv_entry){ .next = m->pv, .pmap = pmap, .va = va + ((vm_offset_t)i << PAGE_SHIFT) };
+		m->pv = pv;
+		flag_set_once(m, flags);
+		pte[i] = VM_PAGE_TO_PHYS(m) | bits;
+		made++;
 	}
 	if (held != NULL)
 		spin_unlock(held);
-	CPU_COUNT(offsetof(struct cpu, pv_inuse), count);
-	return (which & ~left);
+	CPU_COUNT(offsetof(struct cpu, pv_inuse), made);
+	return (made);
 }
 
 void
