@@ -223,7 +223,7 @@ may_map_now(const struct faultstate *fs, const struct vm_page *m)
 
 /*
  * The page is resident in the top object, valid and idle: map it.  The object stays locked, shared,
- * until that is done, so nobody can make the page busy to free it.
+ * until that is done, so nobody can make the page busy to free it; and on FAULT_NOT_SOFT.
  */
 static int
 fault_soft(struct faultstate *fs)
@@ -231,14 +231,12 @@ fault_soft(struct faultstate *fs)
 	struct vm_page *m;
 	int kr;
 
+	vm_object_rlock(fs->first_object);
 	if (fs->place.wired || (fs->flags & VM_FAULT_WIRE))
 		return (FAULT_NOT_SOFT);
-	vm_object_rlock(fs->first_object);
 	m = vm_page_lookup(fs->first_object, fs->place.pindex);
-	if (m == NULL || !vm_page_all_valid(m) || !may_map_now(fs, m)) {
-		vm_object_unlock(fs->first_object);
+	if (m == NULL || !vm_page_all_valid(m) || !may_map_now(fs, m))
 		return (FAULT_NOT_SOFT);
-	}
 	fs->place.prot &= ~clean_page_denies(fs->first_object, m);
 	STAGE(OBJECT_LOOKUP, fs->first_object, fs->place.pindex, m->pfn, 0);
 	kr = pmap_enter(fs->map->pmap, fs->addr, m, fs->place.prot, fs->type, 0);
@@ -453,7 +451,8 @@ fault_hard(struct faultstate *fs)
 {
 	int kr;
 
-	vm_object_lock(fs->first_object);
+	/* re-check: everything, in fault_search(). */
+	vm_object_upgrade(fs->first_object);
 	vm_object_pip_add(fs->first_object, 1);
 	kr = fault_search(fs);
 	if (kr != KERN_SUCCESS)

@@ -98,14 +98,15 @@ static void
 carry(struct free_place *from, struct free_place *to, int kind, uint32_t n)
 {
 	uint8_t cache = to == &depot ? 0 : (uint8_t)(to - caches + 1);
+	struct vm_page *last = NULL;
+	uint32_t next = from->list[kind].head, count = 0;
 
-	for (; n > 0 && from->list[kind].count > 0; n--) {
-		struct vm_page *m = &vm_page_array[from->list[kind].head];
-
-		vm_pageq_unlink(&from->list[kind], m);
-		m->cache = cache;
-		vm_pageq_append(&to->list[kind], m);
+	for (; count < n && next != VM_PAGE_NIL; count++, next = last->q_next) {
+		last = &vm_page_array[next];
+		last->cache = cache;
 	}
+	if (count > 0)
+		vm_pageq_splice(&from->list[kind], last, count, &to->list[kind]);
 }
 
 /* Is there a page of this kind in the cache, perhaps from the depot?  => cache locked */
@@ -129,7 +130,7 @@ take(struct free_place *place, int kind, uint32_t floor)
 	if (!claim(1, floor))
 		return (NULL);
 	m = &vm_page_array[place->list[kind].head];
-	(void)vm_pageq_move(m, PQ_NONE, NULL);
+	(void)vm_pageq_move(m, &place->list[kind], PQ_NONE, NULL);
 	m->flags = kind == ZEROED ? PG_ZERO : 0;
 	m->wire_count = 1;
 	return (m);
@@ -165,9 +166,8 @@ vm_pageq_take_free(uint32_t floor, bool zero)
 	bool found;
 
 	spin_lock(&own->lock);
-	if (vm_free_count() <= floor)
-		found = true;			/* none that we may take, wherever it is */
-	else if ((found = filled(own, kind)) || (found = filled(own, kind = !kind)))
+	found = filled(own, kind) || filled(own, kind = !kind);
+	if (found)
 		m = take(own, kind, floor);
 	spin_unlock(&own->lock);
 	return (found ? m : take_from_others(floor));
@@ -184,7 +184,7 @@ vm_pageq_free(struct vm_page *m)
 	m->wire_count = 0;
 	/* The cache first: who searches the depot by vm_page must never take this for one of the depot's. */
 	__atomic_store_n(&m->cache, (uint8_t)(id + 1), __ATOMIC_RELEASE);
-	if (vm_pageq_move(m, PQ_FREE, &own->list[UNKNOWN]))
+	if (vm_pageq_move(m, NULL, PQ_FREE, &own->list[UNKNOWN]))
 		__atomic_fetch_add(&free_total, 1, __ATOMIC_SEQ_CST);
 	if (own->list[UNKNOWN].count > CACHE_MAX) {
 		spin_lock(&depot.lock);
@@ -270,7 +270,7 @@ vm_pageq_take_contig(size_t npages, uint32_t floor)
 	if (found != NULL && !claim((uint32_t)npages, floor))
 		found = NULL;
 	for (size_t i = 0; found != NULL && i < npages; i++) {
-		(void)vm_pageq_move(&found[i], PQ_NONE, NULL);
+		(void)vm_pageq_move(&found[i], vm_freelist_of(&found[i]), PQ_NONE, NULL);
 		found[i].wire_count = 1;
 	}
 	spin_unlock(&depot.lock);
@@ -307,13 +307,13 @@ zero_one(bool idle)
 	spin_lock(&depot.lock);
 	if (!(idle && zero_held > 0) && unknown->count > 0 && zeroed->count < unknown->count / 2) {
 		m = &vm_page_array[unknown->head];
-		(void)vm_pageq_move(m, PQ_NONE, NULL);
+		(void)vm_pageq_move(m, unknown, PQ_NONE, NULL);
 	}
 	spin_unlock(&depot.lock);
 	if (m != NULL) {
 		pmap_zero_page(m);
 		spin_lock(&depot.lock);
-		(void)vm_pageq_move(m, PQ_ZERO, zeroed);
+		(void)vm_pageq_move(m, NULL, PQ_ZERO, zeroed);
 		spin_unlock(&depot.lock);
 	}
 	spin_unlock(&own->lock);

@@ -89,6 +89,15 @@ vm_object_unlock(struct vm_object *object)
 	rw_unlock(&object->lock);
 }
 
+void
+vm_object_upgrade(struct vm_object *object)
+{
+	if (rw_tryupgrade(&object->lock))
+		return;
+	rw_runlock(&object->lock);
+	rw_wlock(&object->lock);
+}
+
 struct vm_object *
 vm_object_allocate(enum obj_type type, vm_pindex_t size)
 {

@@ -112,6 +112,7 @@ static inline bool vm_object_is_anonymous(const struct vm_object *o) { return (o
 void vm_object_lock(struct vm_object *object);		/* exclusive; => sleeps */
 void vm_object_rlock(struct vm_object *object);		/* shared; => sleeps */
 void vm_object_unlock(struct vm_object *object);	/* either mode */
+void vm_object_upgrade(struct vm_object *object);	/* shared -> exclusive; others may have had it in between */
 bool vm_object_trylock(struct vm_object *object);
 
 /* A new object with one reference.  size in pages.  => sleeps for memory. */

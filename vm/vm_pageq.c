@@ -104,6 +104,27 @@ vm_pageq_append(struct pageq *q, struct vm_page *m)
 	q->count++;
 }
 
+void
+vm_pageq_splice(struct pageq *from, struct vm_page *last, uint32_t n, struct pageq *to)
+{
+	uint32_t first = from->head;
+
+	from->head = last->q_next;
+	if (from->head != VM_PAGE_NIL)
+		vm_page_array[from->head].q_prev = VM_PAGE_NIL;
+	else
+		from->tail = VM_PAGE_NIL;
+	from->count -= n;
+	vm_page_array[first].q_prev = to->tail;
+	last->q_next = VM_PAGE_NIL;
+	if (to->tail != VM_PAGE_NIL)
+		vm_page_array[to->tail].q_next = first;
+	else
+		to->head = first;
+	to->tail = page_number(last);
+	to->count += n;
+}
+
 static bool
 is_free(const struct vm_page *m)
 {
@@ -119,14 +140,8 @@ illegal_move(struct vm_page *m, enum page_queue to)
 	vm_page_violation(text, m);
 }
 
-static struct pageq *
-list_of(const struct vm_page *m)
-{
-	return (is_free(m) ? vm_freelist_of(m) : &pageq[m->queue]);
-}
-
 bool
-vm_pageq_move(struct vm_page *m, enum page_queue to, struct pageq *list)
+vm_pageq_move(struct vm_page *m, struct pageq *from, enum page_queue to, struct pageq *list)
 {
 	if (unlikely(!vm_pageq_may_move(m->queue, to))) {
 		illegal_move(m, to);
@@ -134,22 +149,29 @@ vm_pageq_move(struct vm_page *m, enum page_queue to, struct pageq *list)
 	}
 	if (is_free(m))
 		kasan_unpoison(VM_PAGE_TO_DMAP(m), PAGE_SIZE);
-	if (m->queue != PQ_NONE)
-		vm_pageq_unlink(list_of(m), m);
+	if (from != NULL)
+		vm_pageq_unlink(from, m);
 	RACE_WRITE(m->queue);
 	m->queue = to;
-	if (to != PQ_NONE)
+	if (list != NULL)
 		vm_pageq_append(list, m);
 	if (is_free(m))
 		kasan_poison(VM_PAGE_TO_DMAP(m), PAGE_SIZE, KASAN_PAGE_FREE);
 	return (true);
 }
 
+/* Of those that pageq_lock guards. */
+static inline struct pageq *
+list_of(const struct vm_page *m)
+{
+	return (m->queue == PQ_NONE ? NULL : &pageq[m->queue]);
+}
+
 /* => pageq_lock held; the page is on none of the free lists, and goes to none */
 static void
 page_set_queue(struct vm_page *m, enum page_queue to)
 {
-	(void)vm_pageq_move(m, to, &pageq[to]);
+	(void)vm_pageq_move(m, list_of(m), to, to == PQ_NONE ? NULL : &pageq[to]);
 }
 
 uint32_t
@@ -365,7 +387,7 @@ vm_pageq_check_list(const struct pageq *list, enum page_queue q)
 	for (uint32_t i = list->head; i != VM_PAGE_NIL; i = vm_page_array[i].q_next) {
 		const struct vm_page *m = &vm_page_array[i];
 
-		if (m->queue != q || m->q_prev != prev || list_of(m) != list || ++n > vm_page_count) {
+		if (m->queue != q || m->q_prev != prev || (is_free(m) ? vm_freelist_of(m) : list_of(m)) != list || ++n > vm_page_count) {
 			vm_check_violation("queue %s is broken at page %u, after %u pages (P1)", vm_pageq_name(q), m->pfn, n);
 			return;
 		}

@@ -18,11 +18,14 @@ struct pageq {
 #define PAGEQ_EMPTY { VM_PAGE_NIL, VM_PAGE_NIL, 0 }
 void vm_pageq_append(struct pageq *list, struct vm_page *m);
 void vm_pageq_unlink(struct pageq *list, struct vm_page *m);
+/* Carry the oldest n > 0 pages of a list, up to `last`, to the young end of another. */
+void vm_pageq_splice(struct pageq *from, struct vm_page *last, uint32_t n, struct pageq *to);
 /*
- * The one function that moves a page between queues; list: the one of `to` that it goes to.
+ * The one function that moves a page between queues: from the list that it is on, to the list of queue `to`
+ * that it goes to.  NULL: none, PQ_NONE.
  * => the locks of both lists held.  false: there is no such move, and it was not made.
  */
-bool vm_pageq_move(struct vm_page *m, enum page_queue to, struct pageq *list);
+bool vm_pageq_move(struct vm_page *m, struct pageq *from, enum page_queue to, struct pageq *list);
 
 /* Free pages (vm_freelist.c).  => any context above the locks of the free lists. */
 /* Put a page whose busy word is VPB_FREED on the free list; it is not wired then. */
