@@ -192,9 +192,12 @@ enqueue_locked(struct vm_page *m, enum page_queue to)
 		page_set_queue(m, to);
 }
 
+/* Unlocked look first: what is where it belongs costs nothing.  A race only misplaces a hint. */
 static void
 page_enqueue(struct vm_page *m, enum page_queue to)
 {
+	if (m->queue == to && (to != PQ_ACTIVE || m->act_count >= ACT_INIT))
+		return;
 	spin_lock(&pageq_lock);
 	if (m->wire_count == 0 && m->object != NULL)
 		enqueue_locked(m, to);
@@ -205,15 +208,6 @@ page_enqueue(struct vm_page *m, enum page_queue to)
 void
 vm_page_activate(struct vm_page *m)
 {
-	/*
-	 * Unlocked look first: a soft fault on an active page must cost nothing.  A race only
-	 * misplaces a hint.
-	 */
-	if (m->queue == PQ_ACTIVE) {
-		if (m->act_count < ACT_INIT)
-			m->act_count = ACT_INIT;
-		return;
-	}
 	page_enqueue(m, PQ_ACTIVE);
 }
 

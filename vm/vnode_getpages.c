@@ -485,14 +485,13 @@ input_hole(struct vm_page *m)
 	return (VM_PAGER_OK);
 }
 
-/* Hand the neighbours to the inactive queue; whoever waits for one of them finds it there. */
+/* All go to the inactive queue at once; whoever waits for one of the neighbours finds it there. */
 static void
-finish_neighbours(struct vm_page **m, int count, int reqpage)
+finish_run(struct vm_page **m, int count, int reqpage)
 {
 	for (int i = 0; i < count; i++)
 		page_filled(m[i]);
-	vm_page_deactivate_run(m, reqpage);
-	vm_page_deactivate_run(m + reqpage + 1, count - reqpage - 1);
+	vm_page_deactivate_run(m, count);
 	for (int i = 0; i < count; i++)
 		if (i != reqpage)
 			PAGE_WAKEUP(m[i]);
@@ -580,7 +579,7 @@ input_cluster(struct vm_object *object, struct vnode *dp, struct vm_page **m, in
 		report_error(object, m[reqpage], error);
 		return (VM_PAGER_ERROR);
 	}
-	finish_neighbours(m, count, reqpage);
+	finish_run(m, count, reqpage);
 	return (VM_PAGER_OK);
 }
 

@@ -57,14 +57,24 @@ static MALLOC_DEFINE(M_BIODATA, "bio data");
 
 static struct spinlock bio_lock = SPINLOCK_INITIALIZER("bio", RANK_BIO);
 
-/* (all under bio_lock) */
+/* (all under bio_lock; hits and misses: atomic) */
 static struct {
 	struct rb_tree	 tree;		/* every cached buffer, busy or not */
 	TAILQ_HEAD(, buf) lru;		/* the idle ones, oldest first */
 	uint64_t	 bytes_ram;	/* (constant) the limit by memory */
 	bool		 reserve_used;	/* somebody went beyond the limit */
+	bool		 room_wanted;	/* somebody sleeps in bio_reserve() */
 	struct bio_stats stats;
 } bio;
+
+/* Bytes were given back, or a buffer became idle.  => bio_lock held */
+static void
+bio_room(void)
+{
+	if (bio.room_wanted)
+		wakeup(&bio.stats.bytes);
+	bio.room_wanted = false;
+}
 
 /* ---- one request ---- */
 
@@ -234,7 +244,7 @@ bio_forget(struct buf *bp)
 		bio.reserve_used = false;
 	if (bp->b_wanted)
 		wakeup(bp);
-	wakeup(&bio.stats.bytes);
+	bio_room();
 }
 
 /* Make an idle buffer ours.  Dirty ones are on no list. */
@@ -316,6 +326,7 @@ bio_reserve(size_t size, uint32_t *flags)
 			return (false);
 		}
 		if (bio.reserve_used) {
+			bio.room_wanted = true;
 			tsleep(&bio.stats.bytes, &bio_lock.lk, "getblk", 0);
 			return (false);
 		}
@@ -334,7 +345,7 @@ bio_unreserve(struct buf *bp)
 	bio.stats.bytes -= bp->b_bufsize;
 	if ((bp->b_flags & B_RESERVE) != 0)
 		bio.reserve_used = false;
-	wakeup(&bio.stats.bytes);
+	bio_room();
 }
 
 /*
@@ -393,10 +404,7 @@ bread(struct vnode *devvp, daddr_t blkno, size_t size, struct buf **bpp)
 	int error;
 
 	*bpp = NULL;
-	spin_lock(&bio_lock);
-	bio.stats.hits += hit;
-	bio.stats.misses += !hit;
-	spin_unlock(&bio_lock);
+	__atomic_fetch_add(hit ? &bio.stats.hits : &bio.stats.misses, 1, __ATOMIC_RELAXED);
 	if (hit) {
 		*bpp = bp;
 		return (0);
@@ -434,7 +442,7 @@ brelse(struct buf *bp)
 		if (bp->b_wanted)
 			wakeup(bp);
 		bp->b_wanted = false;
-		wakeup(&bio.stats.bytes);
+		bio_room();
 	} else {
 		bio_forget(bp);
 	}
@@ -495,7 +503,7 @@ bdwrite(struct buf *bp, enum buf_order order)
 		/* It stays, so it cannot be the reserve any more. */
 		bp->b_flags &= ~B_RESERVE;
 		bio.reserve_used = false;
-		wakeup(&bio.stats.bytes);
+		bio_room();
 	}
 	spin_unlock(&bio_lock);
 	brelse(bp);

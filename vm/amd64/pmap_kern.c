@@ -299,11 +299,14 @@ pmap_kremove(vm_offset_t va)
 vm_paddr_t
 pmap_kextract(vm_offset_t va)
 {
-	pt_entry_t e;
+	pt_entry_t e, *pte;
 	int level;
 
 	if (va >= DMAP_BASE && va < DMAP_BASE + DMAP_SIZE)
 		return (DMAP_TO_PHYS(va));
+	/* The KVA has small pages only, and is what a buffer's window is asked for. */
+	if (va >= KVA_BASE && va < KVA_BASE + KVA_SIZE && (pte = pmap_pte(&kernel_pmap, va)) != NULL && (*pte & PG_V))
+		return ((*pte & PG_FRAME) | (va & PAGE_MASK));
 	e = pmap_walk(&kernel_pmap, va, &level);
 	if (!(e & PG_V))
 		panic("kernel address 0x%lx is not mapped", va);

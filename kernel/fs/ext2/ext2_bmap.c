@@ -87,22 +87,20 @@ bmap_run(const struct ext2_inode *ip, const uint32_t *p, uint32_t n, uint32_t i,
 {
 	const struct ext2_mount *em = ip->i_em;
 	uint64_t window = RUN_BYTES_MAX >> em->em_bshift;
-	uint64_t most_ahead = MIN(MIN((uint64_t)(n - 1 - i), eof - 1 - lbn), window);
-	uint64_t most_behind = MIN((uint64_t)i, window);
-	uint64_t here = p[i], a = 0, b = 0;
+	const uint32_t *last = p + i + MIN(MIN((uint64_t)(n - 1 - i), eof - 1 - lbn), window);
+	const uint32_t *first = p + i - MIN((uint64_t)i, window), *at;
+	uint64_t here = p[i], step = here != 0, next, a, b;
 
+	/* In a run each pointer is one more than the last; in a hole all are 0. */
+	for (at = p + i, next = here + step; at < last && at[1] == next; next += step)
+		at++;
+	a = at - (p + i);
+	for (at = p + i, next = here - step; at > first && at[-1] == next; next -= step)
+		at--;
+	b = p + i - at;
 	bm->hole = here == 0;
-	if (bm->hole) {
-		while (a < most_ahead && p[i + a + 1] == 0)
-			a++;
-		while (b < most_behind && p[i - b - 1] == 0)
-			b++;
-		bm->blkno = 0;
-	} else {
-		while (a < most_ahead && p[i + a + 1] == here + a + 1)
-			a++;
-		while (b < most_behind && p[i - b - 1] == here - b - 1)
-			b++;
+	bm->blkno = 0;
+	if (!bm->hole) {
 		a = ext2_blocks_ok(em, here, a + 1);
 		if (a-- == 0)
 			return (ext2_bad_pointer(ip, "block", lbn, p[i]));
