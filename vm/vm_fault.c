@@ -53,6 +53,7 @@
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
+#include "vm/vnode_pager.h"
 #include "vm/vm_path.h"
 #include "vm/vm_torture.h"
 
@@ -470,14 +471,17 @@ fault_hard(struct faultstate *fs)
 static void
 clean_too_dirty(struct vnode *vp, vm_pindex_t pindex)
 {
+	struct vm_object *object;
+
 	VM_PATH("fault_cleans_too_dirty");
 	VOP_LOCK(vp, LK_EXCLUSIVE);
 	/* re-check: others may have written them, or the object may have died, while we slept. */
-	if (vp->v_object != NULL && (vp->v_object->flags & OBJ_DEAD) == 0 && vm_object_too_dirty(vp->v_object)) {
+	object = vnode_pager_live(vp);
+	if (object != NULL && vm_object_too_dirty(object)) {
 		/* An error is the file's, told by fsync. */
 		if (pindex > 0)
-			(void)vm_object_page_clean(vp->v_object, 0, pindex, 0);
-		(void)vm_object_page_clean(vp->v_object, pindex + 1, 0, 0);
+			(void)vm_object_page_clean(object, 0, pindex, 0);
+		(void)vm_object_page_clean(object, pindex + 1, 0, 0);
 	}
 	VOP_UNLOCK(vp);
 	vrele(vp);

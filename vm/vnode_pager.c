@@ -181,6 +181,20 @@ vnode_pager_object(struct vnode *vp)
 	return (object);
 }
 
+struct vm_object *
+vnode_pager_live(struct vnode *vp)
+{
+	struct vm_object *object;
+
+	KASSERT(rw_held(&vp->v_lock), "the object of inode %lu is looked at without its vnode's lock", vp->v_ino);
+	spin_lock(&vnode_list_lock);		/* a dead one is freed by others at any time */
+	object = vp->v_object;
+	if (object != NULL && (object->flags & OBJ_DEAD))
+		object = NULL;
+	spin_unlock(&vnode_list_lock);
+	return (object);
+}
+
 void
 vnode_pager_uncache(struct vnode *vp)
 {
@@ -238,10 +252,10 @@ vnode_pager_umount(struct mount *mp)
 void
 vnode_pager_gone(struct vnode *vp)
 {
-	struct vm_object *object = vp->v_object;
+	struct vm_object *object = vnode_pager_live(vp);
 
 	KASSERT(rw_wheld(&vp->v_lock), "inode %lu goes without its vnode's lock", vp->v_ino);
-	if (object == NULL || (object->flags & OBJ_DEAD))
+	if (object == NULL)
 		return;
 	vm_object_lock(object);
 	object->flags |= OBJ_VNODE_GONE;
@@ -311,11 +325,11 @@ trim_last_page(struct vm_object *object, vm_ooffset_t size)
 void
 vnode_pager_setsize(struct vnode *vp, vm_ooffset_t nsize)
 {
-	struct vm_object *object = vp->v_object;
+	struct vm_object *object = vnode_pager_live(vp);
 	vm_ooffset_t old;
 
 	KASSERT(rw_wheld(&vp->v_lock), "setsize of inode %lu without its vnode's lock", vp->v_ino);
-	if (object == NULL || (object->flags & OBJ_DEAD))
+	if (object == NULL)
 		return;
 	vm_object_lock(object);
 	old = object->un_pager.vnp.vnp_size;

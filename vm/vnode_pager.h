@@ -21,6 +21,11 @@ struct vm_object *vnode_pager_alloc(void *handle, vm_ooffset_t size, vm_prot_t p
  */
 struct vm_object *vnode_pager_object(struct vnode *vp);
 /*
+ * The vnode's object, without a reference; NULL if it has none, or one that dies.  => vnode locked, either way: then
+ * a live object stays alive, for it is called dead only under that lock held exclusively.
+ */
+struct vm_object *vnode_pager_live(struct vnode *vp);
+/*
  * Lock, shared, the vnode that this chain of objects ends in.
  * => object: referenced by the caller; the reference is GIVEN UP, so that nothing of the chain is
  *    held while we wait.

@@ -79,7 +79,7 @@ vn_size(struct vnode *vp, uint64_t *size)
 static int
 write_bound(struct vnode *vp)
 {
-	struct vm_object *object = vp->v_object;
+	struct vm_object *object = vnode_pager_live(vp);
 
 	if (object == NULL || !vm_object_too_dirty(object))
 		return (0);

@@ -624,9 +624,30 @@ uncached_release_job(struct vt_job *job)
 	pager_cache(job->arg, false);
 }
 
+static void
+fsync_job(struct vt_job *job)
+{
+	struct vnode *vp = job->arg;
+
+	VOP_LOCK(vp, LK_EXCLUSIVE);
+	job->error = VOP_FSYNC(vp, 0, -1, 0);
+	VOP_UNLOCK(vp);
+}
+
+static struct vm_object *
+live_object(struct vnode *vp)
+{
+	struct vm_object *object;
+
+	VOP_LOCK(vp, LK_SHARED);
+	object = vnode_pager_live(vp);
+	VOP_UNLOCK(vp);
+	return (object);
+}
+
 KTEST(pager, a_new_object_waits_for_the_old_ones_end)
 {
-	struct vt_job last, next;
+	struct vt_job last, next, fsync;
 	struct vm_object *old;
 	struct vnode *vp;
 
@@ -635,6 +656,7 @@ KTEST(pager, a_new_object_waits_for_the_old_ones_end)
 	CHECK_OR_RETURN(vp != NULL);
 	old = vt_object(vp);
 	CHECK_EQ(old->ref_count, 1);
+	CHECK(live_object(vp) == old);
 	vm_object_lock(old);
 	vm_object_pip_add(old, 1);		/* something is still under way */
 	vm_object_unlock(old);
@@ -645,9 +667,15 @@ KTEST(pager, a_new_object_waits_for_the_old_ones_end)
 	vt_start(&next, "next");
 	VT_WAIT(vt_sleeps(&next, "vadead"));
 	CHECK(vp->v_object == old);
+	/* It may be freed at any time: with the file's lock alone nobody touches it, not even its lock. */
+	CHECK(live_object(vp) == NULL);
 	vm_object_lock(old);
+	fsync = (struct vt_job){ .fn = fsync_job, .arg = vp };
+	vt_start(&fsync, "fsync");
+	VT_WAIT(fsync.done);
 	vm_object_pip_wakeup(old);
 	vm_object_unlock(old);
+	vt_finish(&fsync);
 	vt_finish(&last);
 	vt_finish(&next);
 	CHECK(vp->v_object == next.arg);	/* perhaps at the same address */

@@ -19,6 +19,7 @@
 #include "kernel/fs/ext2/ext2.h"
 #include "kernel/lib/string.h"
 #include "vm/vm_object.h"
+#include "vm/vnode_pager.h"
 
 static int
 ext2_lookup(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp)
@@ -203,12 +204,13 @@ ext2_fsync(struct vnode *vp, off_t start, off_t end, int flags)
 {
 	struct ext2_inode *ip = VTOI(vp);
 	struct ext2_mount *em = ip->i_em;
+	struct vm_object *object = vnode_pager_live(vp);
 	const struct ext2_change *c;
 	int error = 0;
 
-	if (vp->v_object != NULL)
-		error = vm_object_page_clean(vp->v_object, OFF_TO_IDX(start), end < 0 ? 0 : OFF_TO_IDX(round_page(end)), OBJPC_SYNC);
-	if (vp->v_object == NULL || vp->v_object->dirty_count == 0)
+	if (object != NULL)
+		error = vm_object_page_clean(object, OFF_TO_IDX(start), end < 0 ? 0 : OFF_TO_IDX(round_page(end)), OBJPC_SYNC);
+	if (object == NULL || object->dirty_count == 0)
 		ip->i_mtime_set = false;
 	if (error != 0 || (flags & FSYNC_WAIT) == 0)
 		return (error);

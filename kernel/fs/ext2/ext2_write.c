@@ -42,7 +42,7 @@ ext2_size_max(const struct ext2_mount *em)
 static bool
 page_holds_something(struct vnode *vp, uint64_t from, uint64_t to)
 {
-	struct vm_object *object = vp->v_object;
+	struct vm_object *object = vnode_pager_live(vp);
 	const char *bytes;
 	struct vm_page *m;
 	bool found = false;
