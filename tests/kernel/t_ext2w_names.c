@@ -47,6 +47,50 @@ forget(void)
 	bio_shrink(SIZE_MAX);
 }
 
+/* The bitmap forgets that an inode is in use.  => returns the group */
+static struct ext2_group *
+inode_bit_clear(struct ext2_mount *em, uint64_t ino)
+{
+	struct ext2_group *group = &em->em_groups[(ino - 1) / em->em_inodes_per_group];
+	uint32_t bit = (uint32_t)((ino - 1) % em->em_inodes_per_group);
+	struct buf *bp;
+
+	if (CHECK_EQ(bread(em->em_devvp, ext2_devblk(em, group->inode_bitmap), em->em_bsize, &bp), 0)) {
+		((uint8_t *)bp->b_data)[bit / 8] &= (uint8_t)~(1u << bit % 8);
+		bdwrite(bp, BUF_REST);
+	}
+	return (group);
+}
+
+KTEST(ext2w, a_number_in_use_is_not_given_away)
+{
+	struct ext2_mount *em;
+	struct ext2_group *group;
+	uint64_t ino;
+
+	SCRATCH_OR_SKIP();
+	em = MTOE(rootfs);
+	for (int cached = 1; cached >= 0; cached--) {
+		touch("/w/a");
+		ino = scratch_ino("/w/a");
+		if (!cached)
+			forget();		/* only the disk knows the inode */
+		group = inode_bit_clear(em, ino);
+		touch("/w/b");
+		CHECK(scratch_ino("/w/b") != ino && scratch_ino("/w/a") == ino);
+		CHECK(em->em_damaged);
+		/* The bit is set again, and a number was counted that never was free.  The volume is sound. */
+		spin_lock(&em->em_lock);
+		em->em_damaged = false;
+		group->free_inodes++;
+		em->em_free_inodes++;
+		spin_unlock(&em->em_lock);
+		CHECK_EQ(vn_remove("/w/a"), 0);
+		CHECK_EQ(vn_remove("/w/b"), 0);
+	}
+	scratch_leave();
+}
+
 KTEST(ext2w, names_are_checked)
 {
 	struct vattr file = { .va_type = VREG, .va_mode = 0644 };

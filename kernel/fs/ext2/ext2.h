@@ -417,6 +417,8 @@ int  ext2_inode_decode(struct ext2_mount *em, uint64_t ino, const struct ext2_di
 void ext2_inode_free(struct ext2_inode *ip);
 /* A vnode with an empty inode that nobody can find yet, locked exclusively.  => sleeps; ENFILE. */
 int  ext2_inode_new(struct ext2_mount *em, struct vnode **vpp);
+/* Is this number nobody's, as the bitmap says?  => sleeps.  0; EUCLEAN: it is in use, which was said; EIO. */
+int  ext2_ino_check_free(struct ext2_mount *em, uint64_t ino);
 /* From now on the inode can be found by its number, or no longer. */
 void ext2_inode_publish(struct ext2_inode *ip);
 void ext2_inode_hide(struct ext2_inode *ip);

@@ -56,9 +56,9 @@ count_inodes(struct ext2_mount *em, uint32_t g, int n, int dirs)
 	spin_unlock(&em->em_lock);
 }
 
-/* Take the first free inode of a group.  0: *ino, which is 0 if there is none; EIO. */
+/* Mark the first free number of a group, as its bitmap has it.  0: *ino, which is 0 if there is none; EIO. */
 static int
-group_take(struct ext2_mount *em, uint32_t g, uint64_t *ino)
+group_mark(struct ext2_mount *em, uint32_t g, uint64_t *ino)
 {
 	uint32_t first = g == 0 ? em->em_first_ino - 1 : 0, bit;
 	struct buf *bp;
@@ -81,6 +81,28 @@ group_take(struct ext2_mount *em, uint32_t g, uint64_t *ino)
 	return (0);
 }
 
+/*
+ * Take a free inode of a group.  0: *ino, which is 0 if there is none; EIO.
+ *
+ * A number that the bitmap wrongly calls free stays marked, so with each try there are fewer.
+ */
+static int
+group_take(struct ext2_mount *em, uint32_t g, uint64_t *ino)
+{
+	int error;
+
+	do {
+		error = group_mark(em, g, ino);
+		if (error != 0 || *ino == 0)
+			return (error);
+		count_inodes(em, g, -1, 0);
+		error = ext2_ino_check_free(em, *ino);
+	} while (error == EUCLEAN);
+	if (error != 0)
+		ext2_ifree_now(em, *ino, false);
+	return (error);
+}
+
 /* One look at all groups from `start` on. */
 static int
 inode_take(struct ext2_mount *em, uint32_t start, bool dir, uint64_t *ino)
@@ -95,7 +117,7 @@ inode_take(struct ext2_mount *em, uint32_t start, bool dir, uint64_t *ino)
 		if (error != 0)
 			return (error);
 		if (*ino != 0) {
-			count_inodes(em, g, -1, dir);
+			count_inodes(em, g, 0, dir);
 			return (0);
 		}
 	}

@@ -225,17 +225,15 @@ ext2_inode_place(const struct ext2_mount *em, uint64_t ino, uint32_t *byte)
 }
 
 /*
- * Read an inode; what waits to be written is newer than the disk.
+ * What the volume says about an inode; what waits to be written is newer than the disk.
  *
- * => ino in range; sleeps.  0: *ipp allocated; else EIO, EUCLEAN.
+ * => ino in range; sleeps.  0 or EIO.
  */
 static int
-inode_read(struct ext2_mount *em, uint64_t ino, struct ext2_inode **ipp)
+dinode_read(struct ext2_mount *em, uint64_t ino, struct ext2_dinode *di)
 {
 	uint32_t byte;
 	uint64_t block = ext2_inode_place(em, ino, &byte);
-	struct ext2_dinode di;
-	struct ext2_inode *ip;
 	struct buf *bp;
 	int error;
 
@@ -245,9 +243,22 @@ inode_read(struct ext2_mount *em, uint64_t ino, struct ext2_inode **ipp)
 		    errno_name(error));
 		return (error);
 	}
-	memcpy(&di, (char *)bp->b_data + byte, sizeof(di));
+	memcpy(di, (char *)bp->b_data + byte, sizeof(*di));
 	brelse(bp);
-	(void)ext2_change_image(em, ino, &di);
+	(void)ext2_change_image(em, ino, di);
+	return (0);
+}
+
+/* => ino in range; sleeps.  0: *ipp allocated; else EIO, EUCLEAN. */
+static int
+inode_read(struct ext2_mount *em, uint64_t ino, struct ext2_inode **ipp)
+{
+	struct ext2_dinode di;
+	struct ext2_inode *ip;
+	int error = dinode_read(em, ino, &di);
+
+	if (error != 0)
+		return (error);
 	ip = kmalloc(sizeof(*ip), &M_EXT2INO, M_WAITOK);
 	error = ext2_inode_decode(em, ino, &di, ip);
 	if (error != 0) {
@@ -300,6 +311,23 @@ table_get(struct ext2_mount *em, uint64_t ino)
 		/* re-check: the table; the inode left it, and may have come back. */
 	}
 	return (NULL);
+}
+
+int
+ext2_ino_check_free(struct ext2_mount *em, uint64_t ino)
+{
+	struct ext2_dinode di;
+	bool used;
+	int error = dinode_read(em, ino, &di);
+
+	if (error != 0)
+		return (error);
+	spin_lock(&vnode_list_lock);
+	used = table_find(em, ino) != NULL;
+	spin_unlock(&vnode_list_lock);
+	if (used || di.i_links_count > 0)
+		return (ext2_damaged(em, "the bitmap calls inode %lu free, which is in use", ino));
+	return (0);
 }
 
 void
