@@ -197,7 +197,8 @@ proc_end(struct proc *p)
 	vm = p->vmspace;
 	p->vmspace = NULL;
 	spin_unlock(&proc_lock);
-	vmspace_free(vm);
+	if (vm != NULL)				/* the first process has none until its program is there */
+		vmspace_free(vm);
 	fdtable_release(p->files);
 	fs_context_release(p->fs);
 	if (p->text != NULL)

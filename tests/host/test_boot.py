@@ -69,6 +69,14 @@ def the_launcher_knows_what_fits_on_ata():
 
 
 @test
+def a_first_program_that_cannot_be_started_is_named():
+    for options, program, error in ((["--no-disk"], "/nothing", "ENOENT"), ([], "/etc/motd", "EACCES")):
+        run = guest.Run(*options, words=[f"init={program}"])
+        equal(f"{program}: the exit status ({(run.err + run.out).strip()[-600:]})", run.status, 110)
+        contains(program, run.out, f"init: {program}: {error}\n")
+
+
+@test
 def one_processor_if_told_so():
     for words, said in ((["nosmp"], "smp: nosmp: one of 2 processors is used\n"), ([], "smp: 2 processors\n")):
         run = guest.Run("--no-disk", "--smp", "2", words=["selftest=smp.a_wakeup_*"] + words, timeout=200)
