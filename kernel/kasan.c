@@ -426,9 +426,17 @@ __asan_unregister_globals(const struct global *g, size_t n)
 {
 }
 
+void
+kasan_leave_stack(void)
+{
+	vm_offset_t from = (vm_offset_t)__builtin_frame_address(0), top = curthread->kstack + KSTACK_PAGES * PAGE_SIZE;
+
+	kasan_unpoison((void *)from, top - from);
+}
+
 /*
  * Called before functions that do not return.  Whatever stack they leave marked is never used
- * again, or wiped by kstack_alloc().
+ * again, or wiped by kstack_alloc() or kasan_leave_stack().
  */
 void
 __asan_handle_no_return(void)

@@ -46,6 +46,8 @@ void kasan_poison(const void *p, size_t len, uint8_t why);
  * become forbidden.
  */
 void kasan_unpoison(const void *p, size_t len);
+/* The caller goes to user mode and leaves its frames, and those above, for good: others will lie there. */
+void kasan_leave_stack(void);
 /* Report if a byte of [p, p + len) is forbidden: for accesses by assembly. */
 void kasan_check(const void *p, size_t len, bool write);
 
@@ -61,6 +63,7 @@ void *raw_memset(void *dst, int c, size_t len);
 static inline void kasan_init(void) { }
 static inline void kasan_poison(const void *p, size_t len, uint8_t why) { }
 static inline void kasan_unpoison(const void *p, size_t len) { }
+static inline void kasan_leave_stack(void) { }
 static inline void kasan_check(const void *p, size_t len, bool write) { }
 
 #endif

@@ -13,6 +13,7 @@
 #include "kernel/clock.h"
 #include "kernel/cred.h"
 #include "kernel/fs/vnode.h"
+#include "kernel/kasan.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/errno.h"
 #include "kernel/lib/printf.h"
@@ -142,6 +143,7 @@ uthread_main(void *arg)
 
 	if (ut->set_tid != 0)
 		(void)copyout(&tid, ut->set_tid, sizeof(tid));
+	kasan_leave_stack();
 	user_enter(ut->frame);
 }
 
@@ -376,6 +378,7 @@ init_thread(void *arg)
 	wakeup(start);
 	if (error != 0)
 		proc_exit_group(127 << 8);
+	kasan_leave_stack();
 	user_enter(curuthread->frame);
 }
 
