@@ -50,6 +50,7 @@ boot_info_finish(struct boot_info *bi, uint64_t loader_info, uint64_t loader_len
 
 	boot_info_check(bi);
 	boot_fb_check(bi);
+	bi->kernel_outside = boot_info_outside(bi, bi->kernel_phys, bi->kernel_len);
 	clipped = bi->clipped;
 	if (bi->nmem > BOOT_MEM_MAX - 3 - BOOT_MODULE_MAX)
 		bi->nmem = BOOT_MEM_MAX - 3 - BOOT_MODULE_MAX;

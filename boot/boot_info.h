@@ -59,6 +59,7 @@ struct boot_info {
 	uint32_t		clipped;
 	uint64_t		kernel_phys;	/* where the image lies, 2 MiB aligned */
 	uint64_t		kernel_len;	/* image with .bss */
+	uint64_t		kernel_outside;	/* bytes of it where the firmware's map has no RAM for us */
 	uint64_t		rsdp;		/* ACPI root pointer; 0: search the BIOS areas */
 	struct boot_mem		mem[BOOT_MEM_MAX];
 	struct boot_module	module[BOOT_MODULE_MAX];
@@ -87,6 +88,11 @@ bool boot_info_add(struct boot_info *bi, uint64_t base, uint64_t len, uint32_t t
  * checked.
  */
 void boot_info_limit(struct boot_info *bi, uint64_t bytes);
+/*
+ * How many bytes of [base, base + len) lie in no memory that a kernel may use or was loaded into.
+ * => the map is checked.
+ */
+uint64_t boot_info_outside(const struct boot_info *bi, uint64_t base, uint64_t len);
 /* The bytes that the screen takes up from fb->base on. */
 uint64_t boot_fb_len(const struct boot_framebuffer *fb);
 /*

@@ -198,6 +198,22 @@ boot_info_limit(struct boot_info *bi, uint64_t bytes)
 }
 
 uint64_t
+boot_info_outside(const struct boot_info *bi, uint64_t base, uint64_t len)
+{
+	uint64_t outside = len;
+
+	for (uint32_t i = 0; i < bi->nmem; i++) {
+		const struct boot_mem *m = &bi->mem[i];
+		uint64_t from = m->base > base ? m->base : base;
+		uint64_t to = m->base + m->len < base + len ? m->base + m->len : base + len;
+
+		if ((m->type == BOOT_MEM_USABLE || m->type == BOOT_MEM_LOADER) && from < to)
+			outside -= to - from;
+	}
+	return (outside);
+}
+
+uint64_t
 boot_fb_len(const struct boot_framebuffer *fb)
 {
 	return ((uint64_t)fb->pitch * fb->height);

@@ -189,6 +189,10 @@ kernel_main(struct boot_info *bi)
 	screen_init(bi, EARLY_MAP_END);
 	boot_info_limit(bi, cmdline_u64("mem", ~0ul));
 	print_machine(bi);
+	/* Firmware that keeps its tables at the end of very little RAM does not care that we are there. */
+	if (bi->kernel_outside > 0)
+		panic("too little memory: %lu bytes of the kernel lie where the firmware's map has no RAM to use",
+		    bi->kernel_outside);
 	acpi_init(bi);
 
 	pmap_bootstrap(bi);

@@ -331,7 +331,7 @@ page_pieces(struct vm_object *object, struct vm_page *m, size_t unit, struct pie
 
 	for (size_t off = 0; off < PAGE_SIZE && start + (vm_ooffset_t)off < object->un_pager.vnp.vnp_size; off += unit) {
 		daddr_t lbn = (start + off) / bsize;
-		struct piece now = { .off = off, .len = unit }, *last = &pieces[n - 1];
+		struct piece now = { .off = off, .len = unit }, *last = n > 0 ? &pieces[n - 1] : NULL;
 
 		if ((vm_page_bits(off, unit) & ~m->valid) == 0)
 			continue;
@@ -345,7 +345,7 @@ page_pieces(struct vm_object *object, struct vm_page *m, size_t unit, struct pie
 		}
 		now.hole = bm.hole;
 		now.blkno = bm.blkno + ((start + off) % bsize) / DEV_BSIZE;
-		if (n > 0 && last->hole == now.hole && last->off + last->len == now.off &&
+		if (last != NULL && last->hole == now.hole && last->off + last->len == now.off &&
 		    (now.hole || last->blkno + (daddr_t)(last->len / DEV_BSIZE) == now.blkno))
 			last->len += unit;
 		else

@@ -146,7 +146,7 @@ def missing_rules():
 @test
 def bad_options():
     for option, value, sentence in (("--boot", "floppy", "pvh, bios"), ("--machine", "vax", "pc, q35"),
-                                    ("--drive", "scsi", "virtio, ata"), ("--mem", "12", "K, M or G"),
+                                    ("--drive", "scsi", "virtio, ata"), ("--mem", "12", "K, M or G"), ("--mem", "3M", "4M at least"),
                                     ("--smp", "9", "1 to 8"), ("--accel", "magic", "tcg, kvm")):
         refused(sentence, option, value, "--no-disk")
     refused("unrecognized arguments", "--frobnicate")

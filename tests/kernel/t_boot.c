@@ -280,6 +280,21 @@ KTEST(boot, limit_keeps_the_lowest_memory)
 	expect(2, 0x300000, 0x080000, BOOT_MEM_USABLE);
 }
 
+KTEST(boot, an_image_outside_of_ram_is_noticed)
+{
+	start();
+	add(0x100000, 0x200000, BOOT_MEM_USABLE);
+	add(0x300000, 0x100000, BOOT_MEM_LOADER);
+	add(0x400000, 0x001000, BOOT_MEM_ACPI);
+	boot_info_check(&bi);
+	CHECK_EQ(boot_info_outside(&bi, 0x200000, 0x200000), 0);
+	CHECK_EQ(boot_info_outside(&bi, 0x200000, 0x200001), 1);
+	CHECK_EQ(boot_info_outside(&bi, 0x0ff000, 0x002000), 0x1000);
+	CHECK_EQ(boot_info_outside(&bi, 0x3ff000, 0x004000), 0x3000);
+	CHECK_EQ(boot_info_outside(&bi, 0x800000, 0x1000), 0x1000);
+	CHECK_EQ(boot_info->kernel_outside, 0);
+}
+
 KTEST(boot, absurd_screens_are_forgotten)
 {
 	static const struct boot_framebuffer good = {
