@@ -241,7 +241,7 @@ uthread_exit(void)
 		p->exiting = true;
 		p->exit_status = ut->exit_status;
 	}
-	signal_flush(&ut->pending);
+	signal_thread_gone(ut);
 	wakeup(&p->nthreads);
 	spin_unlock(&proc_lock);
 	(void)thread_set_vmspace(NULL);

@@ -187,6 +187,31 @@ wake_one(struct proc *p, int sig)
 	wakeup(&p->pending);
 }
 
+/* Signals of the process may have found a thread that does not take them any more: find others.  => proc_lock */
+static void
+pass_on(struct proc *p, sigset_t which)
+{
+	for (sigset_t set = p->pending.set & which; set != 0; set &= set - 1)
+		wake_one(p, __builtin_ctzl(set) + 1);
+}
+
+/* => proc_lock; ut is curuthread */
+static void
+mask_set(struct uthread *ut, sigset_t mask)
+{
+	sigset_t more = mask & ~ut->mask;
+
+	ut->mask = mask & ~SIG_UNBLOCKABLE;
+	pass_on(ut->proc, more);
+}
+
+void
+signal_thread_gone(struct uthread *ut)
+{
+	signal_flush(&ut->pending);
+	pass_on(ut->proc, ~ut->mask);
+}
+
 /* => proc_lock; ut NULL: to the process. */
 static void
 post(struct proc *p, struct uthread *ut, int sig, const struct siginfo *info)
@@ -328,7 +353,7 @@ void
 signal_set_mask(struct uthread *ut, sigset_t mask)
 {
 	spin_lock(&proc_lock);
-	ut->mask = mask & ~SIG_UNBLOCKABLE;
+	mask_set(ut, mask);
 	signal_update_ast(ut);
 	spin_unlock(&proc_lock);
 }
@@ -421,9 +446,7 @@ act_handler(struct trapframe *f, struct uthread *ut, int sig, const struct sigin
 	if (act.flags & SA_RESETHAND)
 		slot->handler = SIG_DFL;
 	ut->restore_mask = false;
-	ut->mask |= act.mask & ~SIG_UNBLOCKABLE;
-	if (!(act.flags & SA_NODEFER))
-		ut->mask |= SIGBIT(sig);
+	mask_set(ut, ut->mask | act.mask | (act.flags & SA_NODEFER ? 0 : SIGBIT(sig)));
 	spin_unlock(&proc_lock);
 	finish_syscall(f, true, act.flags);
 	if (sigframe_push(f, sig, info, &act, old) != 0)
@@ -455,7 +478,7 @@ signal_deliver(struct trapframe *f)
 	}
 	if (ut->restore_mask) {
 		ut->restore_mask = false;
-		ut->mask = ut->saved_mask;
+		mask_set(ut, ut->saved_mask);
 		signal_update_ast(ut);
 	}
 	spin_unlock(&proc_lock);

@@ -91,6 +91,8 @@ void signal_deliver(struct trapframe *frame);
 /* exec: handlers go back to the default, ignored ones stay ignored. */
 void signal_exec(struct proc *p);
 void signal_flush(struct sigpending *pending);	/* forget all.  => proc_lock */
+/* ut is off its process's list: what it was woken for goes to others.  => proc_lock */
+void signal_thread_gone(struct uthread *ut);
 /*
  * Replace curthread's mask until the next return to user mode, for rt_sigsuspend, ppoll and pselect6; a handler
  * that runs then sees and restores the old one.

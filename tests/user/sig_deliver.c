@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,6 +234,75 @@ broken_pipe(void *arg)
 	return (write(pipes[1], "x", 1) == -1 && errno == EPIPE ? 5 : 6);
 }
 
+static volatile sig_atomic_t busy_saw_other;
+
+/* Runs with SIGUSR1 blocked, until the other thread has taken that. */
+static void
+busy_until_other(int sig, siginfo_t *info, void *context)
+{
+	(void)sig, (void)info, (void)context;
+	for (int i = 0; i < 2000 && calls == 0; i++)
+		poll(NULL, 0, 1);
+	busy_saw_other = calls > 0;
+}
+
+static void *
+takes_usr1_only(void *arg)
+{
+	sigset_t hup;
+
+	sigemptyset(&hup);
+	sigaddset(&hup, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &hup, NULL);
+	need(write(*(int *)arg, "", 1) == 1, "write");
+	for (;;)
+		pause();
+	return (NULL);
+}
+
+/* Two signals find the first thread; the handler of one blocks the other, which the second thread is there for. */
+static void
+two_threads(void *arg)
+{
+	struct sigaction action = { .sa_sigaction = busy_until_other, .sa_flags = SA_SIGINFO };
+	pthread_t thread;
+
+	calls = 0;
+	handle(SIGUSR1, 0, note);
+	sigaddset(&action.sa_mask, SIGUSR1);
+	need(sigaction(SIGHUP, &action, NULL) == 0, "sigaction");
+	need(pthread_create(&thread, NULL, takes_usr1_only, arg) == 0, "pthread_create");
+	while (!busy_saw_other)
+		poll(NULL, 0, 1);
+	_exit(3);
+}
+
+static void
+passed_on(void)
+{
+	int good = 0, status, fds[2];
+
+	for (int i = 0; i < 5; i++) {
+		char byte;
+		pid_t pid;
+
+		need(pipe(fds) == 0, "pipe");
+		pid = fork();
+		if (pid == 0) {
+			alarm(4);
+			two_threads(&fds[1]);
+		}
+		need(read(fds[0], &byte, 1) == 1, "read");
+		kill(pid, SIGHUP);
+		kill(pid, SIGUSR1);
+		waitpid(pid, &status, 0);
+		good += WIFEXITED(status) && WEXITSTATUS(status) == 3;
+		close(fds[0]);
+		close(fds[1]);
+	}
+	fact("a signal that the first thread cannot take", "%d of 5 times the second does", good);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -242,6 +312,7 @@ main(int argc, char **argv)
 	flags();
 	interruptions();
 	children();
+	passed_on();
 	fact("a pipe without readers", "SIGPIPE %d", WTERMSIG(in_child(broken_pipe, NULL)) == SIGPIPE);
 	fact("SIGPIPE ignored", "%s", status_text(in_child(broken_pipe, (void *)1)));
 	return (0);
