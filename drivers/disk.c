@@ -266,7 +266,7 @@ disk_strategy(struct disk *dk, struct buf *bp)
 	bp->b_disk = dk;
 	bp->b_pblkno = bp->b_blkno + (daddr_t)dk->dk_first;
 	bp->b_resid = (bp->b_flags & B_FLUSH) ? 0 : bp->b_bcount;
-	bp->b_start_ns = clock_ns();
+	bp->b_start_tick = ticks;
 	if (bp->b_flags & (B_DONE | B_ERROR))
 		__atomic_and_fetch(&bp->b_flags, ~(B_DONE | B_ERROR), __ATOMIC_RELAXED);
 	STAGE_MARK(DISK_REQUEST, dk, bp->b_blkno);

@@ -60,7 +60,7 @@ sleepq_remove(struct thread *td, int error)
 {
 	struct thread_list *chain = chain_of(td->wchan);
 
-	STAGE(WAKE, td->wchan, td, 0, 0);
+	STAGE(WAKE, td->wchan, td, td->tid, 0);
 	TAILQ_REMOVE(chain, td, sleep_link);
 	if (td->wake_tick != 0)
 		TAILQ_REMOVE(&timeouts, td, timeout_link);

@@ -31,7 +31,7 @@ enum trace_type {
 	 */
 	TR_SWITCH,
 	TR_DISK_DONE,		/* disk, first sector, error, buf */
-	TR_WAKE,		/* chan, thread, 0, 0 */
+	TR_WAKE,		/* chan, thread, its tid, 0 */
 	TR_PAGER_DONE,		/* object, first pindex, count, VM_PAGER_* */
 	TR_PAGE_QUEUE,		/* page, object, pindex, queue */
 	TR_PAGE_ENTER,		/* va, page, protection, 0 = demanded, 1 = prefaulted */

@@ -91,7 +91,7 @@ struct buf {
 	int		 b_npages;	/* (o) pbuf: pages mapped in the window */
 	uint8_t		 b_pool;	/* (constant) pbuf: enum pbuf_pool */
 	uint8_t		 b_order;	/* (o) B_DELWRI: enum buf_order */
-	uint64_t	 b_start_ns;	/* (o) when the disk got it */
+	uint64_t	 b_start_tick;	/* (o) when the disk got it: its age, for `vm io` */
 };
 
 /* One piece of physically contiguous memory. */

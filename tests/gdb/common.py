@@ -268,7 +268,7 @@ class Prefix(gdb.Command):
     vm snap           remember all pages and counters ...
     vm diff           ... and what has changed since
     vm vnode V OFF    a byte of a file: inode, pointer blocks, sector, page
-    vm io             disks, requests under way, who waits for them
+    vm io             disks, requests under way, how long, who waits for them
     vm cpus           the processors, and what each of them does
     vm threads        all threads and what they wait for
     vm wait           who is asleep, on what, and who will wake them

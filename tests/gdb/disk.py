@@ -5,10 +5,12 @@ import struct
 
 import gdb
 from common import (Command, PAGE_SHIFT, PAGE_SIZE, array_text, define, evaluate, fetch, need_kernel, offset_of, plural,
-                    pointer_to, rb_addresses, read_rb_node, say, tailq)
+                    pointer_to, rb_addresses, read_rb_node, register, say, tailq)
 import explain
 import object as vm_objects
 import page
+import thread
+import walk
 
 BUF_H, EXT2_H = "kernel/fs/buf.h", "kernel/fs/ext2/ext2.h"
 NDIRECT = 12
@@ -103,8 +105,6 @@ def pages_of(b):
     """The pages that a pager's buffer transfers, by its window: their one-line words."""
     if not int(b["b_npages"]):
         return []
-    import walk
-    from common import register
     found = []
     for n in range(min(int(b["b_npages"]), 32)):
         va = int(b["b_kvabase"]) + n * PAGE_SIZE
@@ -115,8 +115,61 @@ def pages_of(b):
     return found
 
 
+def virtio_requests(sc):
+    """[(buffer, state)] at a virtio disk: those begun, then those that wait, oldest first."""
+    jobs = sc["jobs"]
+    for i in range(jobs.type.range()[1] + 1):
+        if int(jobs[i]["bp"]) and (int(jobs[i]["outstanding"]) or not int(jobs[i]["complete"])):
+            yield jobs[i]["bp"], f"{plural(int(jobs[i]['outstanding']), 'request')} at the device"
+    for bp in tailq(sc["queue"], "b_link"):
+        yield bp, "not begun"
+
+
+def ata_requests(dev):
+    """The same of an ATA disk, whose port does one command at a time."""
+    port = fetch(dev["port"])
+    state = int(port["state"])
+    waits = state == int(gdb.parse_and_eval("(int)ATA_MENDING")) and bool(port["again"])
+    if int(port["cmd"]["dev"]) == int(dev["disk"]["dk_softc"]) and (waits or state == int(gdb.parse_and_eval("(int)ATA_ACTIVE"))):
+        yield port["cmd"]["bp"], "waits for its port to be mended" if waits else "at the device"
+    for bp in tailq(dev["queue"], "b_link"):
+        yield bp, "not begun"
+
+
+def disks():
+    return [fetch(pointer) for pointer in tailq(gdb.parse_and_eval("'drivers/disk.c'::disks"), "dk_link")]
+
+
+def requests_of(dk):
+    """[(buffer, state)] under way at a whole disk; a partition's are its disk's."""
+    if int(dk["dk_ops"]) == int(gdb.parse_and_eval("&'drivers/virtio_blk.c'::vblk_ops")):
+        return list(virtio_requests(fetch(pointer_to("struct vblk", int(dk["dk_softc"])))))
+    if int(dk["dk_ops"]) == int(gdb.parse_and_eval("&'drivers/ata.c'::ata_disk_ops")):
+        return list(ata_requests(fetch(pointer_to("struct ata_dev", int(dk["dk_softc"])))))
+    return []
+
+
+def requests():
+    """[(disk's name, buffer, state)] of all disks."""
+    return [(array_text(dk["dk_name"]), bp, state) for dk in disks() for bp, state in requests_of(dk)]
+
+
+def request_words(b):
+    """What a buffer is for: its request to the disk."""
+    flags = int(b["b_flags"])
+    what = "flush" if flags & define(BUF_H, "B_FLUSH") else "read" if flags & define(BUF_H, "B_READ") else "write"
+    return f"{what} of {int(b['b_bcount'])} bytes at sector {int(b['b_blkno'])}"
+
+
+def age(b):
+    """Ticks since the disk got a request."""
+    return int(gdb.parse_and_eval("ticks")) - int(b["b_start_tick"])
+
+
 class Io(Command):
-    """List the disks, the requests that are under way, which pages each of them transfers, and who waits for them.
+    """List the disks, the requests that are under way, how long, which pages each of them transfers, and who waits for them.
+
+A request's age is in ticks of the clock, 100 a second.
 
     (gdb) vm io
 
@@ -129,45 +182,22 @@ class Io(Command):
         if args:
             self.usage()
         need_kernel()
-        disks = list(tailq(gdb.parse_and_eval("'drivers/disk.c'::disks"), "dk_link"))
-        if not disks:
+        found = disks()
+        if not found:
             say("No disk has been found (yet).")
-        for pointer in disks:
-            dk = fetch(pointer)
+        for dk in found:
             st = dk["dk_stats"]
             say(f"{array_text(dk['dk_name'])}: {int(st['reads'])} reads, {int(st['writes'])} writes, "
                 f"{int(st['flushes'])} flushes, {int(st['errors'])} errors; under way: {int(st['inflight'])}")
-            if int(dk["dk_ops"]) == int(gdb.parse_and_eval("&'drivers/virtio_blk.c'::vblk_ops")):
-                self.virtio(fetch(pointer_to("struct vblk", int(dk["dk_softc"]))))
-            elif int(dk["dk_ops"]) == int(gdb.parse_and_eval("&'drivers/ata.c'::ata_disk_ops")):
-                self.ata(fetch(pointer_to("struct ata_dev", int(dk["dk_softc"]))))
-
-    def virtio(self, sc):
-        jobs = sc["jobs"]
-        for i in range(jobs.type.range()[1] + 1):
-            if int(jobs[i]["bp"]) and (int(jobs[i]["outstanding"]) or not int(jobs[i]["complete"])):
-                self.buffer(jobs[i]["bp"], f"{plural(int(jobs[i]['outstanding']), 'request')} at the device")
-        for bp in tailq(sc["queue"], "b_link"):
-            self.buffer(bp, "not begun")
-
-    def ata(self, dev):
-        port = fetch(dev["port"])
-        state = int(port["state"])
-        waits = state == int(gdb.parse_and_eval("(int)ATA_MENDING")) and bool(port["again"])
-        if int(port["cmd"]["dev"]) == int(dev["disk"]["dk_softc"]) and (waits or state == int(gdb.parse_and_eval("(int)ATA_ACTIVE"))):
-            self.buffer(port["cmd"]["bp"], "waits for its port to be mended" if waits else "at the device")
-        for bp in tailq(dev["queue"], "b_link"):
-            self.buffer(bp, "not begun")
+            for bp, state in requests_of(dk):
+                self.buffer(bp, state)
 
     def buffer(self, bp, state):
         b = fetch(bp)
-        flags = int(b["b_flags"])
-        what = ("flush" if flags & define(BUF_H, "B_FLUSH") else "read" if flags & define(BUF_H, "B_READ") else "write")
-        say(f"  {what} of {int(b['b_bcount'])} bytes at sector {int(b['b_blkno'])}, {state} (buf {int(bp):#x})")
+        say(f"  {request_words(b)}, {state}, {plural(age(b), 'tick')} old (buf {int(bp):#x})")
         found = pages_of(b)
         if found:
-            say(f"    pages: {page.owner_words(found[0])}" + (f" and {plural(len(found) - 1, 'more')}" if len(found) > 1 else ""))
-        import thread
+            say(f"    pages: {page.owner_words(found[0])}" + (f" and {len(found) - 1} more" if len(found) > 1 else ""))
         for _, t in thread.all_threads():
             if int(bp) <= int(t["wchan"]) < int(bp) + b.type.sizeof:
                 say(f"    thread {array_text(t['name'])} waits for it in {t['wmesg'].string()}")

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""vm check, vm wait: the laws of the VM evaluated from outside; who waits for whom."""
+"""vm check: the laws of the VM evaluated from outside."""
 
 import gdb
-from common import (Command, array_text, defines, enumerators, fetch, need_kernel, need_pages, plural, pointer_to, say, tailq,
-                    text)
+from common import Command, defines, enumerators, fetch, need_pages, plural, say, tailq
 import maps
 import object as vm_objects
 import page
 import queues
-import thread
 
 
 def page_laws():
@@ -105,46 +103,4 @@ Where the machine was stopped in the middle of a change, a law may be broken for
             say("P1 to P5, O2, O4, O8, M1 and M2 hold.")
 
 
-class Wait(Command):
-    """Who is asleep, on what, and who will wake them: the holder of the lock, page or buffer.
-
-    (gdb) vm wait
-
-    vm wait"""
-
-    NAME = "wait"
-    COMPLETE = gdb.COMPLETE_NONE
-
-    def run(self, args):
-        if args:
-            self.usage()
-        need_kernel()
-        threads, any_ = list(thread.all_threads()), False
-        names = {int(t["tid"]): array_text(t["name"]) for _, t in threads}
-        for _, t in threads:
-            if int(t["wchan"]):
-                any_ = True
-                say(f"  {array_text(t['name']):<14} in {text(t['wmesg']):<10} on {self.what(int(t['wchan']), names)}")
-        if not any_:
-            say("  nobody is asleep")
-
-    def what(self, chan, names):
-        try:
-            need_pages()
-        except gdb.GdbError:
-            return f"{chan:#x}"
-        pages = page.array()
-        at = chan - pages.base
-        if 0 <= at < pages.count * pages.size:
-            p = fetch(pointer_to("struct vm_page", pages.base + at // pages.size * pages.size))
-            holder = names.get(int(p["busy_tid"]), "somebody")
-            return f"page {int(p['pfn'])}, {page.owner_words(p)}: {holder} has it busy and will wake it"
-        for o in tailq(gdb.parse_and_eval("'vm/vm_object.c'::object_list"), "object_list"):
-            if int(o) <= chan < int(o) + gdb.lookup_type("struct vm_object").sizeof:
-                return f"{vm_objects.name(o)}: its lock's holder, or the end of its paging, will wake it"
-        symbol = gdb.execute(f"info symbol {chan:#x}", to_string=True).strip()
-        return f"{chan:#x}" if symbol.startswith("No symbol") else symbol.split(" in section")[0]
-
-
 Check()
-Wait()

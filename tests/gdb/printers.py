@@ -3,11 +3,12 @@
 
 import gdb
 from common import array_text, define
+import disk
 import maps
 import object as vm_objects
 import page
 
-PMAP_H, BUF_H = "vm/pmap.h", "kernel/fs/buf.h"
+PMAP_H = "vm/pmap.h"
 
 
 def vm_page(v):
@@ -30,10 +31,7 @@ def vnode(v):
 
 
 def buf(v):
-    flags = int(v["b_flags"])
-    what = "flush" if flags & define(BUF_H, "B_FLUSH") else "read" if flags & define(BUF_H, "B_READ") else "write"
-    return f"{what} of {int(v['b_bcount'])} bytes at sector {int(v['b_blkno'])}" \
-           + (", done" if flags & define(BUF_H, "B_DONE") else "")
+    return disk.request_words(v) + (", done" if int(v["b_flags"]) & define(disk.BUF_H, "B_DONE") else "")
 
 
 def ext2_inode(v):

@@ -10,4 +10,4 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import common  # noqa: E402
 
 common.Prefix()
-import control, cpus, disk, explain, laws, maps, memory, object, page, printers, queues, ring, selftest, session, stages, thread, user, walk  # noqa: E401, E402, E501, F401
+import control, cpus, disk, explain, laws, maps, memory, object, page, printers, queues, ring, selftest, session, stages, thread, user, waits, walk  # noqa: E401, E402, E501, F401
