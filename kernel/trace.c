@@ -62,7 +62,7 @@ static const struct {
 	[TR_SLEEP] = { "sleep", { { HEX, "chan" }, { TEXT, "wmesg" } } },
 	[TR_SWITCH] = { "switch", { { DEC, "tid" }, { CHARS, "name" } } },
 	[TR_DISK_DONE] = { "disk-done", { { HEX, "disk" }, { DEC, "sector" }, { DEC, "error" }, { HEX, "buf" } } },
-	[TR_WAKE] = { "wake", { { HEX, "chan" }, { HEX, "thread" } } },
+	[TR_WAKE] = { "wake", { { HEX, "chan" }, { HEX, "thread" }, { DEC, "woken" } } },
 	[TR_PAGER_DONE] = { "pager-done", { { HEX, "object" }, { DEC, "first" }, { DEC, "count" }, { SIGNED, "result" } } },
 	[TR_PAGE_QUEUE] = { "page-queue", { { HEX, "page" }, { HEX, "object" }, { DEC, "pindex" }, { DEC, "queue" } } },
 	[TR_PAGE_ENTER] = { "page-enter", { { HEX, "va" }, { HEX, "page" }, { HEX, "prot" }, { DEC, "prefault" } } },

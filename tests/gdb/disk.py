@@ -150,8 +150,8 @@ def requests_of(dk):
 
 
 def requests():
-    """[(disk's name, buffer, state)] of all disks."""
-    return [(array_text(dk["dk_name"]), bp, state) for dk in disks() for bp, state in requests_of(dk)]
+    """The buffers that are under way at any disk."""
+    return [bp for dk in disks() for bp, _ in requests_of(dk)]
 
 
 def request_words(b):

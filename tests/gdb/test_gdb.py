@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Play gdb sessions back and check what the `vm` commands print.
 
-Three sessions with the measurement `cold` as the program that faults.  One looks at everything around one page fault
-and then lets the machine run to its end, which it must reach as if nobody had looked.  One damages structures on
-purpose, which must be noticed.  One is `make gdb` without a terminal.  The values are checked against each other and
+Each session is a machine and a script for gdb.  One looks at everything around one page fault and then lets the machine
+run to its end, which it must reach as if nobody had looked.  One damages structures on purpose, which must be noticed.
+Others follow a fault by its stages, the tour, threads that wait for each other, a program, a double fault and a panic.
+The last is `make gdb` without a terminal.  The values are checked against each other and
 against three witnesses from outside: debugfs, the volume's pattern, and QEMU's own translation.  FAULTLINE_KERNEL names
 another kernel to test with.
 """
@@ -134,8 +135,33 @@ detach          detach
 """
 
 
-# In a double fault (a stack that has run over), and after the panic that it is.
+# Self-tests in which threads wait for each other; then a double fault (a stack that has run over), and after the panic that it is.
+SCENES = ("lock.waiting_writer_keeps_new_readers_out", "object.termination_waits_for_paging_and_for_busy_pages",
+          "wirerace.unmapping_waits_for_the_wiring", "bio.two_readers_of_one_block_cause_one_read")
 ENDS = """\
+-               tbreak ktest_lock_waiting_writer_keeps_new_readers_out
+-               continue
+-               tbreak rw_runlock if rw == &'tests/kernel/t_lock.c'::rwl
+-               continue
+wait_lock       vm wait
+-               tbreak ktest_object_termination_waits_for_paging_and_for_busy_pages
+-               continue
+-               tbreak vm_object_pip_wakeup
+-               continue
+wait_object     vm wait
+-               tbreak vm_page_xunbusy
+-               continue
+wait_page       vm wait
+-               tbreak ktest_wirerace_unmapping_waits_for_the_wiring
+-               continue
+-               tbreak let_go
+-               continue
+wait_map        vm wait
+-               tbreak ktest_bio_two_readers_of_one_block_cause_one_read
+-               continue
+-               tbreak fake_release
+-               continue
+wait_buffer     vm wait
 -               tbreak check_stack_guard
 -               continue
 double          vm selftest
@@ -157,10 +183,20 @@ thaw            vm freeze off
 break           vm break vnode t->vp
 bmap            continue
 -               delete
+no_offset       vm break /b/mib:
+other_folder    vm break /mib:0x5000
+other_part      vm break c/mib:0x5000
+other_page      vm break /b/mib:0xff000
+file_break      vm break b/mib:0x5000
+pager           continue
+pager_value     printf "pages %lu to %lu\\n", m[0]->pindex, m[0]->pindex + count - 1
+-               delete
 submitted       vm step disk submitted
 asleep          vm step asleep
+-               set var ticks += 7
 io              vm io
 wait            vm wait
+-               set var ticks -= 7
 -               vm step interrupt
 interrupt       vm selftest
 interrupt_bt    bt
@@ -216,7 +252,8 @@ class Evidence:
         self.inode = int(re.search(r"Inode: (\d+)", stat).group(1))
         self.size = int(re.search(r"Size: (\d+)", stat).group(1))
         self.look = Session(self.image, scratch, "look", LOOK.format(inode=self.inode))
-        self.ends = Session(self.image, scratch, "ends", ENDS, ["monitor"], typed=b"overflow\n")
+        self.ends = Session(self.image, scratch, "ends", ENDS, ["monitor"],
+                            typed="".join(f"selftest {name}\n" for name in SCENES).encode() + b"overflow\n")
         # A slow disk: its requests are still under way when somebody looks.
         self.tour = Session(self.image, scratch, "tour", TOUR.replace("{scratch}", scratch), ["tour=/b/mib", "trace"],
                             ["--qemu=-set drive.disk0.throttling.iops-read=10"])
@@ -440,7 +477,10 @@ def one_thing_can_be_waited_for(e):
     sector = number(r"disk submitted: vda, sector (\d+)", e.tour.said["submitted"])
     e.says("io", f"at sector {sector}, 1 request at the device", "pages: index 0 of object", "thread tour waits for it in vnread",
            session=e.tour)
-    e.says("wait", re.compile(r"tour +in vnread "), session=e.tour)
+    age = number(r"1 request at the device, (\d+) ticks old", e.tour.said["io"])
+    equal(f"7 ticks and what it has waited: {age}", 7 <= age < 7 + 100 * SECONDS, True)
+    e.says("wait", re.compile(rf"tour +in vnread +on buf 0x\w+, read of \d+ bytes at sector {sector}; woken by the interrupt of vda, "
+                              rf"which got it {age} ticks ago"), session=e.tour)
     e.says("life", "events", re.compile(r"events +\d.* page-alloc "), session=e.tour)
     e.says("trace", re.compile(r"^\(\d+ events in the rings\)$", re.M), session=e.tour)
     events = number(r"ring\.html: (\d+) events", e.says("trace_html", session=e.tour))
@@ -449,6 +489,47 @@ def one_thing_can_be_waited_for(e):
     e.says("trace_nowhere", "/dev/null/ring.json cannot be written: Not a directory", session=e.tour)
     e.says("mem", "4 page frames, 1 to a letter", session=e.tour)
     e.says("freeze", "will not begin another scan", session=e.tour)
+
+
+@test
+def a_page_of_a_file_can_be_waited_for(e):
+    e.says("no_offset", "usage: vm break ", session=e.tour)
+    point = number(r"Breakpoint (\d+) at .*vm/vm_pager\.c", e.says("file_break", "asked for page 5 of b/mib", session=e.tour))
+    e.says("pager", f"Breakpoint {point}, ", "vm_pager_get_pages", session=e.tour)
+    first, last = (int(n) for n in re.search(r"pages (\d+) to (\d+)", e.says("pager_value", session=e.tour)).groups())
+    equal(f"page 5 is among the pages {first} to {last}, read ahead of the one wanted", first <= 5 <= last and first < 5, True)
+
+
+@test
+def whoever_will_wake_a_sleeper_is_named(e):
+    for label, thread, wait in (
+            ("wait_lock", "t-writer", r"t-rwlock +on rwl, to write its lock `t-rwlock`; woken by main, who has it$"),
+            ("wait_lock", "t-reader", r"t-rwlock +on rwl, to read its lock `t-rwlock`; woken by main, who has it$"),
+            ("wait_object", "t-dealloc", r"objtrm +on the end of paging in object 0x\w+ \(anonymous\); woken by main, when no page "),
+            ("wait_page", "t-dealloc", r"vmotrm +on page \d+, index 1 of object 0x\w+ \(anonymous\); woken by main, who has it busy$"),
+            ("wait_map", "other", r"mapwire +on the map of the address space of wirer .*; woken by wirer, who is wiring an entry of it$"),
+            ("wait_buffer", "reader", r"biord +on buf 0x\w+, read of 4096 bytes at sector 56; woken by the interrupt of \w+, which got it "),
+            ("wait_buffer", "reader", r"getblk +on buf 0x\w+, read of 4096 bytes at sector 56; woken by thread \d+, reader, who has it busy$"),
+            ("wait_map", "syncer", r"syncer +on syncer_main; woken by the clock in \d+ ticks?$"),
+            ("wait_map", "pageout", r"psleep +on needed; woken by whoever finds that memory is short$")):
+        e.says(label, re.compile(rf"^ +{thread} +in {wait}", re.M), session=e.ends)
+
+
+@test
+def every_wait_has_a_waker(e):
+    """Of each wait that only a wakeup ends, `vm wait` says whose; it says it of no wait that is no more."""
+    with open(os.path.join(TOP, "tests", "gdb", "waits.py"), encoding="utf-8") as f:
+        known = set(re.findall(r'^    "(\w+)": "', f.read(), re.M))
+    sources = ""
+    for room in ("kernel", "vm", "drivers"):
+        for folder, _, files in os.walk(os.path.join(TOP, room)):
+            for name in (n for n in files if n.endswith(".c")):
+                with open(os.path.join(folder, name), encoding="utf-8") as f:
+                    sources += f.read()
+    waits = set(re.findall(r'\btsleep\([^;"]*"(\w+)", 0\);', sources))
+    equal("waits found", len(waits) > 15, True)
+    equal("waits whose waker is not named", sorted(waits - known), [])
+    equal("wakers of waits that are no more", sorted(w for w in known if f'"{w}"' not in sources), [])
 
 
 @test

@@ -173,8 +173,8 @@ class Wait(Command):
         self.asleep = [t for _, t in self.threads if int(t["wchan"])]
         try:
             need_pages()
-            self.places, self.requests = Places(), {int(bp): dk for dk, bp, _ in disk.requests()}
-            self.buffers = {int(b.address) for b in disk.buffers().values()} | set(self.requests)
+            self.places, self.requests = Places(), {int(bp) for bp in disk.requests()}
+            self.buffers = {int(b.address) for b in disk.buffers().values()} | self.requests
             explain = self.explain
         except gdb.GdbError:
             explain = self.explain_early
@@ -188,7 +188,7 @@ class Wait(Command):
         return f"{int(t['wchan']):#x}"
 
     def explain(self, t):
-        what, waker = self.thing(int(t["wchan"]), t["wmesg"])
+        what, waker = self.thing(t)
         wakers = [waker] if waker else []
         if int(t["interruptible"]) and waker != "a signal":
             wakers.append("a signal")
@@ -197,8 +197,9 @@ class Wait(Command):
             wakers.append(f"the clock in {plural(max(left, 0), 'tick')}")
         return f"{what}; woken by {' or '.join(wakers) or 'nobody that is known here'}"
 
-    def thing(self, chan, wmesg):
+    def thing(self, t):
         """(what a thread sleeps on, who will wake it or None)"""
+        chan, wmesg = int(t["wchan"]), t["wmesg"]
         if (lock := lock_at(chan, int(wmesg))) is not None:
             return self.lock(*lock, text(wmesg))
         pages = page.array()
@@ -208,7 +209,7 @@ class Wait(Command):
             return (f"page {int(p['pfn'])}, {page.owner_words(p)}",
                     f"{holder}, who has it busy" if holder else "who had it busy and has just let go")
         if chan in self.buffers:
-            return self.buffer(chan, text(wmesg))
+            return self.buffer(chan, t)
         return self.structure(chan, text(wmesg))
 
     def lock(self, at, lock, what_for, name):
@@ -217,13 +218,14 @@ class Wait(Command):
         return (f"{self.places.name(at)}, {what_for} its lock `{name}`",
                 f"{and_list(holders)}, who {has} it" if holders else "who had it and has just let go")
 
-    def buffer(self, at, wmesg):
+    def buffer(self, at, t):
         b = fetch(pointer_to("struct buf", at))
         what = f"buf {at:#x}, {disk.request_words(b)}"
-        if at in self.requests:
-            return what, f"the interrupt of {self.requests[at]}, which got it {plural(disk.age(b), 'tick')} ago"
-        owners = [array_text(t["name"]) for t in self.asleep if int(t["wchan"]) == at and text(t["wmesg"]) not in WAKERS]
-        return what, f"{owners[0]}, who has it busy" if owners else "who has it busy"
+        owner = next((u for u in self.asleep if int(u["wchan"]) == at and text(u["wmesg"]) not in WAKERS), None)
+        if int(b["b_disk"]) and (at in self.requests or owner is not None and int(t["tid"]) == int(owner["tid"])):
+            return what, f"the interrupt of {array_text(fetch(b['b_disk'])['dk_name'])}, which got it {plural(disk.age(b), 'tick')} ago"
+        return what, "who has it busy" if owner is None else \
+            f"thread {int(owner['tid'])}, {array_text(owner['name'])}, who has it busy"
 
     def structure(self, chan, wmesg):
         tag, start = self.places.around(chan)

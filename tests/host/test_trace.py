@@ -221,10 +221,42 @@ def follows_the_schema(document):
         check(e.get("s", "t") in ("t", "p", "g") and e.get("bp", "e") == "e", f"scope or binding point: {e}")
 
 
+def slices(events):
+    """{(pid, tid): [(start, end, name)]} of what a viewer draws as a bar on a track."""
+    found, stacks = {}, {}
+    for e in events:
+        where = e["pid"], e["tid"]
+        if e["ph"] == "X":
+            found.setdefault(where, []).append((e["ts"], e["ts"] + e["dur"], e["name"]))
+        elif e["ph"] == "B":
+            stacks.setdefault(where, []).append(e)
+        elif e["ph"] == "E":
+            b = stacks[where].pop()
+            found.setdefault(where, []).append((b["ts"], e["ts"], b["name"]))
+    return found
+
+
+def arrows(events):
+    """[(arrow's name, the innermost slice where it begins, and where it ends)]: a viewer drops an arrow with an end in no slice."""
+    bars, began, found = slices(events), {}, []
+    for e in events:
+        if e["ph"] in "sf":
+            around = [b for b in bars.get((e["pid"], e["tid"]), []) if b[0] - 0.001 <= e["ts"] <= b[1] + 0.001]
+            check(around, f"an arrow's end lies in no slice: {e}")
+            name = min(around, key=lambda b: b[1] - b[0])[2]
+            if e["ph"] == "s":
+                began[e["id"]] = name, e["ts"]
+            else:
+                start, ts = began.pop(e["id"])
+                check(ts <= e["ts"], f"an arrow leads back in time: {e}")
+                found.append((e["name"], start, name))
+    return found
+
+
 @test
 def the_tool_shows_all_of_it():
     path, out = scratch("view.trace"), scratch("view.json")
-    guest.Run("--trace", path, words=["tour"])
+    guest.Run("--smp", "2", "--trace", path, words=["tour"])
     trace = whole_trace(path)
     text = subprocess.run([VIEWER, path], stdout=subprocess.PIPE, text=True, check=True).stdout
     equal("the lines of the time line", len(text.splitlines()), len(trace.events))
@@ -240,7 +272,16 @@ def the_tool_shows_all_of_it():
     faults = [e for e in events if e["ph"] == "B" and e["name"] == "fault"]
     equal("faults in the JSON", len(faults), sum(e.kind == "fault" for e in trace.events))
     names = {e["args"]["name"] for e in events if e["name"] == "thread_name"}
-    check({"tour", "main", "cpu0"} <= names, f"the tracks are {sorted(names)}")
+    check({"tour", "main", "cpu0", "cpu1"} <= names, f"the tracks are {sorted(names)}")
+    tracks = [(e["pid"], e["tid"]) for e in events if e["name"] == "thread_name"]
+    equal("tracks whose number is another's, too", len(tracks) - len({tid for _, tid in tracks} - {pid for pid, _ in tracks}), 0)
+    led = arrows(events)
+    equal("arrows for requests", sum(name == "request" for name, _, _ in led), sum(e.kind == "disk-done" for e in trace.events))
+    check(("request", "pager-get") in {arrow[:2] for arrow in led}, f"no arrow leads from a pager's call to its interrupt: {led}")
+    ends = [end for name, _, end in led if name == "wake"]
+    check("asleep in vnread" in ends and all(end.startswith("asleep in ") for end in ends), f"arrows that wake lead to {ends}")
+    woken = {int(e.args["woken"]) for e in trace.events if e.kind == "wake"}
+    check({trace.name(tid) for tid in woken} >= {"tour", "main"}, f"who is woken: {sorted(woken)}")
 
 
 @test

@@ -3,7 +3,9 @@
 
     CPUs      who ran on each
     threads   their faults and pager calls as brackets inside each other, sleeps, and single events as ticks
-    disks     requests under way, with an arrow from who asked to who took the interrupt
+    disks     requests under way
+
+An arrow leads from who asked a disk to who took its interrupt, and from who woke a thread to the sleep that this ended.
 
 The time axis is not to scale: what follows at once is drawn apart, so that it can be seen, and a long wait takes little
 room and has its length written above it.  Every bar and tick tells its words when the mouse is over it.

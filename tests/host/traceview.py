@@ -10,7 +10,8 @@
 The time line has a line for each event: seconds, CPU, thread, and what happened, indented by what is under way in
 that thread (a page fault, a pager's call).  The JSON is the Trace Event Format, which both viewers load: a track for
 each CPU with who ran on it, a track for each thread with its faults, pager calls, sleeps and instants, a track for
-each disk with its requests, and arrows from who asked a disk to who took its interrupt.
+each disk with its requests, and arrows: from where a disk was asked to where its interrupt was taken, and from where a
+thread was woken to its sleep, which that ends.
 """
 
 import argparse
@@ -29,7 +30,9 @@ FIELD = re.compile(r"(\w[\w-]*)=(.*?)(?= \w[\w-]*=|$)")
 SPANS = {"fault": "fault-return", "pager-get": "pager-done", "pager-put": "put-done"}
 ENDS = {end: begin for begin, end in SPANS.items()}
 REQUESTS = ("disk-read", "disk-write", "disk-flush")
-PID_CPUS, PID_THREADS, PID_DISKS = 1, 2, 3
+# Three groups of tracks.  Perfetto looks a track's name up by its tid alone, and takes the one whose tid is the group's pid
+# for its first, so each number is used once: a thread's own, and for CPUs and disks their number from their group's on.
+PID_CPUS, PID_THREADS, PID_DISKS = 1000000, 2000000, 3000000
 
 
 class Event:
@@ -103,29 +106,38 @@ def meta(pid, tid, what, name):
     return {"ph": "M", "pid": pid, "tid": tid, "name": what, "args": {"name": name}}
 
 
+def cpu_track(cpu):
+    return PID_CPUS + 1 + cpu
+
+
 class Json:
     """Builds the list of trace events."""
 
     def __init__(self, trace):
         self.trace, self.out, self.open, self.running = trace, [], {}, {}
-        self.asleep, self.requests, self.disks, self.arrows = {}, {}, {}, 0
+        self.asleep, self.woken, self.requests, self.disks, self.arrows = {}, {}, {}, {}, 0
+        self.switches = any(e.kind == "switch" for e in trace.events)
         for pid, name in ((PID_CPUS, "CPUs"), (PID_THREADS, "threads"), (PID_DISKS, "disks")):
-            self.out.append(meta(pid, 0, "process_name", name))
+            self.out.append(meta(pid, pid, "process_name", name))
         for e in trace.events:
             self.event(e)
         self.finish()
         for tid in sorted({e.tid for e in trace.events}):
             self.out.append(meta(PID_THREADS, tid, "thread_name", trace.name(tid)))
         for cpu in sorted({e.cpu for e in trace.events}):
-            self.out.append(meta(PID_CPUS, cpu, "thread_name", f"cpu{cpu}"))
-        for n, disk in enumerate(self.disks):
-            self.out.append(meta(PID_DISKS, n, "thread_name", f"disk {disk}"))
+            self.out.append(meta(PID_CPUS, cpu_track(cpu), "thread_name", f"cpu{cpu}"))
+        for disk, track in self.disks.items():
+            self.out.append(meta(PID_DISKS, track, "thread_name", f"disk {disk}"))
+        # In order, and of one moment the slices first: an arrow's end at their beginning is to find them.
+        self.out.sort(key=lambda e: (e.get("ts", -1), e["ph"] != "X"))
 
     def put(self, ph, pid, tid, ns, name, **more):
         self.out.append({"ph": ph, "pid": pid, "tid": tid, "ts": ns / 1000, "name": name, **more})
 
     def event(self, e):
         spans = self.open.setdefault(e.tid, [])
+        if self.switches:
+            self.running.setdefault(e.cpu, (e.ns, e.tid))
         if e.kind in SPANS:
             spans.append(e.kind)
             self.put("B", PID_THREADS, e.tid, e.ns, e.kind, args=e.args)
@@ -141,38 +153,50 @@ class Json:
         elif e.kind == "sleep":
             self.asleep[e.tid] = (e.ns, e.args.get("wmesg", "?"))
         elif e.kind in REQUESTS:
-            self.requests[e.args.get("buf")] = e
+            self.requests[e.args.get("buf")] = e, self.place(e)
         elif e.kind == "disk-done":
             self.done(e)
         else:
             self.put("i", PID_THREADS, e.tid, e.ns, e.kind, s="t", args=e.args)
+        if e.kind == "wake":
+            self.woken[int(e.args.get("woken", -1))] = self.place(e)
 
     def switch(self, e):
         """Who leaves ran on that CPU since it came; who comes has slept until now."""
         since = self.running.pop(e.cpu, None)
         if since is not None:
-            self.put("X", PID_CPUS, e.cpu, since[0], self.trace.name(since[1]), dur=(e.ns - since[0]) / 1000)
+            self.put("X", PID_CPUS, cpu_track(e.cpu), since[0], self.trace.name(since[1]), dur=(e.ns - since[0]) / 1000)
         comes = int(e.args["tid"])
         self.running[e.cpu] = (e.ns, comes)
         slept = self.asleep.pop(comes, None)
         if slept is not None:
             self.put("X", PID_THREADS, comes, slept[0], f"asleep in {slept[1]}", dur=(e.ns - slept[0]) / 1000)
+            waker = self.woken.pop(comes, None)
+            if waker is not None and waker[2] >= slept[0]:
+                self.arrow("wake", "thread", waker, (PID_THREADS, comes, waker[2]))
+
+    def place(self, e):
+        """The end of an arrow at an event: (pid, tid, ns) of a slice around it, for a viewer drops an arrow that ends nowhere."""
+        return (PID_THREADS, e.tid, e.ns) if self.open.get(e.tid) else (PID_CPUS, cpu_track(e.cpu), e.ns)
+
+    def arrow(self, name, category, start, end):
+        ident = self.ident(category)
+        self.put("s", *start, name, **ident)
+        self.put("f", *end, name, bp="e", **ident)
 
     def done(self, e):
-        start = self.requests.pop(e.args.get("buf"), None)
+        start, place = self.requests.pop(e.args.get("buf"), (None, None))
         if start is None:
             return
-        ident = self.ident()
-        self.request(start, e.ns, {"error": e.args.get("error")}, ident)
-        self.put("s", PID_THREADS, start.tid, start.ns, "request", **ident)
-        self.put("f", PID_THREADS, e.tid, e.ns, "request", bp="e", **ident)
+        self.request(start, e.ns, {"error": e.args.get("error")}, self.ident("disk"))
+        self.arrow("request", "disk", place, self.place(e))
 
-    def ident(self):
+    def ident(self, category):
         self.arrows += 1
-        return {"id": self.arrows, "cat": "disk"}
+        return {"id": self.arrows, "cat": category}
 
     def request(self, start, end_ns, result, ident):
-        track = self.disks.setdefault(start.args["disk"], len(self.disks))
+        track = self.disks.setdefault(start.args["disk"], PID_DISKS + 1 + len(self.disks))
         self.put("b", PID_DISKS, track, start.ns, start.kind, args=start.args, **ident)
         self.put("e", PID_DISKS, track, end_ns, start.kind, args=result, **ident)
 
@@ -184,10 +208,10 @@ class Json:
         for tid, spans in self.open.items():
             for name in reversed(spans):
                 self.put("E", PID_THREADS, tid, last, name)
-        for start in self.requests.values():
-            self.request(start, last, {}, self.ident())
+        for start, _ in self.requests.values():
+            self.request(start, last, {}, self.ident("disk"))
         for cpu, (ns, tid) in self.running.items():
-            self.put("X", PID_CPUS, cpu, ns, self.trace.name(tid), dur=(last - ns) / 1000)
+            self.put("X", PID_CPUS, cpu_track(cpu), ns, self.trace.name(tid), dur=(last - ns) / 1000)
 
 
 def to_json(trace):
