@@ -9,6 +9,7 @@ status and tap.py's verdict are checked for each.  FAULTLINE_KERNEL names anothe
 import contextlib
 import io
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -152,6 +153,27 @@ def bad_options():
     refused("unrecognized arguments", "--frobnicate")
     refused("is not an option of a disk", "--kernel", KERNEL, "--disk", f"{KERNEL},rw")
     refused("exclude each other", "--kernel", KERNEL, "--no-disk", "--disk", KERNEL)
+
+
+@test
+def what_cannot_be_written():
+    """Root may write anywhere, so the places are impossible ones."""
+    for option in ("--trace", "--log", "--record"):
+        refused("cannot be written: Is a directory", option, SCRATCH.name, "--kernel", KERNEL, "--no-disk")
+        refused("cannot be written: its folder is a file", option, KERNEL + "/x", "--kernel", KERNEL, "--no-disk")
+    refused("the disk's log", "--kernel", KERNEL, "--disk", f"{KERNEL},log={SCRATCH.name}")
+
+
+@test
+def gdbs_socket():
+    place = os.path.join(SCRATCH.name, "taken.sock")
+    refused("no socket", "--kernel", KERNEL, "--no-disk", "--gdb=" + KERNEL)
+    refused("may have 103 bytes", "--kernel", KERNEL, "--no-disk", "--gdb=" + os.path.join(SCRATCH.name, "x" * 120))
+    refused("its folder is a file", "--kernel", KERNEL, "--no-disk", f"--gdb={KERNEL}/x")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(place + ".qmp")
+        other.listen()
+        refused("another QEMU listens there", "--kernel", KERNEL, "--no-disk", "--gdb=" + place)
 
 
 @test
