@@ -28,6 +28,7 @@
 #include "vm/vm_check.h"
 #include "vm/vm_kern.h"
 #include "vm/vm_map.h"
+#include "vm/vm_laundry.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
 #include "vm/vm_path.h"
@@ -83,6 +84,8 @@ laws_take(struct laws *l)
 {
 	*l = (struct laws){ 0 };
 	syncer_freeze(true);		/* it refers to the vnode that its round has come to, which would not go */
+	while (vm_laundry_writing())	/* so does the laundry, which a test may have woken */
+		tsleep(l, NULL, "ktlaws", 1);
 	caches_empty();
 	thread_foreach(count_thread, &l->threads);
 	vmspace_foreach(count_vmspace, &l->vmspaces);
