@@ -131,6 +131,7 @@ struct ahci_port {
 
 struct ahci {
 	volatile uint32_t *reg;		/* (c) */
+	unsigned	 number;	/* (c) 0: the first controller */
 	bool		 wide;		/* (c) it has 64 address lines */
 	struct ahci_port *port[PORTS_MAX];	/* (atomic) NULL: none in service */
 };
@@ -351,7 +352,10 @@ port_attach(struct ahci *hba, unsigned n)
 {
 	struct ahci_port *ap = kmalloc(sizeof(*ap), &M_AHCI, M_WAITOK | M_ZERO);
 
-	snprintf(ap->port.name, sizeof(ap->port.name), "ahci port %u", n);
+	if (hba->number == 0)
+		snprintf(ap->port.name, sizeof(ap->port.name), "ahci port %u", n);
+	else
+		snprintf(ap->port.name, sizeof(ap->port.name), "ahci%u port %u", hba->number, n);
 	ap->port.ops = &ahci_ops;
 	ap->port.softc = ap;
 	ap->hba = hba;
@@ -436,6 +440,7 @@ ahci_match(const struct pci_dev *pd)
 static int
 ahci_attach(struct pci_dev *pd)
 {
+	static unsigned controllers;
 	struct ahci *hba = kmalloc(sizeof(*hba), &M_AHCI, M_WAITOK | M_ZERO);
 	unsigned n, found = 0;
 	uint32_t links;
@@ -447,6 +452,7 @@ ahci_attach(struct pci_dev *pd)
 		kfree(hba, &M_AHCI);
 		return (ENXIO);
 	}
+	hba->number = controllers++;
 	hba_take(hba);
 	hba->wide = (hba->reg[H_CAP] & CAP_64BIT) != 0;
 	links = hba_links(hba);

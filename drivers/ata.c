@@ -15,8 +15,9 @@
  * Two kinds of failure.  "This sector cannot be read" is an answer: the disk has tried for as long
  * as it thinks right, and asking again would only double that time, so it goes straight to the
  * buffer, whoever asked decides.  No answer at all, a CRC error on the cable or a device fault says
- * nothing about the sector: the port is reset and the command repeated, and only if that happens
- * again and again does the buffer fail.
+ * nothing about the sector: the port is reset and the command repeated, the last time by PIO where
+ * the controller can do that, and only then does the buffer fail.  Where PIO gets through and DMA
+ * did not, it stays with PIO.
  *
  * Nothing here sleeps: it all happens in strategy and in the interrupt, under the port's lock.  What
  * may take long is the thread's (ata_port.c): each port has one.  It also looks at the port once a
@@ -163,6 +164,17 @@ mending_begin(struct ata_port *port, bool broken, bool again)
 	wakeup(port);
 }
 
+/* The request got through.  By PIO, after all tries by DMA have failed: never again DMA.  => port lock. */
+static void
+dma_judge(const struct ata_cmd *cmd)
+{
+	if (cmd->tries != ATA_RETRIES || cmd->dma_tries != cmd->tries)
+		return;
+	printf("%s: DMA fails and PIO does not: no more DMA\n", cmd->dev->disk.dk_name);
+	cmd->dev->dma_fails = true;
+	cmd->dev->dma = false;
+}
+
 /* The request at the device has ended, well or not.  => port lock. */
 static void
 request_end(struct ata_port *port, enum ata_result result, struct ata_buf_list *done)
@@ -171,6 +183,7 @@ request_end(struct ata_port *port, enum ata_result result, struct ata_buf_list *
 
 	switch (cmd_verdict(cmd, result)) {
 	case FINE:
+		dma_judge(cmd);
 		request_finish(cmd->bp, 0, done);
 		state_set(port, ATA_IDLE);
 		break;
@@ -197,12 +210,15 @@ static bool
 request_build(struct ata_port *port, struct ata_dev *dev, struct buf *bp)
 {
 	struct ata_cmd *cmd = &port->cmd;
+	bool last_resort = port->ops->pio && cmd->tries == ATA_RETRIES;
 
 	cmd->dev = dev;
-	if (dev->dma && (bp->b_flags & B_FLUSH) == 0) {
+	if (dev->dma && !last_resort && (bp->b_flags & B_FLUSH) == 0) {
 		ata_cmd_build(cmd, &dev->id, bp, true, 0);
-		if (port->ops->prepare(port, cmd))
+		if (port->ops->prepare(port, cmd)) {
+			cmd->dma_tries++;
 			return (true);
+		}
 		if (!port->ops->pio)
 			return (false);
 	}
@@ -251,7 +267,7 @@ start(struct ata_port *port, struct ata_buf_list *done)
 	while (port->state == ATA_IDLE && (dev = dev_next(port)) != NULL) {
 		bp = TAILQ_FIRST(&dev->queue);
 		TAILQ_REMOVE(&dev->queue, bp, b_link);
-		port->cmd.tries = 0;
+		port->cmd.tries = port->cmd.dma_tries = 0;
 		if (dev->gone)
 			request_finish(bp, EIO, done);
 		else

@@ -72,6 +72,7 @@ struct ata_cmd {
 	uint32_t	 block;		/* PIO: bytes that the device moves at once */
 	uint8_t		 status, error;	/* the device's answer */
 	unsigned	 tries;		/* how often it has failed */
+	unsigned	 dma_tries;	/* how often it was issued as DMA */
 };
 
 enum ata_result {
@@ -126,6 +127,7 @@ struct ata_dev {
 	bool		 present;	/* (c) registered as a disk */
 	bool		 gone;		/* (p) does not answer any more: everything fails */
 	bool		 dma;		/* (p) reads and writes go by DMA where they can */
+	bool		 dma_fails;	/* (p) found out: only PIO gets through */
 	uint8_t		 flush;		/* (p) enum ata_flush */
 	uint8_t		 multiple;	/* (p) sectors per block of READ MULTIPLE; 0: not in use */
 	struct ata_identity id;		/* (c) */

@@ -110,9 +110,10 @@ dev_setup(struct ata_dev *dev)
 {
 	struct ata_port *port = dev->port;
 	bool dma = !port->ops->pio, cache = dev->id.cache;
+	bool may_dma = !port->no_dma && !dev->dma_fails && dev->id.mode != 0;
 	unsigned multiple = dev->id.multiple;
 
-	if (!dma && !port->no_dma && dev->id.mode != 0)
+	if (!dma && may_dma)
 		dma = own_simple(dev, ATA_CMD_SET_FEATURES, ATA_FEATURE_MODE, dev->id.mode) == 0;
 	if (dma || multiple * dev->id.sectorsize > MAXPHYS ||
 	    (multiple > 0 && own_simple(dev, ATA_CMD_SET_MULTIPLE, 0, multiple) != 0))

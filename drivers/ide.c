@@ -408,6 +408,7 @@ ide_attach(struct pci_dev *pd)
 	static const struct { uint16_t base, control; uint8_t irq; } place[] = {
 		{ 0x1f0, 0x3f6, 14 }, { 0x170, 0x376, 15 },
 	};
+	static bool taken[nitems(place)];
 	const struct pci_bar *bar = &pd->bar[4];
 	uint16_t bm = (pd->class & INTERFACE_MASTER) && bar->io && bar->addr != 0 ? bar->addr : 0;
 	struct ide_channel *ch;
@@ -424,10 +425,16 @@ ide_attach(struct pci_dev *pd)
 			    pd->name);
 			continue;
 		}
+		if (taken[i]) {
+			printf("%s: at %s, too, at the ports of another controller; left alone\n",
+			    name, pd->name);
+			continue;
+		}
 		ch = ide_channel_attach(name, place[i].base, place[i].control,
 		    bm != 0 ? bm + 8 * i : 0);
 		if (ch == NULL)
 			continue;
+		taken[i] = true;
 		found++;
 		if (intr_isa(place[i].irq, ide_interrupt, ch, "ide") != 0)
 			printf("%s: no interrupt; each request will take a second\n", name);

@@ -130,6 +130,8 @@ fake_progress(struct ata_port *port, struct ata_cmd *cmd)
 		return (answer(cmd, ATA_STATUS_DF, 0));
 	case FATE_SHORT:
 		return (ATA_BROKEN);
+	case FATE_NO_DMA:
+		return (cmd->protocol == ATA_DMA_IN || cmd->protocol == ATA_DMA_OUT ? ATA_BUSY : transfer(f, cmd));
 	default:
 		return (ATA_BUSY);
 	}

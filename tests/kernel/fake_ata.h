@@ -25,6 +25,7 @@ enum fake_fate {
 	FATE_FAULT,		/* the device: fault */
 	FATE_SILENT,		/* no answer */
 	FATE_SHORT,		/* the controller: not all data were moved */
+	FATE_NO_DMA,		/* no answer if it is DMA; PIO works */
 	FATE_NOT_TAKEN,		/* the device was busy when the command came */
 	FATE_HELD		/* no answer until fake_ata_release() */
 };

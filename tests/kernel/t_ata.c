@@ -339,6 +339,60 @@ KTEST(ata, a_request_is_given_up_after_three_retries)
 	fake_ata_destroy(f);
 }
 
+KTEST(ata, where_dma_fails_pio_is_the_last_try_and_stays)
+{
+	struct fake_ata *f = fake_ata_create(1);
+
+	if (fake_ata_attach(f, 1, 2)) {
+		script(f, FATE_NO_DMA, ATA_RETRIES - 1);
+		CHECK_EQ(read_back(f, 0, 8), 0);
+		CHECK_EQ(f->last.protocol, ATA_DMA_IN);
+		script(f, FATE_NO_DMA, 1 + ATA_RETRIES);
+		CHECK_EQ(read_back(f, 0, 8), 0);
+		CHECK_STR(f->events, "IARIARIARI");
+		CHECK_EQ(f->last.protocol, ATA_PIO_IN);
+		/* A reset brings it back no more. */
+		script(f, FATE_CRC, 1);
+		CHECK_EQ(read_back(f, 0, 8), 0);
+		CHECK_STR(f->events, "IARI");
+		CHECK_EQ(f->last.protocol, ATA_PIO_IN);
+	}
+	fake_ata_destroy(f);
+}
+
+KTEST(ata, where_nothing_gets_through_dma_is_not_to_blame)
+{
+	struct fake_ata *f = fake_ata_create(1);
+
+	if (fake_ata_attach(f, 1, 2)) {
+		script(f, FATE_SILENT, 1 + ATA_RETRIES);
+		CHECK_EQ(read_back(f, 0, 8), EIO);
+		CHECK_EQ(f->last.protocol, ATA_PIO_IN);
+		CHECK_EQ(read_back(f, 0, 8), 0);
+		CHECK_EQ(f->last.protocol, ATA_DMA_IN);
+		CHECK_EQ(disk_flush(fake_ata_disk(f, 0)), 0);
+		CHECK_EQ(read_back(f, 0, 8), 0);
+		CHECK_EQ(f->last.protocol, ATA_DMA_IN);
+	}
+	fake_ata_destroy(f);
+}
+
+KTEST(ata, a_controller_without_pio_stays_with_dma)
+{
+	struct fake_ata *f = fake_ata_create(1);
+
+	f->ops.pio = false;
+	if (fake_ata_attach(f, 1, 2)) {
+		script(f, FATE_CRC, ATA_RETRIES);
+		CHECK_EQ(read_back(f, 0, 8), 0);
+		CHECK_EQ(f->last.protocol, ATA_DMA_IN);
+		CHECK(f->port.dev[0].dma && !f->port.dev[0].dma_fails);
+		script(f, FATE_NO_DMA, 1 + ATA_RETRIES);
+		CHECK_EQ(read_back(f, 0, 8), EIO);
+	}
+	fake_ata_destroy(f);
+}
+
 KTEST(ata, a_failure_that_turns_into_a_bad_sector)
 {
 	struct fake_ata *f = fake_ata_create(1);
