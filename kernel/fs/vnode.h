@@ -26,6 +26,7 @@
 struct buf;
 struct disk;
 struct mount;
+struct pipe;
 struct vm_object;
 struct vm_page;
 struct vnode;
@@ -66,6 +67,7 @@ struct vnode {
 	TAILQ_ENTRY(vnode)	 v_freelist;	/* (l) */
 	/* (l) a filesystem mounted on this directory, or NULL */
 	struct mount		*v_mountedhere;
+	struct pipe		*v_pipe;	/* (l) of a FIFO that is open */
 	TAILQ_HEAD(, namecache)	 v_cache_src;	/* (n) cached names in this directory */
 	TAILQ_HEAD(, namecache)	 v_cache_dst;	/* (n) cached names of this vnode */
 };
@@ -77,7 +79,7 @@ struct vattr {
 	uint64_t	va_size;	/* bytes */
 	uint64_t	va_blocks;	/* allocated, 512-byte units */
 	uint32_t	va_blocksize;	/* bytes */
-	uint32_t	va_rdev;	/* a device's number, major << 8 | minor */
+	uint32_t	va_rdev;	/* a device's number: minor bits 31-20 and 7-0, major 19-8 */
 	ino_t		va_fileid;
 	int64_t		va_atime, va_mtime, va_ctime;	/* seconds since 1970 */
 };

@@ -89,7 +89,7 @@ struct file {
 	uint32_t	 refs;		/* (a) */
 	uint32_t	 flags;		/* (a) O_* as F_GETFL shows them */
 	struct mutex	 pos_lock;	/* held during a transfer at `pos` */
-	off_t		 pos;		/* (p) bytes; for a directory what VOP_READDIR wants */
+	off_t		 pos;		/* (p) bytes; for a directory what VOP_READDIR wants; a pipe: fifo_open() */
 };
 
 struct fs_context;
@@ -153,6 +153,8 @@ void flock_file_release(struct file *fp);
 
 /* pipe.c */
 int  pipe_create(struct file **rd, struct file **wr, uint32_t flags);
+/* Open a FIFO; takes over the reference on success.  => sleeps.  ENXIO: O_NONBLOCK, to write, and nobody reads; ERESTARTSYS */
+int  fifo_open(struct vnode *vp, uint32_t flags, struct file **fpp);
 
 /* poll.c */
 void poll_wakeup(void);				/* something became ready; any context but NMI */

@@ -158,31 +158,44 @@ const struct fileops vnode_fileops = {
 	.seekable = true,
 };
 
+/* What is done with an open device; a file is left as it is.  ENXIO: there is no such device. */
+static int
+special_ops(struct vnode *vp, const struct fileops **ops)
+{
+	struct vattr va = { 0 };
+	int error;
+
+	if (vp->v_type == VSOCK || (vp->v_type == VBLK && vp->v_disk == NULL))
+		return (ENXIO);
+	if (vp->v_type != VCHR)
+		return (0);
+	VOP_LOCK(vp, LK_SHARED);
+	error = VOP_GETATTR(vp, &va);
+	VOP_UNLOCK(vp);
+	*ops = dev_fileops(va.va_rdev);
+	return (error == 0 && *ops == NULL ? ENXIO : error);
+}
+
 int
 file_open_vnode(struct vnode *vp, uint32_t flags, struct file **fpp)
 {
 	const struct fileops *ops = &vnode_fileops;
-	struct vattr va = { 0 };
 	int error = 0;
 
-	if (vp->v_type == VCHR && (flags & O_PATH) == 0) {
-		VOP_LOCK(vp, LK_SHARED);
-		error = VOP_GETATTR(vp, &va);
-		VOP_UNLOCK(vp);
-		ops = dev_fileops(va.va_rdev);
-		if (error == 0 && ops == NULL)
-			error = ENXIO;
-	} else if ((vp->v_type == VFIFO || vp->v_type == VSOCK) && (flags & O_PATH) == 0) {
-		error = ENXIO;
+	flags &= ~(uint32_t)(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
+	if (vp->v_type == VFIFO && (flags & O_PATH) == 0) {
+		error = fifo_open(vp, flags, fpp);
+	} else {
+		if ((flags & O_PATH) == 0)
+			error = special_ops(vp, &ops);
+		if (error == 0 && counts_as_writer(vp, flags))
+			error = writer_begin(vp);
+		if (error == 0)
+			*fpp = file_alloc(ops, NULL, vp, flags);
 	}
-	if (error == 0 && counts_as_writer(vp, flags))
-		error = writer_begin(vp);
-	if (error != 0) {
+	if (error != 0)
 		vrele(vp);
-		return (error);
-	}
-	*fpp = file_alloc(ops, NULL, vp, flags & ~(uint32_t)(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC));
-	return (0);
+	return (error);
 }
 
 int

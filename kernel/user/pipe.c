@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Pipes: a ring of bytes with a reading and a writing end.
+ * Pipes: a ring of bytes with a reading and a writing end; with a name (FIFOs) and without.
  *
  *	tail          head
  *	 v             v
@@ -9,6 +9,12 @@
  * The pipe's lock is a spin lock: bytes move between the ring and a kernel buffer under it, between that buffer and
  * the program without it.  A reader takes bytes out of the ring only after the program has them, so a bad pointer
  * loses nothing; `reading` keeps other readers out meanwhile.  A write of up to PIPE_BUF bytes goes in whole.
+ *
+ * A FIFO's vnode leads to its pipe while anybody has it open (v_pipe).  Who opens one end waits until the other has been
+ * opened; that the other may be closed again before he looks does not matter, since what he waits for is a count of openings
+ * that only grows.
+ *
+ * Locks: vnode_list_lock for v_pipe and `users`, the pipe's own for the rest; never both.
  */
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
@@ -26,10 +32,52 @@ static MALLOC_DEFINE(M_PIPE, "pipes");
 struct pipe {
 	struct spinlock	 lock;
 	uint64_t	 head, tail;	/* (lock) bytes ever written and read */
-	int		 readers, writers; /* (lock) open ends: 1 or 0 */
+	int		 readers, writers; /* (lock) open ends */
+	int		 reader_opens, writer_opens; /* (lock) how often each end was opened */
+	int		 users;		/* (vnode_list_lock) open files, and threads on their way to one */
 	bool		 reading;	/* (lock) a reader copies the bytes at tail */
 	char		 ring[PIPE_SIZE]; /* (lock) */
 };
+
+static bool
+is_reader(uint32_t flags)
+{
+	return ((flags & O_ACCMODE) != O_WRONLY);
+}
+
+static bool
+is_writer(uint32_t flags)
+{
+	return ((flags & O_ACCMODE) != O_RDONLY);
+}
+
+static struct pipe *
+pipe_alloc(int users)
+{
+	struct pipe *p = kmalloc(sizeof(*p), &M_PIPE, M_WAITOK);
+
+	spin_init(&p->lock, "pipe", RANK_FILE);
+	p->head = p->tail = 0;
+	p->readers = p->writers = p->reader_opens = p->writer_opens = 0;
+	p->users = users;
+	p->reading = false;
+	return (p);
+}
+
+/* One user less; the last takes the pipe along.  => vp: the FIFO's, or NULL */
+static void
+pipe_release(struct pipe *p, struct vnode *vp)
+{
+	bool last;
+
+	spin_lock(&vnode_list_lock);
+	last = --p->users == 0;
+	if (last && vp != NULL)
+		vp->v_pipe = NULL;
+	spin_unlock(&vnode_list_lock);
+	if (last)
+		kfree(p, &M_PIPE);
+}
 
 /* The ring's bytes [at, at + n) to buf, or the other way.  => lock */
 static void
@@ -61,6 +109,19 @@ pipe_changed(struct pipe *p)
 {
 	wakeup(p);
 	poll_wakeup();
+}
+
+/* Close the ends that flags name. */
+static void
+end_closed(struct pipe *p, uint32_t flags)
+{
+	spin_lock(&p->lock);
+	p->readers -= is_reader(flags);
+	p->writers -= is_writer(flags);
+	if (p->readers == 0 && p->writers == 0)
+		p->head = p->tail;		/* what nobody has read is lost, even if somebody is about to open it */
+	pipe_changed(p);
+	spin_unlock(&p->lock);
 }
 
 static int
@@ -151,10 +212,10 @@ pipe_poll(struct file *fp)
 	int bits = 0;
 
 	spin_lock(&p->lock);
-	if ((fp->flags & O_ACCMODE) == O_RDONLY)
-		bits = (p->head != p->tail ? POLLIN : 0) | (p->writers == 0 ? POLLHUP : 0);
-	else
-		bits = (PIPE_SIZE - (p->head - p->tail) >= PIPE_BUF ? POLLOUT : 0) | (p->readers == 0 ? POLLERR : 0);
+	if (is_reader(fp->flags))
+		bits |= (p->head != p->tail ? POLLIN : 0) | (p->writers == 0 && p->writer_opens != fp->pos ? POLLHUP : 0);
+	if (is_writer(fp->flags))
+		bits |= (PIPE_SIZE - (p->head - p->tail) >= PIPE_BUF ? POLLOUT : 0) | (p->readers == 0 ? POLLERR : 0);
 	spin_unlock(&p->lock);
 	return (bits);
 }
@@ -176,6 +237,14 @@ pipe_ioctl(struct file *fp, uint64_t request, vm_offset_t arg)
 static int
 pipe_stat(struct file *fp, struct vattr *va)
 {
+	int error;
+
+	if (fp->vp != NULL) {
+		VOP_LOCK(fp->vp, LK_SHARED);
+		error = VOP_GETATTR(fp->vp, va);
+		VOP_UNLOCK(fp->vp);
+		return (error);
+	}
 	*va = (struct vattr){ .va_type = VFIFO, .va_mode = 0600, .va_nlink = 1, .va_blocksize = PIPE_BUF,
 	    .va_uid = curproc->cred->uid, .va_gid = curproc->cred->gid,
 	    .va_fileid = (ino_t)((uintptr_t)fp->data >> 6 & 0xffffffff) };
@@ -185,19 +254,8 @@ pipe_stat(struct file *fp, struct vattr *va)
 static void
 pipe_close(struct file *fp)
 {
-	struct pipe *p = fp->data;
-	bool last;
-
-	spin_lock(&p->lock);
-	if ((fp->flags & O_ACCMODE) == O_RDONLY)
-		p->readers--;
-	else
-		p->writers--;
-	last = p->readers == 0 && p->writers == 0;
-	pipe_changed(p);
-	spin_unlock(&p->lock);
-	if (last)
-		kfree(p, &M_PIPE);
+	end_closed(fp->data, fp->flags);
+	pipe_release(fp->data, fp->vp);
 }
 
 static const struct fileops pipe_fileops = {
@@ -213,13 +271,91 @@ static const struct fileops pipe_fileops = {
 int
 pipe_create(struct file **rd, struct file **wr, uint32_t flags)
 {
-	struct pipe *p = kmalloc(sizeof(*p), &M_PIPE, M_WAITOK);
+	struct pipe *p = pipe_alloc(2);
 
-	spin_init(&p->lock, "pipe", RANK_FILE);
-	p->head = p->tail = 0;
-	p->readers = p->writers = 1;
-	p->reading = false;
+	p->readers = p->writers = p->reader_opens = p->writer_opens = 1;
 	*rd = file_alloc(&pipe_fileops, p, NULL, O_RDONLY | (flags & O_NONBLOCK));
 	*wr = file_alloc(&pipe_fileops, p, NULL, O_WRONLY | (flags & O_NONBLOCK));
+	return (0);
+}
+
+/* ---- with a name ---- */
+
+/* The pipe of a FIFO, with one user more.  => vp referenced; sleeps */
+static struct pipe *
+fifo_pipe(struct vnode *vp)
+{
+	struct pipe *fresh = pipe_alloc(0), *p;
+
+	spin_lock(&vnode_list_lock);
+	if (vp->v_pipe == NULL) {
+		vp->v_pipe = fresh;
+		fresh = NULL;
+	}
+	p = vp->v_pipe;
+	p->users++;
+	spin_unlock(&vnode_list_lock);
+	kfree(fresh, &M_PIPE);
+	return (p);
+}
+
+/* Wait until a count of openings is not `seen` any more. */
+static int
+fifo_wait(struct pipe *p, const int *opens, int seen, const char *wmesg)
+{
+	int error = 0;
+
+	while (*opens == seen && error == 0)
+		error = tsleep_sig(p, &p->lock.lk, wmesg, 0);
+	return (*opens != seen ? 0 : error);
+}
+
+/* Open the ends that flags name.  => p->lock; sleeps.  ENXIO: nobody reads, and we are not to wait */
+static int
+ends_open(struct pipe *p, uint32_t flags)
+{
+	int readers_seen = p->reader_opens, writers_seen = p->writer_opens;
+	bool wait = (flags & O_NONBLOCK) == 0;
+
+	if (!wait && p->readers == 0 && (flags & O_ACCMODE) == O_WRONLY)
+		return (ENXIO);
+	if (is_reader(flags)) {
+		p->readers++;
+		p->reader_opens++;
+	}
+	if (is_writer(flags)) {
+		p->writers++;
+		p->writer_opens++;
+	}
+	pipe_changed(p);
+	if (wait && p->writers == 0)
+		return (fifo_wait(p, &p->writer_opens, writers_seen, "fifoor"));
+	if (p->readers == 0)
+		return (fifo_wait(p, &p->reader_opens, readers_seen, "fifoow"));
+	return (0);
+}
+
+int
+fifo_open(struct vnode *vp, uint32_t flags, struct file **fpp)
+{
+	struct pipe *p = fifo_pipe(vp);
+	off_t seen;
+	bool opened;
+	int error;
+
+	spin_lock(&p->lock);
+	error = ends_open(p, flags);
+	opened = error != ENXIO;
+	/* A reader that did not wait has seen no writer go: poll shall not tell it so before one came. */
+	seen = p->writers == 0 && (flags & O_NONBLOCK) ? p->writer_opens : 0;
+	spin_unlock(&p->lock);
+	if (error != 0) {
+		if (opened)
+			end_closed(p, flags);
+		pipe_release(p, vp);
+		return (error);
+	}
+	*fpp = file_alloc(&pipe_fileops, p, vp, flags);
+	(*fpp)->pos = seen;
 	return (0);
 }

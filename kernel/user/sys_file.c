@@ -383,7 +383,7 @@ sync_file(int fd, int flags)
 
 	if (fp == NULL)
 		return (-EBADF);
-	if (fp->vp == NULL || fp->vp->v_type == VCHR) {
+	if (fp->vp == NULL || fp->vp->v_type == VCHR || fp->vp->v_type == VFIFO) {
 		error = EINVAL;
 	} else {
 		VOP_LOCK(fp->vp, LK_EXCLUSIVE);

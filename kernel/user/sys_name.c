@@ -265,6 +265,43 @@ place_check_new(struct name_place *place)
 }
 
 static int
+place_mknod(struct name_place *place, void *arg)
+{
+	const struct vattr *va = arg;
+	struct vnode *vp = NULL;
+	int error = place_check_new(place);
+
+	if (error != 0)
+		return (error);
+	if ((va->va_type == VCHR || va->va_type == VBLK) && curproc->cred->uid != 0)
+		return (EPERM);
+	VOP_LOCK(place->dvp, LK_EXCLUSIVE);
+	error = VOP_CREATE(place->dvp, place->name, place->len, va, &vp);
+	VOP_UNLOCK(place->dvp);
+	if (vp != NULL)
+		vrele(vp);
+	return (error);
+}
+
+int64_t
+sys_mknodat(const uint64_t *a)
+{
+	static const enum vtype types[16] = { [0] = VREG, [1] = VFIFO, [2] = VCHR, [4] = VDIR, [6] = VBLK, [8] = VREG, [12] = VSOCK };
+	struct vattr va = { .va_type = types[a[2] >> 12 & 15], .va_mode = (uint16_t)(a[2] & 07777 & ~fs_umask()),
+	    .va_uid = curproc->cred->uid, .va_gid = curproc->cred->gid, .va_rdev = (uint32_t)a[3] };
+
+	if (va.va_type == VNON || va.va_type == VDIR)
+		return (va.va_type == VDIR ? -EPERM : -EINVAL);
+	return (at_place((int)a[0], a[1], place_mknod, &va));
+}
+
+int64_t
+sys_mknod(const uint64_t *a)
+{
+	return (sys_mknodat((uint64_t[]){ (uint64_t)AT_FDCWD, a[0], a[1], a[2] }));
+}
+
+static int
 place_symlink(struct name_place *place, void *arg)
 {
 	struct vattr va = { .va_type = VLNK, .va_mode = 0777, .va_uid = curproc->cred->uid,

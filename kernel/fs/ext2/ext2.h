@@ -427,6 +427,9 @@ uint64_t ext2_inode_place(const struct ext2_mount *em, uint64_t ino, uint32_t *b
 /* What the disk shall say about it. */
 void ext2_inode_encode(const struct ext2_inode *ip, struct ext2_dinode *di);
 uint16_t ext2_type_mode(enum vtype type);
+/* A device's number, which lies where others have block pointers; 0 for what is no device.  => vnode locked */
+uint32_t ext2_rdev(const struct ext2_inode *ip);
+void ext2_rdev_set(struct ext2_inode *ip, uint32_t rdev);
 enum vtype ext2_mode_type(uint16_t mode);
 /* Is the target of this symbolic link in the inode itself? */
 bool ext2_link_is_fast(const struct ext2_inode *ip);

@@ -94,6 +94,21 @@ ext2_type_mode(enum vtype type)
 	return ((unsigned)type < nitems(modes) ? modes[type] : 0);
 }
 
+/* The first word holds 8 and 8 bits, as it always did; numbers that do not fit are in the second, in Linux's way. */
+uint32_t
+ext2_rdev(const struct ext2_inode *ip)
+{
+	if (ip->i_type != VCHR && ip->i_type != VBLK)
+		return (0);
+	return (ip->i_block[0] != 0 ? ip->i_block[0] & 0xffff : ip->i_block[1]);
+}
+
+void
+ext2_rdev_set(struct ext2_inode *ip, uint32_t rdev)
+{
+	ip->i_block[rdev <= 0xffff ? 0 : 1] = rdev;
+}
+
 bool
 ext2_link_is_fast(const struct ext2_inode *ip)
 {

@@ -156,6 +156,8 @@ inode_fill(struct making *mk, const struct vattr *va, enum vtype type, uint64_t 
 	ip->i_flags = type == VLNK ? 0 : dip->i_flags & EXT2_FL_INHERITED;
 	ip->i_generation = (uint32_t)(clock_ns() ^ ino << 20);
 	ip->i_atime = ip->i_mtime = ip->i_ctime = (int64_t)clock_wall_seconds();
+	if (type == VCHR || type == VBLK)
+		ext2_rdev_set(ip, va->va_rdev);
 	ip->i_vnode->v_type = type;
 	ip->i_vnode->v_ino = ino;
 }

@@ -74,6 +74,7 @@ ext2_getattr(struct vnode *vp, struct vattr *va)
 	/* Those that have no place yet count, too: else a file just written would look like a hole. */
 	va->va_blocks = ip->i_blocks + ip->i_ndelayed * (ip->i_em->em_bsize / DEV_BSIZE);
 	va->va_blocksize = ip->i_em->em_bsize;
+	va->va_rdev = ext2_rdev(ip);
 	va->va_fileid = ip->i_number;
 	va->va_atime = ip->i_atime;
 	va->va_mtime = ip->i_mtime;
