@@ -197,7 +197,6 @@ entry_split(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
 	 */
 	*upper = *entry;
 	upper->start = addr;
-	upper->grow_min = 0;
 	if (entry->object != NULL) {
 		vm_object_reference(entry->object);
 		upper->offset += addr - entry->start;
@@ -228,7 +227,7 @@ vm_map_clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t end)
 static bool
 may_join(const struct vm_map_entry *a, const struct vm_map_entry *b)
 {
-	return (a->end == b->start && b->grow_min == 0 && a->object == b->object &&
+	return (a->end == b->start && a->grow_top == b->grow_top && a->object == b->object &&
 	    (a->object == NULL || a->offset + (vm_ooffset_t)(a->end - a->start) == b->offset) &&
 	    a->protection == b->protection && a->max_protection == b->max_protection &&
 	    a->inheritance == b->inheritance && a->advice == b->advice && a->on_fork == b->on_fork && a->needs_copy == b->needs_copy &&
@@ -354,6 +353,7 @@ vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset,
 	e->max_protection = max;
 	e->inheritance = inherit;
 	e->needs_copy = object != NULL && (cow & MAP_COPY_ON_WRITE);
+	e->grow_top = cow & MAP_STACK_GROWS ? end : 0;
 	e->next_read = OFF_TO_IDX(offset);
 	e->error_seen = object != NULL ? object->error_gen : 0;
 	vm_map_entry_link(map, before, e);

@@ -50,8 +50,8 @@ struct vm_map_entry {
 	bool		 needs_copy;	/* (m) the object is not ours to write: shadow it first */
 	uint8_t		 wired_count;	/* (m) 1: all pages stay resident, or will once `wiring` is NULL */
 	struct thread	*wiring;	/* (m) who is making it resident; nobody else may change the entry */
-	/* (m) a stack's lowest entry: so far down it may grow; 0: it doesn't */
-	vm_offset_t	 grow_min;
+	/* (m) part of a stack that ends there and grows downwards; 0: of none */
+	vm_offset_t	 grow_top;
 	volatile uint8_t read_misses;	/* (a) reads in a row that were not sequential */
 	/* (m) the object's write-error generation that msync has told of */
 	uint32_t	 error_seen;
@@ -66,6 +66,7 @@ struct vm_map {
 	vm_offset_t	 min, max;	/* constant */
 	uint32_t	 nentries;	/* (m) without the sentinel */
 	vm_size_t	 size;		/* (m) bytes mapped */
+	vm_size_t	 stack_limit;	/* (a) bytes that a stack may grow to */
 	uint32_t	 timestamp;	/* (m) goes up with every exclusive lock */
 	bool		 transition_wanted; /* (m) somebody sleeps until an entry is no longer being wired */
 	struct pmap	*pmap;		/* constant */
@@ -109,6 +110,7 @@ void vmspace_foreach(void (*fn)(struct vmspace *vm, void *arg), void *arg);
 
 /* cow of vm_map_insert */
 #define MAP_COPY_ON_WRITE	0x1	/* a write makes a private copy */
+#define MAP_STACK_GROWS		0x2	/* a stack that ends where the range does */
 
 void vm_map_lock(struct vm_map *map);		/* exclusive, timestamp goes up */
 /*
@@ -136,10 +138,12 @@ int  vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t of
 int  vm_map_findspace(struct vm_map *map, vm_offset_t *addr, vm_size_t len);
 /* Highest free range of `len` bytes that ends at or below *addr.  => map locked.  KERN_NO_SPACE. */
 int  vm_map_findspace_below(struct vm_map *map, vm_offset_t *addr, vm_size_t len);
-/* Map a stack that ends at `top` and may grow to `len` bytes.  => map unlocked.  errno. */
+/* Map a stack that ends at `top`; this and others may grow to `len` bytes from now on.  => map unlocked.  errno. */
 int  vm_map_stack(struct vm_map *map, vm_offset_t top, vm_size_t len, vm_prot_t prot);
 /* Nothing is mapped at addr: let the stack above it grow.  true: something is now.  => map unlocked. */
 bool vm_map_grow(struct vm_map *map, vm_offset_t addr);
+/* Where the stack begins in which *addr lies, at present.  => map unlocked.  EINVAL: in none; ENOMEM: nothing is there */
+int  vm_map_stack_start(struct vm_map *map, vm_offset_t *addr);
 /* Both in one: anywhere at or above *addr, or exactly there.  => map unlocked. */
 int  vm_map_find(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, vm_offset_t *addr, vm_size_t len,
 	    bool anywhere, vm_prot_t prot, vm_prot_t max, int cow, enum vm_inherit inherit);

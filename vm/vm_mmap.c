@@ -56,6 +56,7 @@ vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, in
 {
 	bool shared = (flags & MAP_SHARED) != 0, exact = (flags & MAP_FIXED_NOREPLACE) != 0;
 	bool fixed = (flags & MAP_FIXED) != 0 && !exact;
+	int cow = (shared ? 0 : MAP_COPY_ON_WRITE) | (flags & MAP_GROWSDOWN ? MAP_STACK_GROWS : 0);
 	vm_offset_t at = fixed || exact ? *addr : MAX(trunc_page(*addr), VM_USER_MIN);
 	vm_prot_t max = VM_PROT_ALL;
 	struct vm_object *object = NULL;
@@ -77,10 +78,10 @@ vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, in
 	if (vp == NULL && shared)
 		object = vm_object_allocate(OBJT_DEFAULT, OFF_TO_IDX(len));
 	if (fixed)
-		kr = vm_map_replace(&vm->map, object, off, at, at + len, prot, max, shared ? 0 : MAP_COPY_ON_WRITE,
+		kr = vm_map_replace(&vm->map, object, off, at, at + len, prot, max, cow,
 		    shared ? VM_INHERIT_SHARE : VM_INHERIT_COPY);
 	else
-		kr = vm_map_find(&vm->map, object, off, &at, len, !exact, prot, max, shared ? 0 : MAP_COPY_ON_WRITE,
+		kr = vm_map_find(&vm->map, object, off, &at, len, !exact, prot, max, cow,
 		    shared ? VM_INHERIT_SHARE : VM_INHERIT_COPY);
 	if (kr != KERN_SUCCESS) {
 		if (object != NULL)

@@ -14,6 +14,7 @@ struct vnode;
 #define MAP_PRIVATE	0x02
 #define MAP_FIXED	0x10
 #define MAP_ANONYMOUS	0x20
+#define MAP_GROWSDOWN	0x100		/* a stack: private and anonymous */
 #define MAP_FIXED_NOREPLACE 0x100000	/* exactly there, but only if it is free */
 /* our own: the file is not open for writing, so a shared mapping never becomes writable */
 #define MAP_FILE_RDONLY	0x40000000

@@ -83,7 +83,7 @@ move(struct vm_map *map, vm_offset_t from, vm_offset_t to, vm_size_t len)
 		vm_map_entry_unlink(map, e);
 		e->start = e->start - from + to;
 		e->end = e->end - from + to;
-		e->grow_min = 0;
+		e->grow_top = 0;
 		vm_map_entry_link(map, vm_map_entry_before(map, e->start), e);
 	}
 }

@@ -99,5 +99,7 @@ vmspace_fork(struct vmspace *vm)
 		vmspace_free(new);
 		new = NULL;
 	}
+	if (new != NULL)
+		new->map.stack_limit = vm->map.stack_limit;
 	return (new);
 }

@@ -17,9 +17,9 @@
 #include "vm/vm_page.h"
 
 #define PROT_KNOWN	0x7ul
+#define PROT_GROWSDOWN	0x01000000ul
 #define MAP_SHARED_VALIDATE 0x03
 #define MAP_TYPE	0x0f
-#define MAP_GROWSDOWN	0x0100
 #define MAP_LOCKED	0x2000
 #define MAP_NORESERVE	0x4000
 #define MAP_POPULATE	0x8000
@@ -157,7 +157,7 @@ map_flags(uint64_t wanted, int *flags)
 	}
 	if (type != MAP_SHARED && type != MAP_PRIVATE)
 		return (EINVAL);
-	*flags = type | (int)(wanted & (MAP_FIXED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE));
+	*flags = type | (int)(wanted & (MAP_FIXED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_GROWSDOWN));
 	return (0);
 }
 
@@ -178,7 +178,7 @@ sys_mmap(const uint64_t *a)
 		error = map_file((int)a[4], &flags, prot, &vp);
 	if (error != 0)
 		return (-error);
-	if (len == 0)
+	if (len == 0 || ((flags & MAP_GROWSDOWN) && (vp != NULL || (flags & MAP_SHARED))))
 		error = EINVAL;
 	else if (len > VM_USER_MAX || over_limit(p, round_page(len)))
 		error = ENOMEM;
@@ -209,15 +209,21 @@ sys_munmap(const uint64_t *a)
 int64_t
 sys_mprotect(const uint64_t *a)
 {
-	vm_offset_t end = a[0] + round_page(a[1]);
+	struct vm_map *map = &curproc->vmspace->map;
+	vm_offset_t start = a[0], end = a[0] + round_page(a[1]);
+	int error = 0;
 
-	if ((a[0] & PAGE_MASK) != 0 || (a[2] & ~PROT_KNOWN) != 0)
+	if ((a[0] & PAGE_MASK) != 0 || (a[2] & ~(PROT_KNOWN | PROT_GROWSDOWN)) != 0)
 		return (-EINVAL);
 	if (a[1] == 0)
 		return (0);
 	if (end < a[0] || end > VM_USER_MAX || a[0] < VM_USER_MIN)
 		return (-ENOMEM);
-	return (-vm_errno(vm_map_protect(&curproc->vmspace->map, a[0], end, (vm_prot_t)a[2])));
+	if (a[2] & PROT_GROWSDOWN)
+		error = vm_map_stack_start(map, &start);
+	if (error == 0)
+		error = vm_errno(vm_map_protect(map, start, end, (vm_prot_t)(a[2] & PROT_KNOWN)));
+	return (-error);
 }
 
 int64_t

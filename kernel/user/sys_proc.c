@@ -7,6 +7,7 @@
 #include "kernel/random.h"
 #include "kernel/user/proc_impl.h"
 #include "kernel/user/syscall.h"
+#include "vm/vm_map.h"
 #include "vm/vm_page.h"
 
 #define KEEP		UINT32_MAX		/* setresuid: leave as it is */
@@ -177,6 +178,8 @@ limit_set(struct proc *p, unsigned resource, const struct rlimit *new)
 	if (new->max > limit->max && curthread->cred->uid != 0)
 		return (EPERM);
 	*limit = *new;
+	if (resource == RLIMIT_STACK && p->vmspace != NULL)
+		__atomic_store_n(&p->vmspace->map.stack_limit, new->cur, __ATOMIC_RELAXED);
 	return (0);
 }
 
