@@ -33,6 +33,7 @@ enum lock_rank {
 	RANK_PAGE_BUSY,		/* sleep: a page's busy word, where it is waited for; DUP */
 	RANK_OBJECT,		/* sleep: vm_object; DUP, shadow before backing */
 	RANK_FSOP,		/* sleep: a filesystem's changes against its sync */
+	RANK_PROC_PARTS,	/* spin: what a process has open */
 	RANK_FILE,		/* spin: descriptors, working directories, pipes, the terminal */
 	RANK_NAMECACHE,		/* spin: the name cache */
 	/* spin: free list of vnodes, a mount's vnodes, a vnode's use count */

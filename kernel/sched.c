@@ -23,7 +23,9 @@
  * stays local to this file.
  */
 #include "kernel/sched.h"
+
 #include "kernel/amd64/machdep.h"
+#include "kernel/clock.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/string.h"
 #include "kernel/trace.h"
@@ -358,4 +360,54 @@ sched_start_cpu(void)
 		else if (!vm_page_zero_idle())
 			cpu_idle();
 	}
+}
+
+/* ---- load ---- */
+
+#define LOAD_EVERY	(5 * HZ)		/* ticks between two samples */
+#define LOAD_SHIFT	11			/* averages are fixed-point numbers with so many bits behind the point */
+
+static uint64_t load_average[3];		/* sched_lock */
+
+/* How many threads want a CPU or have one.  => sched_lock */
+static unsigned
+count_wanting(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < ncpus; i++)
+		n += runqs[i].count + (cpus[i].thread != cpus[i].idle);
+	return (n);
+}
+
+void
+sched_load_tick(void)
+{
+	/* 2048 * exp(-5 / seconds), for one, five and fifteen minutes */
+	static const uint64_t keep[3] = { 1884, 2014, 2037 };
+	uint64_t now;
+
+	if (ticks % LOAD_EVERY != 0)
+		return;
+	spin_lock(&sched_lock);
+	now = (uint64_t)count_wanting() << LOAD_SHIFT;
+	for (int i = 0; i < 3; i++)
+		load_average[i] = (load_average[i] * keep[i] + now * ((1 << LOAD_SHIFT) - keep[i]) +
+		    (now >= load_average[i] ? (1 << LOAD_SHIFT) - 1 : 0)) >> LOAD_SHIFT;
+	spin_unlock(&sched_lock);
+}
+
+void
+sched_loads(unsigned loads[3], unsigned *running, unsigned *all)
+{
+	struct thread *td;
+
+	spin_lock(&sched_lock);
+	for (int i = 0; i < 3; i++)
+		loads[i] = (unsigned)((load_average[i] * 100 + (1 << LOAD_SHIFT) / 2) >> LOAD_SHIFT);
+	*running = count_wanting();
+	*all = 0;
+	TAILQ_FOREACH(td, &all_threads, all_link)
+		++*all;
+	spin_unlock(&sched_lock);
 }

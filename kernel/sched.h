@@ -29,6 +29,8 @@ struct thread *thread_create_idle(const char *name, struct cpu *cpu);
 void sched_enqueue(struct thread *td, bool front);
 void sched_set_prio(struct thread *td, enum thread_prio prio);
 void sched_dequeue(struct thread *td);
+/* From the boot CPU's clock, each tick: keeps the averages of sched_loads(). */
+void sched_load_tick(void);
 /* A new thread becomes runnable.  => takes sched_lock. */
 void sched_make_runnable(struct thread *td);
 /*

@@ -151,6 +151,11 @@ int  tsleep(const volatile void *chan, struct lock *interlock, const char *wmesg
 int  tsleep_sig(const volatile void *chan, struct lock *interlock, const char *wmesg, uint64_t ticks);
 /* Set td->ast and end an interruptible sleep.  Any context but NMI. */
 void thread_interrupt(struct thread *td);
+/*
+ * Averages over 1, 5 and 15 minutes of how many threads wanted a CPU, in hundredths; and how many do now (the caller does),
+ * of how many.
+ */
+void sched_loads(unsigned loads[3], unsigned *running, unsigned *all);
 void wakeup(const volatile void *chan);		/* wake all sleepers; any context but NMI */
 void wakeup_one(const volatile void *chan);	/* wake the one that has slept longest */
 int  sleepers(const volatile void *chan);	/* how many sleep there now (tests) */

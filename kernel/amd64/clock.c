@@ -14,7 +14,7 @@
 #include "kernel/amd64/machdep.h"
 #include "kernel/clock.h"
 #include "kernel/lib/printf.h"
-#include "kernel/thread.h"
+#include "kernel/sched.h"
 #include "kernel/user/proc.h"
 
 #define PIT_HZ		1193182ul
@@ -228,6 +228,7 @@ clock_intr(void)
 		ticks++;
 		sleepq_tick();
 		itimer_tick();
+		sched_load_tick();
 	}
 	sched_tick();
 }

@@ -12,6 +12,8 @@
  * walk goes on, from the link's directory or from the root: no recursion, and at most SYMLINKS_MAX
  * links.
  *
+ * A link of /proc is no text: it leads to the very file (VOP_JUMP), also if that has no name any more.
+ *
  * A slash at the end says that the name must be a directory, and follows a final link.
  *
  * Only one vnode is locked at any time, the directory being searched, and none when we return.
@@ -136,6 +138,14 @@ namei_follow(struct nameidata *nd, struct vnode *vp)
 	if (++nd->links > SYMLINKS_MAX) {
 		vrele(vp);
 		return (ELOOP);
+	}
+	error = VOP_JUMP(vp, &root);
+	if (error != EOPNOTSUPP) {
+		vrele(vp);
+		if (error != 0)
+			return (error);
+		namei_move(nd, root);
+		return (rest > 0 && root->v_type != VDIR ? ENOTDIR : 0);
 	}
 	VOP_LOCK(vp, LK_SHARED);
 	error = VOP_READLINK(vp, nd->spare, PATH_MAX, &len);

@@ -259,7 +259,7 @@ vn_rename(const char *from, const char *to)
 		if (f.dvp->v_mount != t.dvp->v_mount)
 			error = EXDEV;
 		else
-			error = VOP_RENAME(f.dvp, f.name, f.len, t.dvp, t.name, t.len);
+			error = VOP_RENAME(f.dvp, f.name, f.len, t.dvp, t.name, t.len, 0);
 		vrele(t.dvp);
 	}
 	vrele(f.dvp);

@@ -116,6 +116,10 @@ typedef int (*dirent_fn)(void *arg, const struct dirent *de);
 #define FSYNC_WAIT	0x1		/* return when it is on disk and flushed */
 #define FSYNC_DATA	0x2		/* fdatasync: times may stay behind */
 
+/* rename */
+#define RENAME_NOREPLACE 0x1		/* EEXIST: the new name is there */
+#define RENAME_DIRECTORY 0x2		/* a slash stood behind a name: ENOTDIR for what is no directory */
+
 /* ioflag */
 #define IO_SYNC		0x1		/* do not return before it is on disk */
 #define IO_VMIO		0x2		/* from the pager: pages are already where they belong */
@@ -135,6 +139,11 @@ struct vnodeops {
 	int (*getattr)(struct vnode *vp, struct vattr *va);				/* S */
 	/* S: fills from and copies out of the object's pages; short at EOF. */
 	int (*read)(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
+	/*
+	 * -: a link of /proc: what it leads to, referenced, whether its text is a path or not; ENXIO:
+	 * nothing that can be opened.
+	 */
+	int (*jump)(struct vnode *vp, struct vnode **target);
 	/* X */
 	int (*write)(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
 	/*
@@ -189,9 +198,11 @@ struct vnodeops {
 	/*
 	 * -: both directories referenced and UNLOCKED (the filesystem locks what it needs, in its
 	 * own order), same filesystem.  Replaces a file by a file, an empty directory by a
-	 * directory; EINVAL: a directory into itself.
+	 * directory; EINVAL: a directory into itself.  rules: RENAME_*, asked with the names locked
+	 * (rename_allowed()), before anything but whether the old one is there.
 	 */
-	int (*rename)(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen);
+	int (*rename)(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen,
+	    int rules);
 	/*
 	 * S: the object in which the filesystem itself keeps this file's data, referenced, for mmap.
 	 * NULL: the vnode pager's.
@@ -209,6 +220,7 @@ struct vnodeops {
 #define VOP_WRITE(vp, uio, fl, cr)		VOP(vp, write, uio, fl, cr)
 #define VOP_READDIR(vp, off, fn, arg)		VOP(vp, readdir, off, fn, arg)
 #define VOP_READLINK(vp, buf, size, len)	VOP(vp, readlink, buf, size, len)
+#define VOP_JUMP(vp, target)			VOP(vp, jump, target)
 #define VOP_BMAP(vp, lbn, devvpp, bm)		VOP(vp, bmap, lbn, devvpp, bm)
 #define VOP_STRATEGY(devvp, bp)			VOP(devvp, strategy, bp)
 #define VOP_GETPAGES(vp, m, n, req, res)	VOP(vp, getpages, m, n, req, res)
@@ -221,9 +233,18 @@ struct vnodeops {
 #define VOP_LINK(dvp, n, l, vp)			VOP(dvp, link, n, l, vp)
 #define VOP_REMOVE(dvp, n, l)			VOP(dvp, remove, n, l)
 #define VOP_RMDIR(dvp, n, l)			VOP(dvp, rmdir, n, l)
-#define VOP_RENAME(fd, fn, fl, td, tn, tl)	VOP(fd, rename, fn, fl, td, tn, tl)
+#define VOP_RENAME(fd, fn, fl, td, tn, tl, r)	VOP(fd, rename, fn, fl, td, tn, tl, r)
 #define VOP_INACTIVE(vp)			VOP(vp, inactive)
 #define VOP_RECLAIM(vp)				VOP(vp, reclaim)
+
+/* What the rules of a rename say.  replaces: the new name is there.  => both names locked */
+static inline int
+rename_allowed(int rules, enum vtype type, bool replaces)
+{
+	if ((rules & RENAME_NOREPLACE) && replaces)
+		return (EEXIST);
+	return ((rules & RENAME_DIRECTORY) && type != VDIR ? ENOTDIR : 0);
+}
 
 enum vlock_mode { LK_SHARED, LK_EXCLUSIVE };
 void VOP_LOCK(struct vnode *vp, enum vlock_mode mode);		/* => sleeps in "vnode" */
@@ -340,6 +361,7 @@ struct statfs {
 
 struct vfsops {
 	const char *name;
+	uint32_t magic;		/* what statfs() calls this kind: Linux's number */
 	/*
 	 * Fill mp (mnt_data, mnt_stat).  disk may be NULL for filesystems without one; opts are the
 	 * mount's words.  errno.

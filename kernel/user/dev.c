@@ -94,7 +94,7 @@ dev_fileops(unsigned rdev)
 	} table[] = {
 		{ DEV(1, 3), &null_fileops }, { DEV(1, 5), &zero_fileops }, { DEV(1, 7), &full_fileops },
 		{ DEV(1, 8), &random_fileops }, { DEV(1, 9), &random_fileops },
-		{ DEV(5, 0), &tty_fileops }, { DEV(5, 1), &tty_fileops },
+		{ DEV_TTY, &tty_fileops }, { DEV(5, 1), &tty_fileops },
 	};
 
 	for (size_t i = 0; i < nitems(table); i++)

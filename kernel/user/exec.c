@@ -273,7 +273,9 @@ become(struct proc *p, struct exec_image *img, struct vmspace *old, const char *
 	p->execed = true;
 	p->exit_signal = SIGCHLD;
 	spin_unlock(&proc_lock);
+	spin_lock(&proc_parts_lock);
 	p->text = img->vp;			/* with the reference of text_ref() */
+	spin_unlock(&proc_parts_lock);
 	p->brk_start = p->brk = img->end;
 	p->lock_future = false;
 	p->mmap_top = img->mmap_top;

@@ -189,6 +189,9 @@ proc_unlink(struct proc *p)
 static void
 proc_end(struct proc *p)
 {
+	struct fdtable *files = p->files;
+	struct fs_context *fs = p->fs;
+	struct vnode *text = p->text;
 	struct vmspace *vm;
 	bool freed;
 
@@ -199,10 +202,15 @@ proc_end(struct proc *p)
 	spin_unlock(&proc_lock);
 	if (vm != NULL)				/* the first process has none until its program is there */
 		vmspace_free(vm);
-	fdtable_release(p->files);
-	fs_context_release(p->fs);
-	if (p->text != NULL)
-		text_release(p->text);
+	spin_lock(&proc_parts_lock);
+	p->files = NULL;
+	p->fs = NULL;
+	p->text = NULL;
+	spin_unlock(&proc_parts_lock);
+	fdtable_release(files);
+	fs_context_release(fs);
+	if (text != NULL)
+		text_release(text);
 	if (p->sid == p->pid)
 		tty_session_ends(p);
 	spin_lock(&proc_lock);

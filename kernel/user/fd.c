@@ -171,7 +171,7 @@ release_locks(struct fdtable *t)
 	struct file *fp;
 
 	for (int i = 0; i < t->nslots; i++) {
-		fp = fd_get(i);
+		fp = fdtable_get(t, i);
 		if (fp == NULL)
 			continue;
 		if (fp->vp != NULL)
@@ -194,11 +194,14 @@ table_drop(struct fdtable *t)
 void
 fdtable_unshare(struct fdtable **tp)
 {
-	struct fdtable *shared = *tp;
+	struct fdtable *shared = *tp, *own;
 
 	if (__atomic_load_n(&shared->refs, __ATOMIC_ACQUIRE) == 1)
 		return;
-	*tp = fdtable_fork(shared);
+	own = fdtable_fork(shared);
+	spin_lock(&proc_parts_lock);
+	*tp = own;
+	spin_unlock(&proc_parts_lock);
 	table_drop(shared);
 }
 
@@ -211,9 +214,8 @@ fdtable_release(struct fdtable *t)
 }
 
 struct file *
-fd_get(int fd)
+fdtable_get(struct fdtable *t, int fd)
 {
-	struct fdtable *t = curproc->files;
 	struct file *fp = NULL;
 
 	spin_lock(&t->lock);
@@ -221,6 +223,24 @@ fd_get(int fd)
 		file_ref(fp);
 	spin_unlock(&t->lock);
 	return (fp);
+}
+
+struct file *
+fd_get(int fd)
+{
+	return (fdtable_get(curproc->files, fd));
+}
+
+int
+fdtable_next(struct fdtable *t, int fd)
+{
+	spin_lock(&t->lock);
+	while (fd < t->nslots && t->slots[fd].file == NULL)
+		fd++;
+	if (fd >= t->nslots)
+		fd = -1;
+	spin_unlock(&t->lock);
+	return (fd);
 }
 
 void

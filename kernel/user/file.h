@@ -133,7 +133,7 @@ uint32_t fs_set_umask(uint32_t mask);
 void fs_set_cwd(struct vnode *vp);		/* takes over the reference */
 /* The path of a directory from the root, into buf; returns its length without NUL, or -errno. */
 int64_t fs_path_of(struct vnode *vp, char *buf, size_t size);
-/* The same for any file, by a name that the name cache knows; -ENOENT: it knows none. */
+/* The same for any file, by a name that the name cache knows, or one in its volume's root; -ENOENT: there is none. */
 int64_t fs_path_of_file(struct vnode *vp, char *buf, size_t size);
 
 /* fd.c */
@@ -155,6 +155,8 @@ void flock_file_release(struct file *fp);
 int  pipe_create(struct file **rd, struct file **wr, uint32_t flags);
 /* Open a FIFO; takes over the reference on success.  => sleeps.  ENXIO: O_NONBLOCK, to write, and nobody reads; ERESTARTSYS */
 int  fifo_open(struct vnode *vp, uint32_t flags, struct file **fpp);
+/* A vnode for a pipe that has no name, by which its ends can be opened once more: a FIFO.  Referenced.  ENXIO: not a pipe */
+int  pipe_vnode(struct file *fp, struct vnode **vpp);
 
 /* poll.c */
 void poll_wakeup(void);				/* something became ready; any context but NMI */
@@ -162,9 +164,11 @@ void poll_wakeup(void);				/* something became ready; any context but NMI */
 /* tty.c */
 extern const struct fileops tty_fileops;
 void tty_init(void);
+bool tty_is_ours(void);				/* does curproc's session have the terminal? */
 
 /* dev.c: the memory devices */
 const struct fileops *dev_fileops(unsigned rdev);	/* NULL: no such device */
+#define DEV_TTY		DEV(5, 0)		/* the terminal of whoever opens it */
 #define DEV(major, minor)	((unsigned)(major) << 8 | (unsigned)(minor))
 
 /* A path argument, copied in: EFAULT, ENAMETOOLONG.  Free with path_put. */

@@ -173,7 +173,9 @@ special_ops(struct vnode *vp, const struct fileops **ops)
 	error = VOP_GETATTR(vp, &va);
 	VOP_UNLOCK(vp);
 	*ops = dev_fileops(va.va_rdev);
-	return (error == 0 && *ops == NULL ? ENXIO : error);
+	if (error == 0 && (*ops == NULL || (va.va_rdev == DEV_TTY && !tty_is_ours())))
+		error = ENXIO;
+	return (error);
 }
 
 int

@@ -56,6 +56,12 @@ context_cwd(struct fs_context *fs, uint32_t *umask)
 	return (vp);
 }
 
+struct vnode *
+fs_context_cwd(struct fs_context *fs)
+{
+	return (context_cwd(fs, NULL));
+}
+
 struct fs_context *
 fs_context_fork(struct fs_context *from)
 {
@@ -290,6 +296,31 @@ fs_path_of(struct vnode *vp, char *buf, size_t size)
 	return ((int64_t)(size - start - 1));
 }
 
+/* The directory that has it and its name there: what the name cache knows, or a name in the root of its volume. */
+static bool
+parent_of(struct vnode *vp, struct vnode **dvpp, char *name, size_t size)
+{
+	struct name_search s = { .child = vp, .ino = vp->v_ino };
+	struct mount *mp;
+	int error;
+
+	if (cache_parent_of(vp, dvpp, name, size))
+		return (true);
+	mp = vfs_busy(vp);
+	if (mp == NULL)
+		return (false);
+	error = VFS_ROOT(mp, dvpp);
+	vfs_unbusy(mp);
+	if (error != 0)
+		return (false);
+	if (name_in(*dvpp, &s) == 0) {
+		strlcpy(name, s.name, size);
+		return (true);
+	}
+	vrele(*dvpp);
+	return (false);
+}
+
 int64_t
 fs_path_of_file(struct vnode *vp, char *buf, size_t size)
 {
@@ -297,7 +328,7 @@ fs_path_of_file(struct vnode *vp, char *buf, size_t size)
 	struct vnode *dvp;
 	int64_t len;
 
-	if (!cache_parent_of(vp, &dvp, name, sizeof(name)))
+	if (!parent_of(vp, &dvp, name, sizeof(name)))
 		return (-ENOENT);
 	len = fs_path_of(dvp, buf, size);
 	vrele(dvp);

@@ -234,6 +234,15 @@ pipe_ioctl(struct file *fp, uint64_t request, vm_offset_t arg)
 	return (copyout(&n, arg, sizeof(n)));
 }
 
+/* Of a pipe without a name. */
+static void
+pipe_attributes(const struct pipe *p, struct vattr *va)
+{
+	*va = (struct vattr){ .va_type = VFIFO, .va_mode = 0600, .va_nlink = 1, .va_blocksize = PIPE_BUF,
+	    .va_uid = curproc->cred->uid, .va_gid = curproc->cred->gid,
+	    .va_fileid = (ino_t)((uintptr_t)p >> 6 & 0xffffffff) };
+}
+
 static int
 pipe_stat(struct file *fp, struct vattr *va)
 {
@@ -245,9 +254,7 @@ pipe_stat(struct file *fp, struct vattr *va)
 		VOP_UNLOCK(fp->vp);
 		return (error);
 	}
-	*va = (struct vattr){ .va_type = VFIFO, .va_mode = 0600, .va_nlink = 1, .va_blocksize = PIPE_BUF,
-	    .va_uid = curproc->cred->uid, .va_gid = curproc->cred->gid,
-	    .va_fileid = (ino_t)((uintptr_t)fp->data >> 6 & 0xffffffff) };
+	pipe_attributes(fp->data, va);
 	return (0);
 }
 
@@ -332,6 +339,60 @@ ends_open(struct pipe *p, uint32_t flags)
 		return (fifo_wait(p, &p->writer_opens, writers_seen, "fifoor"));
 	if (p->readers == 0)
 		return (fifo_wait(p, &p->reader_opens, readers_seen, "fifoow"));
+	return (0);
+}
+
+/* A pipe's vnode has gone out of use, and with it its share in the pipe. */
+static int
+pipe_inactive(struct vnode *vp)
+{
+	struct pipe *p;
+
+	spin_lock(&vnode_list_lock);
+	p = vp->v_pipe;
+	vp->v_pipe = NULL;
+	spin_unlock(&vnode_list_lock);
+	if (p != NULL)
+		pipe_release(p, NULL);
+	return (0);
+}
+
+static int
+pipe_getattr(struct vnode *vp, struct vattr *va)
+{
+	pipe_attributes(vp->v_pipe, va);
+	return (0);
+}
+
+static int
+pipe_reclaim(struct vnode *vp)
+{
+	return (0);
+}
+
+static const struct vnodeops pipe_vnodeops = {
+	.name = "pipe",
+	.getattr = pipe_getattr,
+	.inactive = pipe_inactive,
+	.reclaim = pipe_reclaim,
+};
+
+int
+pipe_vnode(struct file *fp, struct vnode **vpp)
+{
+	struct pipe *p = fp->data;
+	int error;
+
+	if (fp->ops != &pipe_fileops)
+		return (ENXIO);
+	error = getnewvnode(NULL, &pipe_vnodeops, vpp);
+	if (error != 0)
+		return (error);
+	spin_lock(&vnode_list_lock);
+	(*vpp)->v_type = VFIFO;
+	(*vpp)->v_pipe = p;
+	p->users++;
+	spin_unlock(&vnode_list_lock);
 	return (0);
 }
 

@@ -27,6 +27,7 @@
 #include "kernel/user/signal.h"
 
 struct fdtable;
+struct file;
 struct fs_context;
 struct vmspace;
 struct vnode;
@@ -60,9 +61,10 @@ struct proc {
 	int		 exit_signal;		/* (c) what the parent gets: SIGCHLD or another, 0: none */
 
 	struct vmspace	*vmspace;		/* (1) and (P) to change it; referenced; NULL: a zombie */
-	struct fdtable	*files;			/* (1) referenced; its contents have their own lock */
-	struct fs_context *fs;			/* (1) referenced */
-	struct vnode	*text;			/* (1) the program's file, referenced and busy (VTEXT) */
+	/* (1) and proc_parts_lock to change them; referenced; NULL: a zombie */
+	struct fdtable	*files;			/* its contents have their own lock */
+	struct fs_context *fs;
+	struct vnode	*text;			/* the program's file, busy (VTEXT) */
 	char		 name[16];		/* (1) last component of the program's path, cut as Linux does */
 	struct ucred	*cred;			/* (P) referenced */
 	struct rlimit	 limits[RLIMIT_COUNT];	/* (P) */
@@ -137,10 +139,13 @@ void fdtable_unshare(struct fdtable **files);		/* curproc's is its own from here
 struct fdtable *fdtable_fork(struct fdtable *from);	/* the same open files under the same numbers */
 void fdtable_close_on_exec(struct fdtable *files);
 void fdtable_release(struct fdtable *files);		/* the last owner's closes all */
+struct file *fdtable_get(struct fdtable *files, int fd); /* referenced; NULL: not open */
+int  fdtable_next(struct fdtable *files, int fd);	/* the lowest open descriptor from fd on; -1: none */
 struct fs_context *fs_context_create(void);		/* root and cwd: the root volume's root; umask 022 */
 struct fs_context *fs_context_fork(struct fs_context *from);
 struct fs_context *fs_context_share(struct fs_context *fs);
 void fs_context_release(struct fs_context *fs);
+struct vnode *fs_context_cwd(struct fs_context *fs);	/* referenced; NULL: there is no root volume */
 /* Descriptors 0, 1 and 2 on the console; for init.  errno. */
 int  fdtable_open_console(struct fdtable *files);
 /* p, a session leader, is going: the terminal is nobody's, its foreground group gets SIGHUP and SIGCONT. */
@@ -155,6 +160,17 @@ int  fs_lookup(int dirfd, const char *path, int namei_flags, struct vnode **vpp)
  * The vnode of an open file, referenced, and how it is open (O_ACCMODE bits); EBADF.  ENODEV: it has none (a pipe).
  */
 int  fd_vnode(int fd, struct vnode **vpp, int *mode);
+
+/*
+ * proc_look.c: what others may see of a process: what it has open, where it stands, what it runs.  => may sleep.
+ * ESRCH: there is no such process; EACCES: it is none of our business; ENOENT: it has no such thing, or not any more.
+ */
+int  proc_file(int pid, int fd, struct file **fpp);	/* referenced */
+int  proc_next_fd(int pid, int fd);			/* the lowest from fd on; -1: none */
+int  proc_cwd(int pid, struct vnode **vpp);		/* referenced */
+int  proc_text(int pid, struct vnode **vpp);		/* referenced */
+/* Files, cwd and text of every process change and go under it; who looks at another's holds it. */
+extern struct spinlock proc_parts_lock;
 
 /* proc.c */
 void proc_init(void);

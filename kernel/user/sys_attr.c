@@ -378,6 +378,22 @@ struct user_statfs {
 };
 _Static_assert(sizeof(struct user_statfs) == 120, "struct statfs");
 
+#define ST_RDONLY	0x0001
+#define ST_VALID	0x0020
+#define ST_RELATIME	0x1000
+#define PIPEFS_MAGIC	0x50495045
+
+/* What has no volume. */
+static int
+pipe_statfs(vm_offset_t to)
+{
+	struct user_statfs out = { .type = PIPEFS_MAGIC, .bsize = PAGE_SIZE, .frsize = PAGE_SIZE, .namelen = NAME_MAX,
+	    .flags = ST_VALID };
+
+	return (copyout(&out, to, sizeof(out)));
+}
+
+/* => vp referenced */
 static int
 statfs_vnode(struct vnode *vp, vm_offset_t to)
 {
@@ -386,12 +402,12 @@ statfs_vnode(struct vnode *vp, vm_offset_t to)
 	struct statfs st;
 	int error;
 
-	vrele(vp);
 	if (mp == NULL)
-		return (EIO);
+		return (vp->v_type == VFIFO && vp->v_mount == NULL ? pipe_statfs(to) : EIO);
 	memset(&st, 0, sizeof(st));
 	error = mp->mnt_op->statfs != NULL ? mp->mnt_op->statfs(mp, &st) : 0;
-	out.type = mp->mnt_op->statfs != NULL ? 0xef53 : 0x01021994;	/* ext2; else in memory */
+	out.type = mp->mnt_op->magic;
+	out.fsid[0] = (int32_t)device_number(vp);
 	out.bsize = out.frsize = st.f_bsize != 0 ? st.f_bsize : PAGE_SIZE;
 	out.blocks = st.f_blocks;
 	out.bfree = st.f_bfree;
@@ -399,7 +415,7 @@ statfs_vnode(struct vnode *vp, vm_offset_t to)
 	out.files = st.f_files;
 	out.ffree = st.f_ffree;
 	out.namelen = NAME_MAX;
-	out.flags = mp->mnt_flag & MNT_RDONLY ? 1 : 0;
+	out.flags = ST_VALID | ST_RELATIME | (mp->mnt_flag & MNT_RDONLY ? ST_RDONLY : 0);
 	vfs_unbusy(mp);
 	return (error != 0 ? error : copyout(&out, to, sizeof(out)));
 }
@@ -410,14 +426,22 @@ sys_statfs(const uint64_t *a)
 	struct vnode *vp;
 	int error = lookup_arg(AT_FDCWD, a[0], 0, &vp);
 
-	return (-(error != 0 ? error : statfs_vnode(vp, a[1])));
+	if (error == 0) {
+		error = statfs_vnode(vp, a[1]);
+		vrele(vp);
+	}
+	return (-error);
 }
 
 int64_t
 sys_fstatfs(const uint64_t *a)
 {
-	struct vnode *vp;
-	int error = vnode_of_fd((int)a[0], &vp);
+	struct file *fp = fd_get((int)a[0]);
+	int error;
 
-	return (-(error != 0 ? error : statfs_vnode(vp, a[1])));
+	if (fp == NULL)
+		return (-EBADF);
+	error = fp->vp != NULL ? statfs_vnode(fp->vp, a[1]) : pipe_statfs(a[1]);
+	file_release(fp);
+	return (-error);
 }

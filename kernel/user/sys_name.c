@@ -41,15 +41,20 @@ create_or_find(struct name_place *place, uint32_t mode, struct vnode **vpp)
 	return (error == EOPNOTSUPP ? EACCES : error);
 }
 
-/* On from a link: *place becomes what the link says, seen from where it lies. */
+/*
+ * On from a link: *place becomes what the link says, seen from where it lies.  EEXIST and *vpp: the link led to a file at once.
+ */
 static int
-follow_link(struct name_place *place, struct vnode *link)
+follow_link(struct name_place *place, struct vnode *link, struct vnode **vpp)
 {
-	char *text = kmalloc(PATH_MAX + 1, &M_NAMES, M_WAITOK);
 	struct vnode *dvp = place->dvp;
 	size_t len = 0;
-	int error;
+	char *text;
+	int error = VOP_JUMP(link, vpp);
 
+	if (error != EOPNOTSUPP)
+		return (error == 0 ? EEXIST : error);
+	text = kmalloc(PATH_MAX + 1, &M_NAMES, M_WAITOK);
 	VOP_LOCK(link, LK_SHARED);
 	error = VOP_READLINK(link, text, PATH_MAX, &len);
 	VOP_UNLOCK(link);
@@ -78,7 +83,7 @@ static int
 open_create(int dirfd, const char *path, uint32_t flags, uint32_t mode, struct vnode **vpp, bool *created)
 {
 	struct name_place *place = kmalloc(sizeof(*place), &M_NAMES, M_WAITOK | M_ZERO);
-	struct vnode *vp = NULL;
+	struct vnode *vp = NULL, *link;
 	int error = fs_parent(dirfd, path, place);
 
 	for (int links = 0; error == 0; links++) {
@@ -91,9 +96,14 @@ open_create(int dirfd, const char *path, uint32_t flags, uint32_t mode, struct v
 			continue;		/* made by somebody else and removed again: once more */
 		if (vp->v_type != VLNK || (flags & O_NOFOLLOW))
 			break;
-		error = links < SYMLINKS_MAX ? follow_link(place, vp) : ELOOP;
-		vrele(vp);
+		link = vp;
 		vp = NULL;
+		error = links < SYMLINKS_MAX ? follow_link(place, link, &vp) : ELOOP;
+		vrele(link);
+		if (error == EEXIST && vp != NULL) {
+			error = 0;
+			break;
+		}
 	}
 	if (error == EEXIST && place->dvp == NULL && (flags & O_EXCL) == 0)
 		error = EISDIR;			/* the root */
@@ -446,33 +456,6 @@ struct rename_to {
 	bool		noreplace;
 };
 
-/*
- * What the two names have to be, in the order in which Linux asks.  (What they are when it is done, VOP_RENAME looks
- * at once more.)
- */
-static int
-rename_check(struct name_place *from, struct name_place *to, bool noreplace)
-{
-	struct vnode *vp;
-	bool dir;
-	int error;
-
-	if (from->dvp->v_mount != to->dvp->v_mount)
-		return (EXDEV);
-	if (is_dots(from) || is_dots(to))
-		return (noreplace && !is_dots(from) ? EEXIST : EBUSY);
-	error = namei(from->name, from->dvp, NAMEI_NOFOLLOW, &vp);
-	if (error != 0)
-		return (error);
-	dir = vp->v_type == VDIR;
-	vrele(vp);
-	if (noreplace && namei(to->name, to->dvp, NAMEI_NOFOLLOW, &vp) == 0) {
-		vrele(vp);
-		return (EEXIST);
-	}
-	return (!dir && (from->slash || to->slash) ? ENOTDIR : 0);
-}
-
 static int
 place_rename(struct name_place *from, void *arg)
 {
@@ -482,10 +465,13 @@ place_rename(struct name_place *from, void *arg)
 
 	if (error == 0) {
 		error = vnode_access(place->dvp, 3);
+		if (error == 0 && from->dvp->v_mount != place->dvp->v_mount)
+			error = EXDEV;
+		if (error == 0 && (is_dots(from) || is_dots(place)))
+			error = to->noreplace && !is_dots(from) ? EEXIST : EBUSY;
 		if (error == 0)
-			error = rename_check(from, place, to->noreplace);
-		if (error == 0)
-			error = VOP_RENAME(from->dvp, from->name, from->len, place->dvp, place->name, place->len);
+			error = VOP_RENAME(from->dvp, from->name, from->len, place->dvp, place->name, place->len,
+			    (to->noreplace ? RENAME_NOREPLACE : 0) | (from->slash || place->slash ? RENAME_DIRECTORY : 0));
 		vrele(place->dvp);
 	} else if (error == EEXIST) {
 		error = EBUSY;			/* the root */

@@ -7,6 +7,7 @@
 #include "kernel/random.h"
 #include "kernel/user/proc_impl.h"
 #include "kernel/user/syscall.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_map.h"
 #include "vm/vm_page.h"
 
@@ -321,11 +322,21 @@ sys_sysinfo(const uint64_t *a)
 		uint64_t	totalhigh, freehigh;
 		uint32_t	mem_unit;
 	} si = { .uptime = (int64_t)(clock_ns() / 1000000000ul), .mem_unit = 1 };
+	unsigned loads[3], running, all;
+	struct swap_info swap;
 	struct proc *p;
 
 	_Static_assert(sizeof(si) == 112, "Linux's struct sysinfo");
 	si.totalram = vm_page_count * PAGE_SIZE;
 	si.freeram = (uint64_t)vm_free_count() * PAGE_SIZE;
+	swap_info(&swap);
+	if (swap.disk != NULL) {
+		si.totalswap = swap.nblocks * PAGE_SIZE;
+		si.freeswap = (swap.nblocks - swap.inuse) * PAGE_SIZE;
+	}
+	sched_loads(loads, &running, &all);
+	for (int i = 0; i < 3; i++)
+		si.loads[i] = loads[i] * 65536ul / 100;
 	spin_lock(&proc_lock);
 	TAILQ_FOREACH(p, &all_procs, all_link)
 		si.procs++;

@@ -268,6 +268,17 @@ tty_session_ends(struct proc *p)
 	}
 }
 
+bool
+tty_is_ours(void)
+{
+	bool ours;
+
+	spin_lock(&tty.lock);
+	ours = tty.sid != 0 && tty.sid == curproc->sid;
+	spin_unlock(&tty.lock);
+	return (ours);
+}
+
 /* The terminal becomes that of curproc's session, if both are free for it. */
 static int
 acquire(void)

@@ -74,7 +74,7 @@ unlink_in(struct vnode *dvp, const char *name, bool dir)
 static int
 move(struct vnode *from, const char *fname, struct vnode *to, const char *tname)
 {
-	return (VOP_RENAME(from, fname, strlen(fname), to, tname, strlen(tname)));
+	return (VOP_RENAME(from, fname, strlen(fname), to, tname, strlen(tname), 0));
 }
 
 static bool

@@ -3,7 +3,7 @@
  * /dev: a directory whose entries are the devices that there are.
  *
  *	inode 1		the directory
- *	inode 2...	the character devices of the table below; what they do is kernel/user/dev.c's and tty.c's
+ *	inode 2...	the character devices and links of the table below; what they do is kernel/user/dev.c's and tty.c's
  *	disks		"vda": the disk's own vnode (kernel/fs/specfs.c), which belongs to no volume
  *
  * Nothing is stored: no name can be made or removed.
@@ -28,11 +28,14 @@ static struct {
 	const char	*name;		/* (c) */
 	uint32_t	 rdev;		/* (c) */
 	uint16_t	 mode;		/* (c) */
+	const char	*link;		/* (c) it is a symbolic link, and leads there */
 	struct vnode	*vp;		/* vnode_list_lock; NULL: none at the moment */
 } nodes[] = {
-	{ "null", DEV(1, 3), 0666, NULL }, { "zero", DEV(1, 5), 0666, NULL }, { "full", DEV(1, 7), 0666, NULL },
-	{ "random", DEV(1, 8), 0666, NULL }, { "urandom", DEV(1, 9), 0666, NULL },
-	{ "tty", DEV(5, 0), 0666, NULL }, { "console", DEV(5, 1), 0600, NULL },
+	{ "null", DEV(1, 3), 0666, NULL, NULL }, { "zero", DEV(1, 5), 0666, NULL, NULL }, { "full", DEV(1, 7), 0666, NULL, NULL },
+	{ "random", DEV(1, 8), 0666, NULL, NULL }, { "urandom", DEV(1, 9), 0666, NULL, NULL },
+	{ "tty", DEV(5, 0), 0666, NULL, NULL }, { "console", DEV(5, 1), 0600, NULL, NULL },
+	{ "fd", 0, 0777, "/proc/self/fd", NULL }, { "stdin", 0, 0777, "/proc/self/fd/0", NULL },
+	{ "stdout", 0, 0777, "/proc/self/fd/1", NULL }, { "stderr", 0, 0777, "/proc/self/fd/2", NULL },
 };
 
 static struct vnode *root_vnode;	/* vnode_list_lock */
@@ -61,7 +64,7 @@ devfs_vget(struct mount *mp, ino_t ino, struct vnode **vpp)
 	/* re-check: who waited may find another's vnode here, or none. */
 	*vpp = *place;
 	if (*vpp == NULL) {
-		fresh->v_type = ino == INO_ROOT ? VDIR : VCHR;
+		fresh->v_type = ino == INO_ROOT ? VDIR : nodes[ino - INO_FIRST].link != NULL ? VLNK : VCHR;
 		fresh->v_ino = ino;
 		fresh->v_data = place;
 		if (ino == INO_ROOT)
@@ -125,6 +128,16 @@ devfs_getattr(struct vnode *vp, struct vattr *va)
 	return (0);
 }
 
+static int
+devfs_readlink(struct vnode *vp, char *buf, size_t size, size_t *len)
+{
+	if (vp->v_type != VLNK)
+		return (EINVAL);
+	*len = MIN(size, strlen(nodes[vp->v_ino - INO_FIRST].link));
+	memcpy(buf, nodes[vp->v_ino - INO_FIRST].link, *len);
+	return (0);
+}
+
 /* Entry number n, counted from 0; false: there are not so many. */
 static bool
 entry(uint64_t n, struct dirent *de)
@@ -139,7 +152,7 @@ entry(uint64_t n, struct dirent *de)
 	} else if (n < 2 + nitems(nodes)) {
 		name = nodes[n - 2].name;
 		de->d_ino = INO_FIRST + n - 2;
-		de->d_type = VCHR;
+		de->d_type = nodes[n - 2].link != NULL ? VLNK : VCHR;
 	} else {
 		uint64_t skip = n - 2 - nitems(nodes);
 
@@ -190,6 +203,7 @@ static const struct vnodeops devfs_vnodeops = {
 	.name = "devfs",
 	.lookup = devfs_lookup,
 	.getattr = devfs_getattr,
+	.readlink = devfs_readlink,
 	.readdir = devfs_readdir,
 	.reclaim = devfs_reclaim,
 };
@@ -215,6 +229,7 @@ devfs_root(struct mount *mp, struct vnode **vpp)
 
 static const struct vfsops devfs_vfsops = {
 	.name = "devfs",
+	.magic = 0x01021994,
 	.mount = devfs_mount,
 	.unmount = devfs_unmount,
 	.root = devfs_root,

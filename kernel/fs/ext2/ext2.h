@@ -636,7 +636,8 @@ int  ext2_symlink(struct vnode *dvp, const char *name, size_t len, const char *t
 int  ext2_link(struct vnode *dvp, const char *name, size_t len, struct vnode *vp);
 int  ext2_remove(struct vnode *dvp, const char *name, size_t len);
 int  ext2_rmdir(struct vnode *dvp, const char *name, size_t len);
-int  ext2_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen);
+int  ext2_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen,
+	    int rules);
 /* What they share.  => directories and files locked exclusively */
 /* EROFS, ENOTDIR, ENOENT, ENAMETOOLONG */
 int  ext2_name_check(const struct ext2_inode *dip, const char *name, size_t len);

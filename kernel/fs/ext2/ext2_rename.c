@@ -36,6 +36,7 @@ struct rename {
 	struct vnode	*fdvp, *tdvp;
 	const char	*fname, *tname;
 	size_t		 flen, tlen;
+	int		 rules;		/* RENAME_* */
 	struct vnode	*svp, *tvp;	/* what is renamed; what is replaced, or NULL */
 	struct vnode	*lostfound;	/* or NULL */
 	struct ext2_slot from, to;	/* their entries */
@@ -393,6 +394,8 @@ rename_locked(struct rename *r, bool s_above_to, bool t_above_from)
 {
 	int error = rename_find(r);
 
+	if (error == 0)
+		error = rename_allowed(r->rules, r->svp->v_type, r->tvp != NULL);
 	/* Who is above whom comes before what they are, as programs know it. */
 	if (error == 0 && s_above_to)
 		error = EINVAL;
@@ -463,10 +466,12 @@ rename_serialised(struct rename *r)
 }
 
 int
-ext2_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen)
+ext2_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen,
+    int rules)
 {
 	struct rename r = {
 		.fdvp = fdvp, .tdvp = tdvp, .fname = fname, .flen = flen, .tname = tname, .tlen = tlen,
+		.rules = rules,
 	};
 	struct mount *mp;
 	int error;

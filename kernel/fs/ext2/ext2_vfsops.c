@@ -382,6 +382,7 @@ ext2_remount(struct mount *mp, uint32_t flags)
 
 const struct vfsops ext2_vfsops = {
 	.name = "ext2",
+	.magic = 0xef53,
 	.mount = ext2_mount,
 	.probe = ext2_probe,
 	.unmount = ext2_unmount,

@@ -3,9 +3,7 @@
 #ifndef KERNEL_FS_PROCFS_PROCFS_H
 #define KERNEL_FS_PROCFS_PROCFS_H
 
-#include "kernel/lib/types.h"
-
-struct vfsops;
+#include "kernel/fs/vnode.h"
 
 /* Text under construction.  What finds no room is cut off. */
 struct text {
@@ -22,10 +20,16 @@ typedef int (*procfs_fn)(struct text *t, int pid);
 
 struct procfs_entry {
 	const char	*name;
+	enum vtype	 type;		/* VREG; VLNK: the text is where it leads; VDIR: the process's descriptors */
 	procfs_fn	 fill;
-	bool		 link;		/* a symbolic link, and the text is where it leads */
+	/* What a link leads to, referenced, whatever its text says; NULL: by the text. */
+	int		(*jump)(int pid, struct vnode **vpp);
 };
 extern const struct procfs_entry procfs_machine[], procfs_process[];	/* end in a NULL name */
+
+/* The same for a descriptor of a process, which is a link to what it has open. */
+int procfs_fd_text(struct text *t, int pid, int fd);
+int procfs_fd_jump(int pid, int fd, struct vnode **vpp);
 
 extern const struct vfsops procfs_vfsops;
 

@@ -12,6 +12,7 @@
 #include "kernel/fs/vnode.h"
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
+#include "kernel/thread.h"
 #include "kernel/user/file.h"
 #include "kernel/user/proc.h"
 #include "vm/pmap.h"
@@ -93,7 +94,17 @@ fill_uptime(struct text *t, int pid)
 static int
 fill_loadavg(struct text *t, int pid)
 {
-	text_add(t, "0.00 0.00 0.00 1/1 1\n");	/* nobody keeps averages */
+	unsigned loads[3], running, all, last = 0;
+	struct proc *p;
+
+	sched_loads(loads, &running, &all);
+	spin_lock(&proc_lock);
+	TAILQ_FOREACH(p, &all_procs, all_link)
+		last = MAX(last, (unsigned)p->pid);
+	spin_unlock(&proc_lock);
+	for (int i = 0; i < 3; i++)
+		text_add(t, "%u.%02u ", loads[i] / 100, loads[i] % 100);
+	text_add(t, "%u/%u %u\n", running, all, last);
 	return (0);
 }
 
@@ -193,10 +204,12 @@ fill_mounts_link(struct text *t, int pid)
 }
 
 const struct procfs_entry procfs_machine[] = {
-	{ "self", fill_self, true }, { "mounts", fill_mounts_link, true },
-	{ "meminfo", fill_meminfo, false }, { "vmstat", fill_vmstat, false }, { "queues", fill_queues, false },
-	{ "uptime", fill_uptime, false }, { "loadavg", fill_loadavg, false }, { "version", fill_version, false },
-	{ "swaps", fill_swaps, false }, { "stat", fill_machine_stat, false }, { "partitions", fill_partitions, false }, { NULL, NULL, false },
+	{ "self", VLNK, fill_self, NULL }, { "mounts", VLNK, fill_mounts_link, NULL },
+	{ "meminfo", VREG, fill_meminfo, NULL }, { "vmstat", VREG, fill_vmstat, NULL },
+	{ "queues", VREG, fill_queues, NULL }, { "uptime", VREG, fill_uptime, NULL },
+	{ "loadavg", VREG, fill_loadavg, NULL }, { "version", VREG, fill_version, NULL },
+	{ "swaps", VREG, fill_swaps, NULL }, { "stat", VREG, fill_machine_stat, NULL },
+	{ "partitions", VREG, fill_partitions, NULL }, { NULL, VNON, NULL, NULL },
 };
 
 /* ---- a process ---- */
@@ -327,42 +340,74 @@ fill_cmdline(struct text *t, int pid)
 	return (0);
 }
 
+/* A path that leads to a vnode, as far as one is known; takes over the reference. */
+static void
+add_path(struct text *t, struct vnode *vp)
+{
+	size_t room = t->size - t->len;
+	int64_t len = vp->v_type == VDIR ? fs_path_of(vp, t->buf + t->len, room) : fs_path_of_file(vp, t->buf + t->len, room);
+
+	if (len >= 0)
+		t->len += (size_t)len;
+	else if (vp->v_disk != NULL)
+		text_add(t, "/dev/%s", vp->v_disk->dk_name);
+	else if (vp->v_type == VFIFO && vp->v_mount == NULL)
+		text_add(t, "pipe:[%lu]", (uint64_t)(uintptr_t)vp->v_pipe >> 6 & 0xffffffff);
+	else
+		text_add(t, "inode %lu (%s)", (uint64_t)vp->v_ino, vp->v_flag & VNONAME ? "deleted" : "name not known");
+	vrele(vp);
+}
+
 static int
 fill_exe(struct text *t, int pid)
 {
-	struct vnode *text;
-	int64_t len;
+	struct vnode *vp;
+	int error = proc_text(pid, &vp);
 
-	if (pid != curproc->pid)
-		return (EACCES);
-	text = curproc->text;
-	if (text == NULL)
-		return (ENOENT);
-	len = fs_path_of_file(text, t->buf, t->size);
-	if (len < 0)
-		return ((int)-len);
-	t->len = (size_t)len;
-	return (0);
+	if (error == 0)
+		add_path(t, vp);
+	return (error);
 }
 
 static int
 fill_cwd(struct text *t, int pid)
 {
 	struct vnode *vp;
-	int64_t len;
-	int error;
+	int error = proc_cwd(pid, &vp);
 
-	if (pid != curproc->pid)
-		return (EACCES);
-	error = fs_start(AT_FDCWD, &vp);
+	if (error == 0)
+		add_path(t, vp);
+	return (error);
+}
+
+int
+procfs_fd_jump(int pid, int fd, struct vnode **vpp)
+{
+	struct file *fp;
+	int error = proc_file(pid, fd, &fp);
+
 	if (error != 0)
 		return (error);
-	len = fs_path_of(vp, t->buf, t->size);
-	vrele(vp);
-	if (len < 0)
-		return ((int)-len);
-	t->len = (size_t)len;
-	return (0);
+	*vpp = fp->vp;
+	if (fp->vp != NULL)
+		vref(fp->vp);
+	else
+		error = pipe_vnode(fp, vpp);
+	file_release(fp);
+	return (error);
+}
+
+int
+procfs_fd_text(struct text *t, int pid, int fd)
+{
+	struct vnode *vp;
+	int error = procfs_fd_jump(pid, fd, &vp);
+
+	if (error == 0)
+		add_path(t, vp);
+	else if (error == ENXIO)
+		text_add(t, "anon_inode:[none]");	/* it is open, and has no vnode */
+	return (error == ENXIO ? 0 : error);
 }
 
 static int
@@ -465,8 +510,9 @@ fill_maps(struct text *t, int pid)
 }
 
 const struct procfs_entry procfs_process[] = {
-	{ "exe", fill_exe, true }, { "cwd", fill_cwd, true }, { "root", fill_root, true },
-	{ "maps", fill_maps, false }, { "stat", fill_stat, false }, { "statm", fill_statm, false },
-	{ "status", fill_status, false }, { "cmdline", fill_cmdline, false }, { "mounts", fill_mounts, false },
-	{ NULL, NULL, false },
+	{ "exe", VLNK, fill_exe, proc_text }, { "cwd", VLNK, fill_cwd, proc_cwd }, { "root", VLNK, fill_root, NULL },
+	{ "fd", VDIR, NULL, NULL },
+	{ "maps", VREG, fill_maps, NULL }, { "stat", VREG, fill_stat, NULL }, { "statm", VREG, fill_statm, NULL },
+	{ "status", VREG, fill_status, NULL }, { "cmdline", VREG, fill_cmdline, NULL }, { "mounts", VREG, fill_mounts, NULL },
+	{ NULL, VNON, NULL, NULL },
 };

@@ -2,7 +2,8 @@
 /*
  * /proc as a filesystem: processes and counters as files.
  *
- *	inode number	pid * 64 + which	which 1: the directory, 2...: the entries of its table
+ *	inode number	pid * 8192 + which	which 1: the directory, 2...: the entries of its table,
+ *						4096...: its descriptors, which are links in its folder "fd"
  *			(pid 0: the root and the files of the whole machine)
  *
  * Nothing is stored: a file's text is written anew by each read, from what procfs_text.c finds, and the piece that
@@ -18,9 +19,10 @@
 #include "kernel/malloc.h"
 #include "kernel/user/proc.h"
 
-#define PER_PROCESS	64
+#define PER_PROCESS	8192
 #define INO_DIR		1
 #define INO_FILES	2
+#define INO_FDS		4096
 #define TEXT_MAX	(64 * KiB)
 
 static MALLOC_DEFINE(M_PROCFS, "procfs");
@@ -40,15 +42,26 @@ pid_of(ino_t ino)
 	return ((int)(ino / PER_PROCESS));
 }
 
-/* The table entry of a file's inode number; NULL: it is a directory. */
+static unsigned
+which_of(ino_t ino)
+{
+	return ((unsigned)(ino % PER_PROCESS));
+}
+
+/* A process's descriptor, by its inode number; -1: it is something else. */
+static int
+fd_of(ino_t ino)
+{
+	return ((int)MAX(which_of(ino), INO_FDS - 1u) - INO_FDS);
+}
+
+/* The table entry of an inode number; NULL: a process's folder, or a descriptor. */
 static const struct procfs_entry *
 entry_of(ino_t ino)
 {
-	unsigned which = (unsigned)(ino % PER_PROCESS);
-
-	if (which == INO_DIR)
+	if (which_of(ino) == INO_DIR || fd_of(ino) >= 0)
 		return (NULL);
-	return (&(pid_of(ino) == 0 ? procfs_machine : procfs_process)[which - INO_FILES]);
+	return (&(pid_of(ino) == 0 ? procfs_machine : procfs_process)[which_of(ino) - INO_FILES]);
 }
 
 static enum vtype
@@ -56,7 +69,14 @@ type_of(ino_t ino)
 {
 	const struct procfs_entry *e = entry_of(ino);
 
-	return (e == NULL ? VDIR : e->link ? VLNK : VREG);
+	return (fd_of(ino) >= 0 ? VLNK : e == NULL ? VDIR : e->type);
+}
+
+/* Is it a folder of descriptors? */
+static bool
+holds_fds(ino_t ino)
+{
+	return (entry_of(ino) != NULL && entry_of(ino)->type == VDIR);
 }
 
 static bool
@@ -137,20 +157,37 @@ procfs_reclaim(struct vnode *vp)
 	return (0);
 }
 
-/* A name that is a process's number; 0: it is none. */
+/* A name that is a number; -1: it is none. */
 static int
-name_pid(const char *name, size_t len)
+name_number(const char *name, size_t len)
 {
-	int pid = 0;
+	int number = 0;
 
-	if (len == 0 || len > 7 || name[0] == '0')
-		return (0);
+	if (len == 0 || len > 7 || (name[0] == '0' && len > 1))
+		return (-1);
 	for (size_t i = 0; i < len; i++) {
 		if (name[i] < '0' || name[i] > '9')
-			return (0);
-		pid = pid * 10 + (name[i] - '0');
+			return (-1);
+		number = number * 10 + (name[i] - '0');
 	}
-	return (pid_exists(pid) ? pid : 0);
+	return (number);
+}
+
+static int
+lookup_fd(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp)
+{
+	int pid = pid_of(dvp->v_ino), fd = name_number(name, len);
+
+	if (fd < 0 || fd >= PER_PROCESS - INO_FDS || proc_next_fd(pid, fd) != fd)
+		return (ENOENT);
+	return (procfs_vget(dvp->v_mount, (ino_t)pid * PER_PROCESS + INO_FDS + (ino_t)fd, vpp));
+}
+
+/* The folder that a folder is in. */
+static ino_t
+parent_of(ino_t dir)
+{
+	return (holds_fds(dir) ? dir - which_of(dir) + INO_DIR : INO_DIR);
 }
 
 static int
@@ -167,14 +204,16 @@ procfs_lookup(struct vnode *dvp, const char *name, size_t len, struct vnode **vp
 		return (0);
 	}
 	if (len == 2 && name[0] == '.' && name[1] == '.')
-		return (procfs_vget(dvp->v_mount, INO_DIR, vpp));
+		return (procfs_vget(dvp->v_mount, parent_of(dvp->v_ino), vpp));
+	if (holds_fds(dvp->v_ino))
+		return (lookup_fd(dvp, name, len, vpp));
 	if (pid != 0 && !pid_exists(pid))
 		return (ENOENT);
 	for (unsigned i = 0; table[i].name != NULL; i++)
 		if (strlen(table[i].name) == len && memcmp(table[i].name, name, len) == 0)
 			return (procfs_vget(dvp->v_mount, (ino_t)pid * PER_PROCESS + INO_FILES + i, vpp));
-	other = pid == 0 ? name_pid(name, len) : 0;
-	return (other == 0 ? ENOENT : procfs_vget(dvp->v_mount, (ino_t)other * PER_PROCESS + INO_DIR, vpp));
+	other = pid == 0 ? name_number(name, len) : 0;
+	return (other <= 0 || !pid_exists(other) ? ENOENT : procfs_vget(dvp->v_mount, (ino_t)other * PER_PROCESS + INO_DIR, vpp));
 }
 
 static int
@@ -203,7 +242,10 @@ make_text(struct vnode *vp, struct text *t)
 	*t = (struct text){ .buf = kmalloc(TEXT_MAX, &M_PROCFS, M_WAITOK), .size = TEXT_MAX };
 	t->buf[0] = '\0';
 	VOP_UNLOCK(vp);
-	error = entry_of(ino)->fill(t, pid_of(ino));
+	if (fd_of(ino) >= 0)
+		error = procfs_fd_text(t, pid_of(ino), fd_of(ino));
+	else
+		error = entry_of(ino)->fill(t, pid_of(ino));
 	VOP_LOCK(vp, mode);
 	return (error);
 }
@@ -237,6 +279,16 @@ procfs_readlink(struct vnode *vp, char *buf, size_t size, size_t *len)
 	return (error);
 }
 
+static int
+procfs_jump(struct vnode *vp, struct vnode **target)
+{
+	const struct procfs_entry *e = entry_of(vp->v_ino);
+
+	if (fd_of(vp->v_ino) >= 0)
+		return (procfs_fd_jump(pid_of(vp->v_ino), fd_of(vp->v_ino), target));
+	return (e != NULL && e->jump != NULL ? e->jump(pid_of(vp->v_ino), target) : EOPNOTSUPP);
+}
+
 /* The smallest process number above `pid`; 0: none. */
 static int
 next_pid(int pid)
@@ -252,9 +304,23 @@ next_pid(int pid)
 	return (best);
 }
 
+/* The first descriptor from `fd` on in a folder of them. */
+static bool
+fd_at(ino_t dir, int fd, struct dirent *de)
+{
+	fd = proc_next_fd(pid_of(dir), fd);
+	if (fd < 0)
+		return (false);
+	de->d_ino = (ino_t)pid_of(dir) * PER_PROCESS + INO_FDS + (ino_t)fd;
+	de->d_type = VLNK;
+	de->d_next = fd + 3;
+	de->d_namlen = (uint8_t)snprintf(de->d_name, sizeof(de->d_name), "%d", fd);
+	return (true);
+}
+
 /*
- * The entry at offset `at` of a directory: 0 and 1 the dots, then the table, and in the root, from PER_PROCESS on,
- * the processes by number.  false: the end.
+ * The entry at offset `at` of a directory: 0 and 1 the dots, then the table or the descriptors, and in the root, from
+ * PER_PROCESS on, the processes by number.  false: the end.
  */
 static bool
 entry_at(ino_t dir, off_t at, struct dirent *de)
@@ -267,11 +333,13 @@ entry_at(ino_t dir, off_t at, struct dirent *de)
 		count++;
 	de->d_next = at + 1;
 	if (at < 2) {
-		de->d_ino = at == 0 ? dir : INO_DIR;
+		de->d_ino = at == 0 ? dir : parent_of(dir);
 		de->d_type = VDIR;
 		de->d_namlen = (uint8_t)strlcpy(de->d_name, at == 0 ? "." : "..", sizeof(de->d_name));
 		return (true);
 	}
+	if (holds_fds(dir))
+		return (fd_at(dir, (int)at - 2, de));
 	if (at < 2 + (off_t)count) {
 		de->d_ino = (ino_t)pid * PER_PROCESS + INO_FILES + (ino_t)at - 2;
 		de->d_type = type_of(de->d_ino);
@@ -312,6 +380,7 @@ static const struct vnodeops procfs_vnodeops = {
 	.getattr = procfs_getattr,
 	.read = procfs_read,
 	.readlink = procfs_readlink,
+	.jump = procfs_jump,
 	.readdir = procfs_readdir,
 	.reclaim = procfs_reclaim,
 };
@@ -337,6 +406,7 @@ procfs_root(struct mount *mp, struct vnode **vpp)
 
 const struct vfsops procfs_vfsops = {
 	.name = "proc",
+	.magic = 0x9fa0,
 	.mount = procfs_mount,
 	.unmount = procfs_unmount,
 	.root = procfs_root,

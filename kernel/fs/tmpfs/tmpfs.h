@@ -106,6 +106,7 @@ int  tmpfs_symlink(struct vnode *dvp, const char *name, size_t len, const char *
 int  tmpfs_link(struct vnode *dvp, const char *name, size_t len, struct vnode *vp);
 int  tmpfs_remove(struct vnode *dvp, const char *name, size_t len);
 int  tmpfs_rmdir(struct vnode *dvp, const char *name, size_t len);
-int  tmpfs_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen);
+int  tmpfs_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen,
+	    int rules);
 
 #endif

@@ -472,7 +472,8 @@ rename_change(struct tmpfs_node *fdir, struct tmpfs_dirent *s, struct tmpfs_node
 }
 
 int
-tmpfs_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen)
+tmpfs_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *tdvp, const char *tname, size_t tlen,
+    int rules)
 {
 	struct tmpfs_mount *tm = VTOM(fdvp);
 	struct tmpfs_node *fdir = VTOT(fdvp), *tdir = VTOT(tdvp);
@@ -492,9 +493,11 @@ tmpfs_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *t
 	t = entry_find(tdir, tname, tlen);
 	if (s == NULL || tdir->nlink == 0)
 		error = ENOENT;
-	else if (t != NULL && t->node == s->node)
-		same = true;			/* two names of one file: both stay */
 	else
+		error = rename_allowed(rules, s->node->type, t != NULL);
+	if (error == 0 && t != NULL && t->node == s->node)
+		same = true;			/* two names of one file: both stay */
+	else if (error == 0)
 		error = rename_check(fdir, s, tdir, t);
 	if (error == 0 && !same)
 		rename_change(fdir, s, tdir, t, fresh);

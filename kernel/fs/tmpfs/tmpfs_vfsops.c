@@ -260,6 +260,7 @@ tmpfs_sync(struct mount *mp, bool wait)
 
 const struct vfsops tmpfs_vfsops = {
 	.name = "tmpfs",
+	.magic = 0x01021994,
 	.mount = tmpfs_mount,
 	.unmount = tmpfs_unmount,
 	.root = tmpfs_root,
