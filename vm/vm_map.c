@@ -25,6 +25,7 @@
 #include "vm/vm_map_impl.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
+#include "vm/vnode_pager.h"
 
 static struct kmem_cache *entry_zone;
 
@@ -227,7 +228,7 @@ vm_map_clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t end)
 static bool
 may_join(const struct vm_map_entry *a, const struct vm_map_entry *b)
 {
-	return (a->end == b->start && a->grow_top == b->grow_top && a->object == b->object &&
+	return (a->end == b->start && a->grow_top == b->grow_top && a->stores == b->stores && a->object == b->object &&
 	    (a->object == NULL || a->offset + (vm_ooffset_t)(a->end - a->start) == b->offset) &&
 	    a->protection == b->protection && a->max_protection == b->max_protection &&
 	    a->inheritance == b->inheritance && a->advice == b->advice && a->on_fork == b->on_fork && a->needs_copy == b->needs_copy &&
@@ -353,6 +354,9 @@ vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset,
 	e->max_protection = max;
 	e->inheritance = inherit;
 	e->needs_copy = object != NULL && (cow & MAP_COPY_ON_WRITE);
+	e->stores = (cow & MAP_STORES) != 0;
+	if (e->stores)
+		vnode_pager_stores(object, (vm_ooffset_t)(end - start));
 	e->grow_top = cow & MAP_STACK_GROWS ? end : 0;
 	e->next_read = OFF_TO_IDX(offset);
 	e->error_seen = object != NULL ? object->error_gen : 0;
@@ -424,6 +428,8 @@ vm_map_free_entries(struct vm_map_entry *doomed)
 	for (; doomed != NULL; doomed = next) {
 		next = node_entry(doomed->node.child[0]);
 		free_private_pages(doomed);
+		if (doomed->stores)
+			vnode_pager_stores(doomed->object, -(vm_ooffset_t)(doomed->end - doomed->start));
 		vm_object_deallocate(doomed->object);
 		kmem_cache_free(entry_zone, doomed);
 	}

@@ -47,6 +47,7 @@ struct vm_map_entry {
 	uint8_t		 inheritance;	/* (m) enum vm_inherit */
 	uint8_t		 advice;	/* (m) enum vm_advice */
 	uint8_t		 on_fork;	/* (m) enum vm_on_fork */
+	bool		 stores;	/* (m) MAP_STORES: counted as a writer of the object's file */
 	bool		 needs_copy;	/* (m) the object is not ours to write: shadow it first */
 	uint8_t		 wired_count;	/* (m) 1: all pages stay resident, or will once `wiring` is NULL */
 	struct thread	*wiring;	/* (m) who is making it resident; nobody else may change the entry */
@@ -111,6 +112,7 @@ void vmspace_foreach(void (*fn)(struct vmspace *vm, void *arg), void *arg);
 /* cow of vm_map_insert */
 #define MAP_COPY_ON_WRITE	0x1	/* a write makes a private copy */
 #define MAP_STACK_GROWS		0x2	/* a stack that ends where the range does */
+#define MAP_STORES		0x4	/* of a file, which it may write to: vnode_pager_stores() */
 
 void vm_map_lock(struct vm_map *map);		/* exclusive, timestamp goes up */
 /*

@@ -18,6 +18,7 @@
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
+#include "vm/vnode_pager.h"
 
 /* What the entry's range needs before it can be written or, if it has no object, touched at all. */
 static bool
@@ -206,6 +207,8 @@ fork_entry(struct vm_map *parent, struct vm_map_entry *e, struct vm_map *child)
 	} else if (e->object != NULL) {
 		share_object(parent, e, copy);
 	}
+	if (copy->stores)
+		vnode_pager_stores(copy->object, (vm_ooffset_t)(copy->end - copy->start));
 	vm_map_entry_link(child, vm_map_entry_before(child, copy->start), copy);
 	return (copied);
 }

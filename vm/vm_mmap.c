@@ -51,16 +51,42 @@ check_arguments(vm_offset_t addr, vm_size_t len, int flags, struct vnode *vp, vm
 	return (0);
 }
 
+/*
+ * Enter what was found into the map, at or from *at on.  Takes over the reference on the object, also on failure.
+ * => arguments checked; len rounded up
+ */
+static int
+map_object(struct vmspace *vm, vm_offset_t *at, vm_size_t len, vm_prot_t prot, vm_prot_t max, int flags, struct vm_object *object,
+    vm_ooffset_t off, bool stores)
+{
+	bool shared = (flags & MAP_SHARED) != 0, exact = (flags & MAP_FIXED_NOREPLACE) != 0;
+	int cow = (shared ? 0 : MAP_COPY_ON_WRITE) | (flags & MAP_GROWSDOWN ? MAP_STACK_GROWS : 0);
+	int kr;
+
+	/* An object of this length from the start: what mremap adds lies behind its end, as with a file. */
+	if (object == NULL && shared)
+		object = vm_object_allocate(OBJT_DEFAULT, OFF_TO_IDX(len));
+	if (stores && object->type == OBJT_VNODE)
+		cow |= MAP_STORES;
+	if ((flags & MAP_FIXED) != 0 && !exact)
+		kr = vm_map_replace(&vm->map, object, off, *at, *at + len, prot, max, cow,
+		    shared ? VM_INHERIT_SHARE : VM_INHERIT_COPY);
+	else
+		kr = vm_map_find(&vm->map, object, off, at, len, !exact, prot, max, cow,
+		    shared ? VM_INHERIT_SHARE : VM_INHERIT_COPY);
+	if (kr != KERN_SUCCESS && object != NULL)
+		vm_object_deallocate(object);
+	return (exact && kr == KERN_NO_SPACE ? EEXIST : vm_errno(kr));
+}
+
 int
 vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, int flags, struct vnode *vp, vm_ooffset_t off)
 {
-	bool shared = (flags & MAP_SHARED) != 0, exact = (flags & MAP_FIXED_NOREPLACE) != 0;
-	bool fixed = (flags & MAP_FIXED) != 0 && !exact;
-	int cow = (shared ? 0 : MAP_COPY_ON_WRITE) | (flags & MAP_GROWSDOWN ? MAP_STACK_GROWS : 0);
-	vm_offset_t at = fixed || exact ? *addr : MAX(trunc_page(*addr), VM_USER_MIN);
+	bool shared = (flags & MAP_SHARED) != 0, fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0, stores;
+	vm_offset_t at = fixed ? *addr : MAX(trunc_page(*addr), VM_USER_MIN);
 	vm_prot_t max = VM_PROT_ALL;
 	struct vm_object *object = NULL;
-	int kr, error;
+	int error;
 
 	error = check_arguments(*addr, len, flags, vp, off);
 	if (error != 0)
@@ -72,24 +98,19 @@ vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, in
 		max &= ~VM_PROT_WRITE;
 	if ((prot & ~max) != 0)
 		return (EACCES);
-	if (vp != NULL && (error = file_object(vp, prot, shared && (max & VM_PROT_WRITE) != 0, off, &object)) != 0)
+	stores = vp != NULL && shared && (max & VM_PROT_WRITE) != 0;
+	/* A writer until the mapping counts as one: who opened the file may close it meanwhile. */
+	if (stores && (error = vnode_writer_begin(vp)) != 0)
 		return (error);
-	/* An object of this length from the start: what mremap adds lies behind its end, as with a file. */
-	if (vp == NULL && shared)
-		object = vm_object_allocate(OBJT_DEFAULT, OFF_TO_IDX(len));
-	if (fixed)
-		kr = vm_map_replace(&vm->map, object, off, at, at + len, prot, max, cow,
-		    shared ? VM_INHERIT_SHARE : VM_INHERIT_COPY);
-	else
-		kr = vm_map_find(&vm->map, object, off, &at, len, !exact, prot, max, cow,
-		    shared ? VM_INHERIT_SHARE : VM_INHERIT_COPY);
-	if (kr != KERN_SUCCESS) {
-		if (object != NULL)
-			vm_object_deallocate(object);
-		return (exact && kr == KERN_NO_SPACE ? EEXIST : vm_errno(kr));
-	}
-	*addr = at;
-	return (0);
+	if (vp != NULL)
+		error = file_object(vp, prot, stores, off, &object);
+	if (error == 0)
+		error = map_object(vm, &at, len, prot, max, flags, object, off, stores);
+	if (stores)
+		vnode_writer_end(vp);
+	if (error == 0)
+		*addr = at;
+	return (error);
 }
 
 int

@@ -62,7 +62,7 @@ extend(struct vm_map *map, vm_offset_t end, vm_size_t more)
 	if (object != NULL)
 		vm_object_reference(object);
 	kr = vm_map_insert(map, object, offset + (vm_ooffset_t)(e->end - e->start), end, end + more, e->protection,
-	    e->max_protection, shared ? 0 : MAP_COPY_ON_WRITE, e->inheritance);
+	    e->max_protection, (shared ? 0 : MAP_COPY_ON_WRITE) | (e->stores ? MAP_STORES : 0), e->inheritance);
 	if (kr != KERN_SUCCESS && object != NULL)
 		__atomic_sub_fetch(&object->ref_count, 1, __ATOMIC_RELEASE);	/* not the last: the entry has one */
 	return (kr);
@@ -97,7 +97,7 @@ duplicate(struct vm_map *map, vm_offset_t from, vm_offset_t to, vm_size_t len)
 
 	vm_object_reference(e->object);
 	kr = vm_map_insert(map, e->object, e->offset + (vm_ooffset_t)(from - e->start), to, to + len, e->protection,
-	    e->max_protection, 0, VM_INHERIT_SHARE);
+	    e->max_protection, e->stores ? MAP_STORES : 0, VM_INHERIT_SHARE);
 	if (kr != KERN_SUCCESS)
 		__atomic_sub_fetch(&e->object->ref_count, 1, __ATOMIC_RELEASE);
 	return (kr);

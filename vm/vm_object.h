@@ -95,6 +95,8 @@ struct vm_object {
 			struct ucred	*vnp_cred;
 			/* (o) [bad, bad_end): a page of these could not be read; both 0: none known */
 			vm_pindex_t	 vnp_bad, vnp_bad_end;
+			/* (o) bytes mapped so that they may be written to; while > 0 the file has one writer more */
+			vm_ooffset_t	 vnp_stores;
 		} vnp;
 		struct {
 			/* (o) swap blocks by page index: swap_map.c */

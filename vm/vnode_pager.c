@@ -114,6 +114,25 @@ vnode_pager_alloc(void *handle, vm_ooffset_t size, vm_prot_t prot, vm_ooffset_t 
 	return (object);
 }
 
+void
+vnode_pager_stores(struct vm_object *object, vm_ooffset_t bytes)
+{
+	vm_ooffset_t *stores = &object->un_pager.vnp.vnp_stores;
+	struct vnode *vp;
+
+	vm_object_lock(object);
+	vp = object->handle;			/* NULL: taken away by force, and its counts went with it */
+	spin_lock(&vnode_list_lock);
+	if (vp != NULL && *stores == 0)
+		vp->v_writecount++;
+	*stores += bytes;
+	if (vp != NULL && *stores == 0)
+		vp->v_writecount--;
+	KASSERT(*stores >= 0, "object %p: more bytes unmapped than were mapped for writing", object);
+	spin_unlock(&vnode_list_lock);
+	vm_object_unlock(object);
+}
+
 /*
  * The object is dead and empty: let go of the vnode.
  * => object: OBJ_DEAD, unlocked, no pages.  Sleeps in "vnpdea" and in vrele(): no lock held.
@@ -211,7 +230,8 @@ vnode_pager_uncache(struct vnode *vp)
 void
 vnode_pager_settle(struct vnode *vp)
 {
-	if ((vp->v_flag & VNONAME) == 0)
+	/* What is open may be read again: who closes it looks once more. */
+	if ((vp->v_flag & VNONAME) == 0 || vnode_is_open(vp))
 		return;
 	VOP_LOCK(vp, LK_EXCLUSIVE);
 	vnode_pager_uncache(vp);

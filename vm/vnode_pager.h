@@ -65,6 +65,11 @@ void vnode_pager_umount(struct mount *mp);
  *    to do.
  */
 void vnode_pager_setsize(struct vnode *vp, vm_ooffset_t nsize);
+/*
+ * So many bytes more (or less) of the file are mapped by who may write to it: from the first to the last of them nobody can run
+ * it.  => object referenced, unlocked; sleeps.  From none to some: the caller is a writer (vnode_writer_begin()).
+ */
+void vnode_pager_stores(struct vm_object *object, vm_ooffset_t bytes);
 /* vnode_putpages.c */
 int vnode_pager_putpages(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals);
 /*

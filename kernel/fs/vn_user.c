@@ -52,8 +52,11 @@ hold_pages(struct hold *h, vm_offset_t addr, size_t len, vm_prot_t prot, int max
 	while (h->len < len && h->count < max) {
 		size_t off = (addr + h->len) & PAGE_MASK, n = MIN(PAGE_SIZE - off, len - h->len);
 		struct vm_page *m = NULL;
+		int kr = vm_fault(h->map, addr + h->len, prot, VM_FAULT_HOLD, &m);
 
-		if (vm_fault(h->map, addr + h->len, prot, VM_FAULT_HOLD, &m) != KERN_SUCCESS)
+		if (kr == KERN_INVALID_ADDRESS && vm_map_grow(h->map, addr + h->len))
+			kr = vm_fault(h->map, addr + h->len, prot, VM_FAULT_HOLD, &m);
+		if (kr != KERN_SUCCESS)
 			break;
 		h->pages[h->count] = m;
 		h->iov[h->count].iov_base = (char *)VM_PAGE_TO_DMAP(m) + off;

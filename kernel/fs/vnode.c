@@ -587,3 +587,54 @@ vnode_inuse(void)
 {
 	return (__atomic_load_n(&vnodes.inuse, __ATOMIC_RELAXED));
 }
+
+int
+vnode_writer_begin(struct vnode *vp)
+{
+	bool busy;
+
+	spin_lock(&vnode_list_lock);
+	busy = vp->v_textcount > 0;
+	if (!busy)
+		vp->v_writecount++;
+	spin_unlock(&vnode_list_lock);
+	return (busy ? ETXTBSY : 0);
+}
+
+void
+vnode_writer_end(struct vnode *vp)
+{
+	spin_lock(&vnode_list_lock);
+	KASSERT(vp->v_writecount > 0, "vnode %p: one writer more goes than came", vp);
+	vp->v_writecount--;
+	spin_unlock(&vnode_list_lock);
+}
+
+void
+vnode_open_begin(struct vnode *vp)
+{
+	spin_lock(&vnode_list_lock);
+	vp->v_opencount++;
+	spin_unlock(&vnode_list_lock);
+}
+
+void
+vnode_open_end(struct vnode *vp)
+{
+	spin_lock(&vnode_list_lock);
+	KASSERT(vp->v_opencount > 0, "vnode %p: closed more often than opened", vp);
+	vp->v_opencount--;
+	spin_unlock(&vnode_list_lock);
+	vnode_pager_settle(vp);
+}
+
+bool
+vnode_is_open(struct vnode *vp)
+{
+	bool open;
+
+	spin_lock(&vnode_list_lock);
+	open = vp->v_opencount > 0;
+	spin_unlock(&vnode_list_lock);
+	return (open);
+}

@@ -56,8 +56,12 @@ struct vnode {
 	enum vtype		 v_type;	/* (c) */
 	uint32_t		 v_flag;	/* (l) */
 	int			 v_usecount;	/* (l) */
-	/* (l) processes that run it, and files open for writing: never both.  VTEXT while the first is > 0 */
+	/*
+	 * (l) processes that run it; files open for writing, and its object if that is mapped for writing:
+	 * never both.  VTEXT while the first is > 0
+	 */
 	int			 v_textcount, v_writecount;
+	int			 v_opencount;	/* (l) open files, if it is a regular one */
 	/* (l) changes with identity: what the name cache compares */
 	uint32_t		 v_id;
 	ino_t			 v_ino;		/* (c) for messages and the tour */
@@ -301,6 +305,14 @@ int  vnode_kill_mount(struct mount *mp);
 bool vnode_mount_swaps(struct mount *mp);	/* does a file of it serve as swap? */
 int  vnode_count(void);
 int  vnode_inuse(void);				/* v_usecount > 0 */
+
+/* A regular file is opened; closed by the last call, a file without a name gives up its pages.  => referenced; sleep */
+void vnode_open_begin(struct vnode *vp);
+void vnode_open_end(struct vnode *vp);
+bool vnode_is_open(struct vnode *vp);
+/* One more who may write to the file.  ETXTBSY: a program runs from it */
+int  vnode_writer_begin(struct vnode *vp);
+void vnode_writer_end(struct vnode *vp);
 
 extern const struct vnodeops dead_vnodeops;	/* of a vnode after vgone(): EIO */
 const char *vtype_name(enum vtype type);

@@ -8,7 +8,6 @@
  * vnode's inside vn_read_user() and vn_write_user().
  */
 #include "kernel/fs/vnode.h"
-#include "kernel/kassert.h"
 #include "kernel/thread.h"
 #include "kernel/user/file.h"
 #include "kernel/user/proc.h"
@@ -124,29 +123,13 @@ counts_as_writer(const struct vnode *vp, uint32_t flags)
 	return (vp->v_type == VREG && (flags & O_ACCMODE) != O_RDONLY && (flags & O_PATH) == 0);
 }
 
-/* ETXTBSY: a program runs from it. */
-static int
-writer_begin(struct vnode *vp)
-{
-	bool busy;
-
-	spin_lock(&vnode_list_lock);
-	busy = vp->v_textcount > 0;
-	if (!busy)
-		vp->v_writecount++;
-	spin_unlock(&vnode_list_lock);
-	return (busy ? ETXTBSY : 0);
-}
-
 static void
 vnode_file_close(struct file *fp)
 {
-	if (!counts_as_writer(fp->vp, fp->flags))
-		return;
-	spin_lock(&vnode_list_lock);
-	KASSERT(fp->vp->v_writecount > 0, "vnode %p: closed by one writer more than opened it", fp->vp);
-	fp->vp->v_writecount--;
-	spin_unlock(&vnode_list_lock);
+	if (counts_as_writer(fp->vp, fp->flags))
+		vnode_writer_end(fp->vp);
+	if (fp->vp->v_type == VREG)
+		vnode_open_end(fp->vp);
 }
 
 const struct fileops vnode_fileops = {
@@ -191,7 +174,9 @@ file_open_vnode(struct vnode *vp, uint32_t flags, struct file **fpp)
 		if ((flags & O_PATH) == 0)
 			error = special_ops(vp, &ops);
 		if (error == 0 && counts_as_writer(vp, flags))
-			error = writer_begin(vp);
+			error = vnode_writer_begin(vp);
+		if (error == 0 && vp->v_type == VREG)
+			vnode_open_begin(vp);
 		if (error == 0)
 			*fpp = file_alloc(ops, NULL, vp, flags);
 	}

@@ -279,6 +279,32 @@ exec_copy(void *arg)
 	return (errno == ETXTBSY ? 26 : 1);
 }
 
+/* Mappings keep what a file was opened for, whatever becomes of its descriptor and of themselves. */
+static void
+mapped_for_writing(char *path)
+{
+	int fd = open(path, O_RDWR);
+	char *p = map(8 * PAGE, PROT_READ, MAP_SHARED, fd, 0), *q;
+
+	fact("open and mapped", "%s", status_text(in_child(exec_copy, path)));
+	close(fd);
+	fact("mapped only", "%s", status_text(in_child(exec_copy, path)));
+	need(mprotect(p + 2 * PAGE, PAGE, PROT_READ | PROT_WRITE) == 0 && munmap(p, PAGE) == 0 &&
+	    munmap(p + 5 * PAGE, PAGE) == 0, "pieces");
+	fact("in pieces", "%s", status_text(in_child(exec_copy, path)));
+	q = mremap(p + 6 * PAGE, 2 * PAGE, 16 * PAGE, MREMAP_MAYMOVE);
+	need(q != MAP_FAILED && munmap(p, 6 * PAGE) == 0, "moved and longer");
+	fact("moved", "%s", status_text(in_child(exec_copy, path)));
+	need(munmap(q + PAGE, 15 * PAGE) == 0 &&
+	    mmap(q, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == q, "over it");
+	fact("mapped over", "%s", status_text(in_child(exec_copy, path)));
+	fd = open(path, O_RDONLY);
+	p = map(PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	fact("mapped by who may only read", "%s", status_text(in_child(exec_copy, path)));
+	need(munmap(p, PAGE) == 0, "munmap");
+}
+
 static void
 text_busy(void)
 {
@@ -296,6 +322,7 @@ text_busy(void)
 	fact("a program that runs, opened for writing", "%s", result(open(self, O_RDWR)));
 	close(to);
 	close(from);
+	mapped_for_writing("copy.tmp");
 	unlink("copy.tmp");
 }
 

@@ -474,7 +474,9 @@ ext2_nameless(struct vnode *vp)
 		ip->i_uncut = true;
 		ext2_delay_remove(ip, 0, UINT64_MAX);
 	}
-	vnode_pager_uncache(vp);
+	/* What is open keeps its pages; who closes it sees VNONAME. */
+	if (!vnode_is_open(vp))
+		vnode_pager_uncache(vp);
 }
 
 int
