@@ -232,7 +232,9 @@ fault_look_here(struct faultstate *fs)
 	if (m == NULL && !pager && object != fs->first_object &&
 	    ((object->flags & OBJ_BOUNDED) == 0 || fs->pindex < object->size))
 		return (FAULT_NOT_SOFT);
-	if (m == NULL && fs->pindex >= object->size) {
+	/* A page without contents that is there all the same was wired when it was cut off. */
+	if (fs->pindex >= object->size && (m == NULL || !vm_page_all_valid(m))) {
+		fs->m = m;
 		fault_release(fs);
 		return (KERN_OUT_OF_BOUNDS);
 	}

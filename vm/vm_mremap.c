@@ -22,9 +22,12 @@ vm_map_entry_bottom(struct vm_map_entry *e, vm_ooffset_t *offset)
 	*offset = e->offset;
 	while (object != NULL && vm_object_is_anonymous(object)) {
 		vm_object_rlock(object);
-		backing = object->backing_object;
-		*offset += object->backing_object_offset;
+		backing = object->flags & OBJ_BOUNDED ? object : object->backing_object;
+		if (backing != object)
+			*offset += object->backing_object_offset;
 		vm_object_unlock(object);
+		if (backing == object)
+			break;			/* a file that lives in memory */
 		object = backing;
 	}
 	return (object);

@@ -45,7 +45,9 @@
 #define ELOOP		40
 #define EOVERFLOW	75
 #define ELIBBAD		80
+#define ENOTSOCK	88
 #define EOPNOTSUPP	95
+#define EAFNOSUPPORT	97
 #define ETIMEDOUT	110
 #define EUCLEAN		117	/* the filesystem is damaged ("structure needs cleaning") */
 

@@ -461,7 +461,9 @@ user_out(struct user_io *io, const void *from, size_t n)
 	while (n > 0) {
 		size_t now = piece(io, n);
 
-		if (copyout(p, io->at, now) != 0)
+		if (io->kernel)
+			memcpy((void *)io->at, p, now);
+		else if (copyout(p, io->at, now) != 0)
 			return (EFAULT);
 		advance(io, now);
 		p += now;
@@ -479,7 +481,9 @@ user_in(struct user_io *io, void *to, size_t n)
 	while (n > 0) {
 		size_t now = piece(io, n);
 
-		if (copyin(io->at, p, now) != 0)
+		if (io->kernel)
+			memcpy(p, (const void *)io->at, now);
+		else if (copyin(io->at, p, now) != 0)
 			return (EFAULT);
 		advance(io, now);
 		p += now;

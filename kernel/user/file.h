@@ -61,6 +61,7 @@ struct vnode;
 struct user_io {
 	vm_offset_t	at;
 	size_t		len;		/* bytes left */
+	bool		kernel;		/* the memory is the kernel's own: from one file into another */
 };
 
 /*

@@ -35,7 +35,10 @@ vnode_file_read(struct file *fp, struct user_io *io, off_t *pos)
 
 	if (fp->vp->v_type == VDIR)
 		return (EISDIR);
-	error = vn_read_user(fp->vp, io->at, io->len, *pos, &done);
+	if (io->kernel)
+		error = vn_read(fp->vp, (void *)io->at, io->len, *pos, &done);
+	else
+		error = vn_read_user(fp->vp, io->at, io->len, *pos, &done);
 	moved(io, pos, done);
 	return (error);
 }
@@ -70,7 +73,9 @@ vnode_file_write(struct file *fp, struct user_io *io, off_t *pos)
 	}
 	if (error == 0)
 		error = within_limit(*pos, &len);
-	if (error == 0)
+	if (error == 0 && io->kernel)
+		error = vn_write(fp->vp, (const void *)io->at, len, *pos, &done);
+	else if (error == 0)
 		error = vn_write_user(fp->vp, io->at, len, *pos, &done);
 	moved(io, pos, done);
 	if (fp->flags & O_APPEND)

@@ -317,14 +317,17 @@ fifo_wait(struct pipe *p, const int *opens, int seen, const char *wmesg)
 	return (*opens != seen ? 0 : error);
 }
 
-/* Open the ends that flags name.  => p->lock; sleeps.  ENXIO: nobody reads, and we are not to wait */
+/*
+ * Open the ends that flags name.  named: it is a FIFO; a pipe without a name waits for nobody.
+ * => p->lock; sleeps.  ENXIO: nobody reads, and we are not to wait
+ */
 static int
-ends_open(struct pipe *p, uint32_t flags)
+ends_open(struct pipe *p, uint32_t flags, bool named)
 {
 	int readers_seen = p->reader_opens, writers_seen = p->writer_opens;
 	bool wait = (flags & O_NONBLOCK) == 0;
 
-	if (!wait && p->readers == 0 && (flags & O_ACCMODE) == O_WRONLY)
+	if (named && !wait && p->readers == 0 && (flags & O_ACCMODE) == O_WRONLY)
 		return (ENXIO);
 	if (is_reader(flags)) {
 		p->readers++;
@@ -335,6 +338,8 @@ ends_open(struct pipe *p, uint32_t flags)
 		p->writer_opens++;
 	}
 	pipe_changed(p);
+	if (!named)
+		return (0);
 	if (wait && p->writers == 0)
 		return (fifo_wait(p, &p->writer_opens, writers_seen, "fifoor"));
 	if (p->readers == 0)
@@ -405,7 +410,7 @@ fifo_open(struct vnode *vp, uint32_t flags, struct file **fpp)
 	int error;
 
 	spin_lock(&p->lock);
-	error = ends_open(p, flags);
+	error = ends_open(p, flags, vp->v_op != &pipe_vnodeops);
 	opened = error != ENXIO;
 	/* A reader that did not wait has seen no writer go: poll shall not tell it so before one came. */
 	seen = p->writers == 0 && (flags & O_NONBLOCK) ? p->writer_opens : 0;

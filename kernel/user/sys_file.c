@@ -55,7 +55,7 @@ transfer(struct file *fp, const struct user_iovec *iov, unsigned n, off_t at, bo
 	if (own)
 		mutex_lock(&fp->pos_lock);
 	for (unsigned i = 0; i < n && error == 0; i++) {
-		struct user_io io = { iov[i].base, MIN(iov[i].len, 0x7ffff000ul - (uint64_t)moved) };
+		struct user_io io = { .at = iov[i].base, .len = MIN(iov[i].len, 0x7ffff000ul - (uint64_t)moved) };
 		size_t want = io.len;
 
 		error = fn(fp, &io, pos);
@@ -173,6 +173,91 @@ int64_t sys_readv(const uint64_t *a) { return (transfer_vector(a, false, false))
 int64_t sys_writev(const uint64_t *a) { return (transfer_vector(a, false, true)); }
 int64_t sys_preadv(const uint64_t *a) { return (transfer_vector(a, true, false)); }
 int64_t sys_pwritev(const uint64_t *a) { return (transfer_vector(a, true, true)); }
+
+/* ---- from file to file ---- */
+
+#define SENDFILE_PIECE	(16 * KiB)
+
+/* A piece from `in` at *pos into `out`, by buf.  *sent: bytes that arrived there; *pos is behind them. */
+static int
+send_piece(struct file *out, struct file *in, off_t *pos, char *buf, size_t want, size_t *sent)
+{
+	struct user_io io = { .at = (vm_offset_t)buf, .len = want, .kernel = true };
+	off_t at = *pos;
+	size_t got;
+	int error = in->ops->read(in, &io, &at);
+
+	got = want - io.len;
+	*sent = 0;
+	if (got == 0)
+		return (error);
+	io = (struct user_io){ .at = (vm_offset_t)buf, .len = got, .kernel = true };
+	if (out->ops->seekable)
+		mutex_lock(&out->pos_lock);
+	error = out->ops->write(out, &io, &out->pos);
+	if (out->ops->seekable)
+		mutex_unlock(&out->pos_lock);
+	*sent = got - io.len;
+	*pos += (off_t)*sent;
+	return (*sent < got && error == 0 ? EAGAIN : error);
+}
+
+static int64_t
+send_file(struct file *out, struct file *in, off_t *pos, uint64_t count)
+{
+	char *buf = kmalloc(SENDFILE_PIECE, &M_IOV, M_WAITOK);
+	int64_t total = 0;
+	size_t sent = 1;
+	int error = 0;
+
+	count = MIN(count, 0x7ffff000ul);
+	while (count > 0 && error == 0 && sent > 0 && !(total > 0 && signal_deliverable())) {
+		error = send_piece(out, in, pos, buf, MIN(count, SENDFILE_PIECE), &sent);
+		total += (int64_t)sent;
+		count -= sent;
+	}
+	kfree(buf, &M_IOV);
+	return (total > 0 ? total : -error);
+}
+
+/* The offset that a program gives, or the file's own. */
+static int64_t
+send_file_at(struct file *out, struct file *in, vm_offset_t uoff, uint64_t count)
+{
+	int64_t result;
+	off_t pos = in->pos;
+
+	if (uoff != 0 && copyin(uoff, &pos, sizeof(pos)) != 0)
+		return (-EFAULT);
+	if (pos < 0)
+		return (-EINVAL);
+	result = send_file(out, in, &pos, count);
+	if (uoff != 0)
+		return (copyout(&pos, uoff, sizeof(pos)) != 0 ? -EFAULT : result);
+	mutex_lock(&in->pos_lock);
+	in->pos = pos;
+	mutex_unlock(&in->pos_lock);
+	return (result);
+}
+
+int64_t
+sys_sendfile(const uint64_t *a)
+{
+	struct file *out = fd_get((int)a[0]), *in = fd_get((int)a[1]);
+	int64_t result;
+
+	if (out == NULL || in == NULL || transfer_of(in, false) == NULL || transfer_of(out, true) == NULL)
+		result = -EBADF;
+	else if (in->vp == NULL || in->vp->v_type != VREG || (out->flags & O_APPEND))
+		result = -EINVAL;
+	else
+		result = send_file_at(out, in, a[2], a[3]);
+	if (out != NULL)
+		file_release(out);
+	if (in != NULL)
+		file_release(in);
+	return (result);
+}
 
 /* ---- the offset ---- */
 
@@ -413,6 +498,44 @@ sys_sync(const uint64_t *a)
 {
 	(void)vfs_sync_all(true);
 	return (0);
+}
+
+/* Advice on how a file will be read: read-ahead goes by what programs do.  Only what is no advice is an error. */
+int64_t
+sys_fadvise64(const uint64_t *a)
+{
+	struct file *fp = fd_get((int)a[0]);
+	int error = 0;
+
+	if (fp == NULL)
+		return (-EBADF);
+	if (fp->vp == NULL || fp->vp->v_type == VFIFO)
+		error = ESPIPE;
+	else if ((int64_t)a[2] < 0 || a[3] > 5)
+		error = EINVAL;
+	file_release(fp);
+	return (-error);
+}
+
+/* No volume of ours can give a file blocks that hold nothing: the C library writes zeros instead. */
+int64_t
+sys_fallocate(const uint64_t *a)
+{
+	struct file *fp = fd_get((int)a[0]);
+	int error = EOPNOTSUPP;
+
+	if (fp == NULL)
+		return (-EBADF);
+	if ((int64_t)a[2] < 0 || (int64_t)a[3] <= 0)
+		error = EINVAL;
+	else if ((fp->flags & O_PATH) || (fp->flags & O_ACCMODE) == O_RDONLY)
+		error = EBADF;
+	else if (fp->vp == NULL || fp->vp->v_type == VFIFO)
+		error = ESPIPE;
+	else if (fp->vp->v_type != VREG)
+		error = ENODEV;
+	file_release(fp);
+	return (-error);
 }
 
 /* ---- pipes ---- */

@@ -106,10 +106,11 @@ def on_two_cpus():
 
 
 def fuzz():
-    """Whatever a program asks for, the machine lives."""
+    """Whatever a program asks for, in several threads on several CPUs, the machine lives."""
     image = make_image("fuzz.img")
-    status, serial = boot(rig, image, "init=/bin/fuzz_calls", "--", str(SEED), "400" if SOAK else "40", "2000",
-                          timeout=3600 if SOAK else 250)
+    cpus = "4" if SOAK else "2"
+    status, serial = boot(rig, image, "init=/bin/fuzz_calls", "--", str(SEED), "400" if SOAK else "40", "2000", cpus,
+                          options=("--smp", cpus), timeout=3600 if SOAK else 250)
     assert "and one more: exit 0" in serial, serial[-3000:]
     assert status == 0, f"the machine ended with status {status}"
 

@@ -2,8 +2,9 @@
 /*
  * Random system calls with random arguments: children make them until they die of it; whoever survives is the kernel.
  *
- *	fuzz_calls [SEED [CHILDREN [CALLS]]]
+ *	fuzz_calls [SEED [CHILDREN [CALLS [THREADS]]]]
  *
+ * Each child makes its calls in several threads, which pull memory and descriptors away from under each other.
  * Arguments come from a small bag of values that are likely to hurt: good and bad pointers, sizes around limits,
  * descriptors, small numbers, and noise.  Calls that end or stop others (kill, reboot and the like) are left out; a
  * child that sleeps is killed after a while.  The one fact at the end is the same on every kernel.
@@ -11,6 +12,7 @@
 #define _GNU_SOURCE
 #include "probe.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +23,9 @@
 #include <unistd.h>
 
 #define PATIENCE	100		/* times 20 ms */
+#define THREADS_MAX	8
 
-static uint64_t state;
+static __thread uint64_t state;
 static unsigned char *good;		/* four pages: read-write, read-only, no access, not mapped */
 
 static uint64_t
@@ -85,28 +88,52 @@ argument(void)
 	}
 }
 
-static void
-child(long calls)
+struct share {
+	uint64_t	 seed;
+	long		 calls;
+};
+
+static void *
+make_calls(void *arg)
 {
-	while (calls-- > 0) {
+	const struct share *share = arg;
+
+	state = share->seed;
+	for (long i = 0; i < share->calls; i++) {
 		long nr = next() % 16 == 0 ? (long)next() : (long)(next() % 340);
 
 		if (!forbidden(nr))
 			(void)syscall(nr, argument(), argument(), argument(), argument(), argument(), argument());
 	}
+	return (NULL);
+}
+
+/* The threads are not waited for: a random call may have taken away what the library knows of them. */
+static void
+child(uint64_t seed, long calls, int threads)
+{
+	static struct share shares[THREADS_MAX];
+	pthread_t other;
+
+	for (int i = 0; i < threads; i++) {
+		shares[i] = (struct share){ seed + (uint64_t)i * 0xa0761d6478bd642ful, calls / threads };
+		if (i > 0)
+			(void)pthread_create(&other, NULL, make_calls, &shares[i]);
+	}
+	(void)make_calls(&shares[0]);
 	_exit(0);
 }
 
 /* Run a child, not for ever; returns its wait status. */
 static int
-watched(long calls)
+watched(uint64_t seed, long calls, int threads)
 {
 	pid_t pid = fork();
 	int status, i;
 
 	need(pid >= 0, "fork");
 	if (pid == 0)
-		child(calls);
+		child(seed, calls, threads);
 	for (i = 0; i < PATIENCE; i++) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			return (status);
@@ -123,16 +150,16 @@ main(int argc, char **argv)
 	unsigned long seed = argc > 1 ? strtoul(argv[1], NULL, 0) : 1;
 	int children = argc > 2 ? atoi(argv[2]) : 40, i, alive;
 	long calls = argc > 3 ? atol(argv[3]) : 2000;
+	int threads = argc > 4 ? atoi(argv[4]) : 1;
 
 	probe_init(1, argv);
 	good = map(4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	need(mprotect(good + PAGE, PAGE, PROT_READ) == 0 && mprotect(good + 2 * PAGE, PAGE, PROT_NONE) == 0 &&
 	    munmap(good + 3 * PAGE, PAGE) == 0, "memory");
-	for (i = 0; i < children; i++) {
-		state = seed * 0x9e3779b97f4a7c15ul + (uint64_t)i * 0xd1b54a32d192ed03ul + 1;
-		(void)watched(calls);
-	}
-	alive = watched(0);
+	need(threads >= 1 && threads <= THREADS_MAX, "threads");
+	for (i = 0; i < children; i++)
+		(void)watched(seed * 0x9e3779b97f4a7c15ul + (uint64_t)i * 0xd1b54a32d192ed03ul + 1, calls, threads);
+	alive = watched(1, 0, 1);
 	fact("children that a kernel has survived", "%d, and one more: %s", children, status_text(alive));
 	return (0);
 }

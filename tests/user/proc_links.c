@@ -123,9 +123,14 @@ pipes(void)
 		(void)poll(&p, 1, 0);
 		fact("and the other", "%s", p.revents & POLLHUP ? "hangup" : "open");
 	}
-	again = open(self_fd(fds[0]), O_RDONLY | O_NONBLOCK);
+	again = open(self_fd(fds[0]), O_RDONLY);
 	fact("read at the end", "%ld", (long)read(again, &byte, 1));
 	(void)close(fds[0]);
+	(void)close(again);
+	need(pipe(fds) == 0 && close(fds[0]) == 0, "a pipe without a reader");
+	again = open(self_fd(fds[1]), O_WRONLY | O_NONBLOCK);
+	fact("its writing end once more", "%s", result(again < 0 ? -1 : 0));
+	(void)close(fds[1]);
 	(void)close(again);
 }
 
