@@ -212,7 +212,8 @@ vm_object_collapse(struct vm_object *object)
 		struct vm_object *below;
 
 		vm_object_lock(backing);
-		if (!may_collapse(backing)) {
+		/* A file that lives in memory goes on being a file: it may get other contents and another end. */
+		if (!may_collapse(backing) || (backing->flags & OBJ_BOUNDED) != 0) {
 			if (backing->paging_in_progress > 0)
 				VM_PATH("collapse_refused_paging");
 			vm_object_unlock(backing);

@@ -236,8 +236,12 @@ vfs_unmount_locked(struct mount *mp)
 
 	vnode_pager_umount(mp);
 	error = vnode_flush_mount(mp, &busy);
-	if (error == 0)
-		return (mp->mnt_op->unmount != NULL ? mp->mnt_op->unmount(mp) : 0);
+	if (error == 0) {
+		error = mp->mnt_op->unmount != NULL ? mp->mnt_op->unmount(mp) : 0;
+		if (error != 0)
+			vnode_resume_mount(mp);
+		return (error);
+	}
 	if (busy == NULL) {
 		printf("unmount: %s: an operation is under way\n", mp->mnt_stat.f_mntfromname);
 		return (error);

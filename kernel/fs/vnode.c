@@ -574,6 +574,14 @@ getnewvnode(struct mount *mp, const struct vnodeops *ops, struct vnode **vpp)
 	return (0);
 }
 
+void
+vnode_resume_mount(struct mount *mp)
+{
+	spin_lock(&vnode_list_lock);
+	mp->mnt_unmounting = false;
+	spin_unlock(&vnode_list_lock);
+}
+
 /* ---- counts ---- */
 
 int

@@ -297,6 +297,7 @@ int  vnode_shrink(int n);
  * the mount goes on.
  */
 int  vnode_flush_mount(struct mount *mp, struct vnode **busyp);
+void vnode_resume_mount(struct mount *mp);	/* after that: it goes on, and may have vnodes again */
 /*
  * Take all vnodes away from a mount, in use or not, and let it have no new ones.  => sleeps.
  * EBUSY: a file of it serves as swap, and nothing happened.
@@ -381,7 +382,8 @@ struct vfsops {
 	int (*mount)(struct mount *mp, struct disk *disk, const char *opts);
 	/* may be NULL: does this disk look like one of ours?  Prints nothing. */
 	bool (*probe)(struct disk *disk);
-	int (*unmount)(struct mount *mp);			/* all its vnodes are gone */
+	/* all its vnodes are gone; an error, and it goes on */
+	int (*unmount)(struct mount *mp);
 	int (*root)(struct mount *mp, struct vnode **vpp);	/* referenced, unlocked */
 	int (*statfs)(struct mount *mp, struct statfs *st);
 	/*

@@ -387,6 +387,45 @@ KTEST(tmpfs, a_file_without_names_lives_while_it_is_used)
 	leave();
 }
 
+/* Neither goes while a file is mapped: a mapping has no vnode, only the object. */
+KTEST(tmpfs, a_mapped_file_keeps_its_mount)
+{
+	struct vattr va = { .va_mode = 0700 };
+	struct vnode *f, *g = NULL;
+	size_t done;
+	char byte;
+
+	if (!enter(""))
+		return;
+	f = make(root, "f", VREG);
+	write_pattern(f, 0, 3 * PAGE_SIZE);
+	vt_begin();
+	(void)vt_map_ro(f, 0, 3 * PAGE_SIZE);
+	CHECK_EQ(vfs_remount(mp, MNT_RDONLY), EBUSY);
+	vrele(f);
+	vrele(root);
+	CHECK_EQ(vfs_unmount(mp), EBUSY);
+	CHECK_EQ(VFS_ROOT(mp, &root), 0);
+	CHECK_EQ(namei("f", root, 0, &f), 0);		/* and goes on */
+	check_pattern(f, 0, 3 * PAGE_SIZE, SIZE_MAX);
+	vt_end();
+	CHECK_EQ(vfs_remount(mp, MNT_RDONLY), 0);
+	CHECK_EQ(vn_write(f, "x", 1, 0, &done), EROFS);
+	CHECK_EQ(vn_truncate(f, 0), EROFS);
+	CHECK_EQ(vn_read(f, &byte, 1, 5, &done), 0);
+	CHECK_EQ((uint8_t)byte, byte_at(5));
+	VOP_LOCK(root, LK_EXCLUSIVE);
+	CHECK_EQ(VOP_CREATE(root, "g", 1, &va, &g), EROFS);
+	CHECK_EQ(VOP_LINK(root, "g", 1, f), EROFS);
+	VOP_UNLOCK(root);
+	CHECK_EQ(unlink_in(root, "f", false), EROFS);
+	CHECK_EQ(move(root, "f", root, "g"), EROFS);
+	CHECK_EQ(vfs_remount(mp, 0), 0);
+	CHECK_EQ(vn_truncate(f, 1), 0);
+	vrele(f);
+	leave();
+}
+
 KTEST(tmpfs, the_mount_is_full)
 {
 	uint8_t *buf = kmalloc(3 * PAGE_SIZE, &M_TTMP, M_WAITOK | M_ZERO);

@@ -41,6 +41,7 @@ struct tmpfs_mount {
 	uint64_t	 tm_pages;	/* (t) that files hold, or have asked for */
 	uint64_t	 tm_pages_max;	/* (c) */
 	ino_t		 tm_next_ino;	/* (t) */
+	volatile bool	 tm_rdonly;	/* mount lock to change it */
 };
 
 struct tmpfs_dirent {

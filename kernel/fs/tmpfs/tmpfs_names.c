@@ -151,6 +151,15 @@ name_check(const struct vnode *dvp, size_t len)
 	return (len > NAME_MAX ? ENAMETOOLONG : len == 0 ? ENOENT : 0);
 }
 
+/* The same for a name that is to be made or to go. */
+static int
+change_check(const struct vnode *dvp, size_t len)
+{
+	int error = name_check(dvp, len);
+
+	return (error == 0 && VTOM(dvp)->tm_rdonly ? EROFS : error);
+}
+
 /* Is something mounted on this directory?  => tm_lock held */
 static bool
 is_mounted_on(struct tmpfs_node *node)
@@ -292,7 +301,7 @@ make(struct vnode *dvp, const char *name, size_t len, enum vtype type, const cha
 {
 	struct tmpfs_mount *tm = VTOM(dvp);
 	struct tmpfs_node *node;
-	int error = name_check(dvp, len);
+	int error = change_check(dvp, len);
 
 	*vpp = NULL;
 	if (error == 0)
@@ -349,7 +358,7 @@ tmpfs_symlink(struct vnode *dvp, const char *name, size_t len, const char *targe
 int
 tmpfs_link(struct vnode *dvp, const char *name, size_t len, struct vnode *vp)
 {
-	int error = name_check(dvp, len);
+	int error = change_check(dvp, len);
 
 	if (error == 0 && vp->v_type == VDIR)
 		error = EPERM;
@@ -406,7 +415,7 @@ remove_entry(struct vnode *dvp, const char *name, size_t len, bool dir)
 int
 tmpfs_remove(struct vnode *dvp, const char *name, size_t len)
 {
-	int error = name_check(dvp, len);
+	int error = change_check(dvp, len);
 
 	if (error == 0 && is_dots(name, len))
 		error = EISDIR;
@@ -416,7 +425,7 @@ tmpfs_remove(struct vnode *dvp, const char *name, size_t len)
 int
 tmpfs_rmdir(struct vnode *dvp, const char *name, size_t len)
 {
-	int error = name_check(dvp, len);
+	int error = change_check(dvp, len);
 
 	if (error == 0 && is_dots(name, len))
 		error = len == 1 ? EINVAL : ENOTEMPTY;
@@ -479,10 +488,10 @@ tmpfs_rename(struct vnode *fdvp, const char *fname, size_t flen, struct vnode *t
 	struct tmpfs_node *fdir = VTOT(fdvp), *tdir = VTOT(tdvp);
 	struct tmpfs_dirent *s, *t, *fresh;
 	bool same = false;
-	int error = name_check(fdvp, flen);
+	int error = change_check(fdvp, flen);
 
 	if (error == 0)
-		error = name_check(tdvp, tlen);
+		error = change_check(tdvp, tlen);
 	if (error == 0 && (is_dots(fname, flen) || is_dots(tname, tlen)))
 		error = EBUSY;
 	if (error != 0)

@@ -209,18 +209,49 @@ tmpfs_mount(struct mount *mp, struct disk *disk, const char *opts)
 	}
 	tm->tm_root->nlink = 2;
 	tm->tm_root->parent = tm->tm_root;
+	tm->tm_rdonly = (mp->mnt_flag & MNT_RDONLY) != 0;
 	mp->mnt_data = tm;
 	mp->mnt_stat.f_iosize = mp->mnt_stat.f_bsize = PAGE_SIZE;
 	return (0);
 }
 
-/* => no vnode is left, so references are those of names and the root's own */
+/* Does a mapping, or a copy of one, still need a file of this mount?  A file without names is its mappings' own. */
+static bool
+is_mapped(struct tmpfs_mount *tm)
+{
+	struct tmpfs_node *node;
+	bool mapped = false;
+
+	mutex_lock(&tm->tm_lock);
+	TAILQ_FOREACH(node, &tm->tm_nodes, link)
+		if (node->type == VREG && node->object != NULL &&
+		    __atomic_load_n(&node->object->ref_count, __ATOMIC_RELAXED) > 1)
+			mapped = true;
+	mutex_unlock(&tm->tm_lock);
+	return (mapped);
+}
+
+/* Read-only: what is under way may still end; nobody can store through a mapping, for there are none. */
+static int
+tmpfs_remount(struct mount *mp, uint32_t flags)
+{
+	struct tmpfs_mount *tm = MTOT(mp);
+
+	if ((flags & MNT_RDONLY) != 0 && is_mapped(tm))
+		return (EBUSY);
+	tm->tm_rdonly = (flags & MNT_RDONLY) != 0;
+	return (0);
+}
+
+/* => no vnode is left, so references are those of names and the root's own.  EBUSY: a file is mapped */
 static int
 tmpfs_unmount(struct mount *mp)
 {
 	struct tmpfs_mount *tm = MTOT(mp);
 	struct tmpfs_node *node, *next;
 
+	if (is_mapped(tm))
+		return (EBUSY);
 	TAILQ_FOREACH_SAFE(node, &tm->tm_nodes, link, next) {
 		if (node->type == VDIR)
 			tmpfs_dir_destroy(node);
@@ -266,4 +297,5 @@ const struct vfsops tmpfs_vfsops = {
 	.root = tmpfs_root,
 	.statfs = tmpfs_statfs,
 	.sync = tmpfs_sync,
+	.remount = tmpfs_remount,
 };

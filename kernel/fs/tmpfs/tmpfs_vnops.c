@@ -134,6 +134,8 @@ tmpfs_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)
 
 	if (vp->v_type != VREG)
 		return (vp->v_type == VDIR ? EISDIR : EINVAL);
+	if (tm->tm_rdonly)
+		return (EROFS);
 	if (uio->uio_offset < 0)
 		return (EINVAL);
 	if (uio->uio_offset >= TMPFS_FILE_MAX && len > 0)
@@ -213,9 +215,9 @@ tmpfs_setattr(struct vnode *vp, const struct vattr *va, int mask, struct ucred *
 {
 	struct tmpfs_mount *tm = VTOM(vp);
 	struct tmpfs_node *node = VTOT(vp);
-	int error = 0;
+	int error = tm->tm_rdonly ? EROFS : 0;
 
-	if ((mask & VA_SIZE) != 0)
+	if (error == 0 && (mask & VA_SIZE) != 0)
 		error = set_attribute_size(vp, va->va_size);
 	if (error != 0)
 		return (error);
