@@ -61,7 +61,7 @@ static inline void lockorder_spin_released(struct cpu *cpu, struct lock *l) { }
 static inline void lockorder_nesting(const char *name, bool (*ok)(const struct lock *, const struct lock *)) { }
 static inline __printflike(1, 2) void lock_violation(const char *fmt, ...) { }
 static inline bool lockorder_observed(const char *held, const char *wanted) { return (false); }
-static inline const struct lock_cycle *lockorder_last_cycle(void) { return (NULL); }
+static inline const struct lock_cycle *lockorder_last_cycle(void) { static const struct lock_cycle none; return (&none); }
 static inline unsigned lockorder_lost(void) { return (0); }
 static inline void lockorder_forget(const char *name) { }
 static inline void lockorder_print(void) { }

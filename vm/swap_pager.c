@@ -144,21 +144,24 @@ accept(struct vm_object *object, struct vm_page *m, uint32_t block)
 static int
 input_done(struct vm_object *object, struct vm_page **m, int count, int reqpage, uint32_t block)
 {
-	int result = VM_PAGER_OK;
+	struct vm_page *req = m[reqpage], *good[VM_PAGER_CLUSTER_MAX];
+	int result = VM_PAGER_OK, ngood = 0;
 
 	vm_object_lock(object);
 	for (int i = 0; i < count; i++) {
 		int status = accept(object, m[i], block + (uint32_t)i);
 
-		if (i == reqpage) {
-			result = status;
-		} else if (status == VM_PAGER_OK) {
-			vm_page_deactivate(m[i]);
-			vm_page_xunbusy(m[i]);
-		} else {
+		if (status == VM_PAGER_OK)
+			good[ngood++] = m[i];
+		else if (m[i] != req)
 			vm_page_free(m[i]);
-		}
+		else
+			result = status;
 	}
+	vm_page_deactivate_run(good, ngood);
+	for (int i = 0; i < ngood; i++)
+		if (good[i] != req)
+			vm_page_xunbusy(good[i]);
 	vm_object_unlock(object);
 	return (result);
 }

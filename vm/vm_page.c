@@ -617,18 +617,6 @@ vm_page_dirty(struct vm_page *m)
 }
 
 void
-vm_page_flag_set(struct vm_page *m, uint8_t flag)
-{
-	__atomic_fetch_or(&m->flags, flag, __ATOMIC_RELAXED);
-}
-
-void
-vm_page_flag_clear(struct vm_page *m, uint8_t flag)
-{
-	__atomic_fetch_and(&m->flags, (uint8_t)~flag, __ATOMIC_RELAXED);
-}
-
-void
 vm_page_print(const struct vm_page *m)
 {
 	printf("page %u: %s, object %p index %lu, valid %02x dirty %02x, wired %u, act %u, %s%s\n",
