@@ -14,7 +14,7 @@ struct vmspace;
 
 #define VM_FAULT_WIRE	0x1	/* wire the page: for vm_map_wire(), whose entry is marked already */
 #define VM_FAULT_HOLD	0x2	/* give the page back wired in *held: the caller unwires it */
-#define VM_FAULT_ALONE	0x4	/* leave the neighbours: they had their chance when addr was first mapped */
+#define VM_FAULT_ALONE	0x4	/* leave the neighbours: they had their chance when addr was first mapped, or will have it */
 
 /*
  * Make addr accessible for `type` (VM_PROT_READ, WRITE, EXECUTE; NONE: whatever the entry allows).

@@ -163,7 +163,7 @@ fault_lock_vnode(struct faultstate *fs)
 static int
 fault_pagein(struct faultstate *fs)
 {
-	int behind = 0, ahead = 0, result, kr;
+	int behind = 0, ahead = 0, got, result, kr;
 
 	kr = fault_lock_vnode(fs);
 	if (kr != KERN_SUCCESS)
@@ -181,8 +181,11 @@ fault_pagein(struct faultstate *fs)
 	vm_object_unlock(fs->object);
 	fault_map_release(fs);
 	VMCNT_INC(v_io_faults);
-	result = vm_pager_read_page(fs->object, fs->m, behind, ahead, NULL);
+	result = vm_pager_read_page(fs->object, fs->m, behind, ahead, &got);
 	vm_object_lock(fs->object);
+	/* What came alone is mapped alone; the first touch of a neighbour that is there maps the others. */
+	if (got == 1)
+		fs->flags |= VM_FAULT_ALONE;
 	if (result == VM_PAGER_OK)
 		return (KERN_SUCCESS);
 	if (result == VM_PAGER_FAIL) {

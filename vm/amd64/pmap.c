@@ -256,17 +256,20 @@ enter_new(struct pmap *pmap, vm_offset_t va, struct vm_page **m, unsigned count,
 	return (n);
 }
 
-/* The same page again, with other rights.  Modified and referenced stay; the caller invalidates. */
+/* The same page again, perhaps with other rights.  Modified and referenced stay. */
 static void
-enter_same(struct vm_page *m, pt_entry_t *pte, pt_entry_t bits)
+enter_same(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pte, pt_entry_t bits)
 {
 	pt_entry_t new = VM_PAGE_TO_PHYS(m) | bits, old = *pte;
 
+	if ((new | (old & (PG_A | PG_M))) == old)
+		return;		/* nothing to forget: who holds a page for I/O often finds it so */
 	while (!__atomic_compare_exchange_n(pte, &old, new | (old & (PG_A | PG_M)), false,
 	    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		continue;
 	if ((new & PG_RW) && !(m->flags & PG_WRITEABLE))
 		pv_note_writable(m);
+	pmap_invalidate_page(pmap, va);
 }
 
 /*
@@ -317,8 +320,7 @@ pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot,
 		if (enter_new(pmap, va, &m, 1, pde, bits) == 0)
 			kr = KERN_RESOURCE_SHORTAGE;
 	} else if ((old & PG_FRAME) == VM_PAGE_TO_PHYS(m)) {
-		enter_same(m, pte, bits);
-		pmap_invalidate_page(pmap, va);
+		enter_same(pmap, va, m, pte, bits);
 	} else {
 		enter_replace(pmap, va, m, pte, bits);
 	}
