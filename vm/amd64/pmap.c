@@ -244,18 +244,6 @@ prot_bits(vm_prot_t prot)
 	return (bits);
 }
 
-/* Mappings where none were, in one page table, whose entry is *pde: as pv_enter_run().  => pmap locked */
-static inline unsigned
-enter_new(struct pmap *pmap, vm_offset_t va, struct vm_page **m, unsigned count, pt_entry_t *pde, pt_entry_t bits)
-{
-	unsigned n = pv_enter_run(pmap, va, m, count, &PT_TABLE(*pde)[PT_INDEX(va, 1)], bits);
-
-	if (n > 0)
-		pde_count_in(pmap, pde, n);
-	pmap->resident_count += n;
-	return (n);
-}
-
 /* The same page again, perhaps with other rights.  Modified and referenced stay. */
 static void
 enter_same(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pte, pt_entry_t bits)
@@ -282,7 +270,7 @@ enter_replace(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *
 
 	pmap_invalidate_page(pmap, va);
 	pv_put(pmap, pv_remove(pmap, va, PHYS_TO_VM_PAGE(old & PG_FRAME), old));
-	(void)pv_enter_run(pmap, va, &m, 1, pte, bits);
+	(void)pv_enter(pmap, va, m, pte, bits);
 }
 
 int
@@ -317,7 +305,9 @@ pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot,
 	pte = &PT_TABLE(*pde)[PT_INDEX(va, 1)];
 	old = *pte;
 	if (likely(old == 0)) {
-		if (enter_new(pmap, va, &m, 1, pde, bits) == 0)
+		if (likely(pv_enter(pmap, va, m, pte, bits)))
+			pde_count_in(pmap, pde, 1);
+		else
 			kr = KERN_RESOURCE_SHORTAGE;
 	} else if ((old & PG_FRAME) == VM_PAGE_TO_PHYS(m)) {
 		enter_same(pmap, va, m, pte, bits);
@@ -334,17 +324,21 @@ unsigned
 pmap_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **m, unsigned count, vm_prot_t prot)
 {
 	pt_entry_t bits = prot_bits(prot & ~VM_PROT_WRITE);
-	unsigned entered = 0, n;
+	unsigned entered = 0, made, n;
 
 	spin_lock(&pmap->lock);
 	for (; count > 0; count -= n, m += n, va += IDX_TO_OFF(n)) {
 		pt_entry_t *pde = pmap_pde(pmap, va);
 
 		n = MIN(count, PT_ENTRIES - (unsigned)PT_INDEX(va, 1));
-		if (pde != NULL && (*pde & PG_V))
-			entered += enter_new(pmap, va, m, n, pde, bits);
-		else
+		if (pde == NULL || !(*pde & PG_V)) {
 			memset(m, 0, n * sizeof(*m));
+			continue;
+		}
+		made = pv_enter_run(pmap, va, m, n, &PT_TABLE(*pde)[PT_INDEX(va, 1)], bits);
+		if (made > 0)
+			pde_count_in(pmap, pde, made);
+		entered += made;
 	}
 	spin_unlock(&pmap->lock);
 	return (entered);

@@ -52,13 +52,17 @@ pmap_pte(struct pmap *pmap, vm_offset_t va)
 	return (&PT_TABLE(*pde)[PT_INDEX(va, 1)]);
 }
 
-/* Count n > 0 entries into the table that *pde points to, or one out of it. */
+/*
+ * Count n > 0 new mappings into the table that *pde points to, or one entry out of it, whose mapping is
+ * counted until it is forgotten.
+ */
 static inline void
 pde_count_in(struct pmap *pmap, pt_entry_t *pde, uint64_t n)
 {
 	if (PTP_COUNT(*pde) == 0)
 		pmap->empty_ptps--;
 	*pde += n * PTP_ONE;
+	pmap->resident_count += n;
 }
 
 static inline void
@@ -94,9 +98,10 @@ void pmap_invalidate_all(struct pmap *pmap);
 /* pmap_pv.c.  => pmap locked */
 void pv_put(struct pmap *pmap, struct pv_entry *pv);
 void pv_free_spares(struct pmap *pmap);
+/* A new mapping: the entry, with these bits, which was 0, and a pv entry.  false: no memory */
+bool pv_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pte, pt_entry_t bits);
 /*
- * New mappings in one page table: pages[i] at va + i pages gets the entry pte[i], with these bits, and a pv
- * entry.  Skips what is NULL; what has an entry already or, when memory is short, gets none, becomes NULL.
+ * The same for several in one page table, read-only: pages[i] at va + i pages, with pte[i].  Skips what is NULL; what has an entry already or, when memory is short, gets none, becomes NULL.
  * Returns how many were made.
  */
 unsigned pv_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **pages, unsigned count, pt_entry_t *pte,

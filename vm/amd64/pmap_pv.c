@@ -103,17 +103,42 @@ flag_set_once(struct vm_page *m, uint8_t flags)
 		vm_page_flag_set(m, flags);
 }
 
+/* A new mapping.  => pv lock held, and there are spare entries */
+static inline void
+pv_link(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pte, pt_entry_t bits)
+{
+	struct pv_entry *pv = pmap->pv_spare[--pmap->pv_spares];
+
+	KASSERT(m->valid == VM_PAGE_BITS_ALL, "mapping page %u, not wholly valid (P6)", m->pfn);
+	*pv = (struct pv_entry){ .next = m->pv, .pmap = pmap, .va = va };
+	m->pv = pv;
+	flag_set_once(m, bits & PG_RW ? PG_MAPPED | PG_WRITEABLE : PG_MAPPED);
+	*pte = VM_PAGE_TO_PHYS(m) | bits;
+}
+
+bool
+pv_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pte, pt_entry_t bits)
+{
+	struct spinlock *lock = pv_lock(m);
+
+	if (!pv_filled(pmap))
+		return (false);
+	spin_lock(lock);
+	pv_link(pmap, va, m, pte, bits);
+	spin_unlock(lock);
+	CPU_COUNT(offsetof(struct cpu, pv_inuse), 1);
+	return (true);
+}
+
 /* A lock is kept from page to page as long as it is the right one. */
 unsigned
 pv_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **pages, unsigned count, pt_entry_t *pte, pt_entry_t bits)
 {
-	uint8_t flags = bits & PG_RW ? PG_MAPPED | PG_WRITEABLE : PG_MAPPED;
 	struct spinlock *lock, *held = NULL;
 	unsigned made = 0;
 
 	for (unsigned i = 0; i < count; i++) {
 		struct vm_page *m = pages[i];
-		struct pv_entry *pv;
 
 		if (m == NULL)
 			continue;
@@ -128,12 +153,7 @@ pv_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **pages, unsigned
 			spin_lock(lock);
 			held = lock;
 		}
-		KASSERT(m->valid == VM_PAGE_BITS_ALL, "mapping page %u, not wholly valid (P6)", m->pfn);
-		pv = pmap->pv_spare[--pmap->pv_spares];
-		*pv = (struct pv_entry){ .next = m->pv, .pmap = pmap, .va = va + ((vm_offset_t)i << PAGE_SHIFT) };
-		m->pv = pv;
-		flag_set_once(m, flags);
-		pte[i] = VM_PAGE_TO_PHYS(m) | bits;
+		pv_link(pmap, va + ((vm_offset_t)i << PAGE_SHIFT), m, &pte[i], bits);
 		made++;
 	}
 	if (held != NULL)
