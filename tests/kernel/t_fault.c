@@ -524,6 +524,11 @@ KTEST_COUNTING(fault, resident_neighbours_are_mapped_along)
 		if (i != 18 && i != 22)
 			CHECK(get(vm, AT(i)) >= 0);
 	CHECK_EQ(curthread->faults, faults);
+	/* 22 comes alone and is mapped alone, although 18 is idle by now. */
+	before = VMCNT_GET(v_prefaulted);
+	CHECK(get(vm, AT(22)) >= 0);
+	CHECK_EQ(VMCNT_GET(v_prefaulted), before);
+	CHECK(mapped_page(vm, AT(18)) == NULL);
 	vm_check();
 	vmspace_free(vm);
 	vrele(vp);
