@@ -267,6 +267,13 @@ def suite_runs_in_little_memory_and_under_torture():
 
 
 @test
+def every_value_of_every_dimension_is_in_a_run():
+    for field, values in run.DIMENSIONS.items():
+        missing = set(values) - {getattr(m, field) for m in run.MATRIX}
+        equal(f"the values of {field} that no run has", missing, set())
+
+
+@test
 def race_suites_run_with_yield_points():
     equal("the suites", {suite for suite, _ in run.YIELD_RUNS}, {"races.*", "wirerace.*", "fakepager.*", "storm.*"})
     equal("the CPUs", {cpus for _, cpus in run.YIELD_RUNS}, {1, 2, 4})
