@@ -317,6 +317,10 @@ proc_start(struct proc *p, struct proc *parent, struct uthread *ut)
 
 /* ---- the first process ---- */
 
+#define NPROC_MAX	1024u
+/* What even an idle process costs in memory that cannot be swapped out is 16 pages, so all together get half of it. */
+#define NPROC_RAM	32		/* pages of RAM for one process */
+
 static void
 default_limits(struct proc *p)
 {
@@ -325,7 +329,7 @@ default_limits(struct proc *p)
 	p->limits[RLIMIT_STACK].cur = 8 * MiB;
 	p->limits[RLIMIT_CORE].cur = 0;
 	p->limits[RLIMIT_NOFILE] = (struct rlimit){ 1024, 4096 };
-	p->limits[RLIMIT_NPROC] = (struct rlimit){ 1024, 1024 };
+	p->limits[RLIMIT_NPROC].cur = p->limits[RLIMIT_NPROC].max = MIN(NPROC_MAX, vm_page_count / NPROC_RAM);
 	p->limits[RLIMIT_MEMLOCK] = (struct rlimit){ 8 * MiB, 8 * MiB };
 }
 

@@ -6,6 +6,7 @@
 #include <asm/prctl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -185,14 +186,20 @@ lengths(void)
 }
 
 #define BOMB_LIMIT	24
+#define BOMB_FREE	500
 
-static volatile int *bombs;			/* processes that got going; failures */
+static volatile int *bombs;			/* processes that got going; failures, for want of numbers and else; tries */
 
+/* Fork so often, all together, then wait to be killed. */
 static void
-bomb(void)
+bomb(int most)
 {
 	for (;;) {
-		pid_t pid = fork();
+		pid_t pid;
+
+		if (__atomic_fetch_add(&bombs[3], 1, __ATOMIC_RELAXED) >= most)
+			pause();
+		pid = fork();
 
 		if (pid == 0)
 			__atomic_fetch_add(&bombs[0], 1, __ATOMIC_RELAXED);
@@ -216,7 +223,7 @@ bomb_held(void *arg)
 	pid = fork();
 	if (pid == 0) {
 		setpgid(0, 0);
-		bomb();
+		bomb(INT_MAX);
 	}
 	setpgid(pid, pid);
 	while (bombs[1] < 200 && bombs[2] == 0)
@@ -227,6 +234,28 @@ bomb_held(void *arg)
 	return (bombs[0] == BOMB_LIMIT - 2 && bombs[2] == 0 ? 6 : 1);
 }
 
+/* Without a limit of its own: the machine has one, which its memory can bear; here are more than fit into 32 MiB. */
+static int
+bomb_free(void *arg)
+{
+	int status;
+	pid_t pid;
+
+	(void)arg;
+	bombs[0] = bombs[1] = bombs[2] = bombs[3] = 0;
+	pid = fork();
+	if (pid == 0) {
+		setpgid(0, 0);
+		bomb(BOMB_FREE);
+	}
+	setpgid(pid, pid);
+	while (bombs[0] < BOMB_FREE && bombs[1] == 0 && bombs[2] == 0)
+		usleep(1000);
+	while (kill(-pid, SIGKILL) == 0 && waitpid(pid, &status, WNOHANG) >= 0)
+		usleep(1000);
+	return (bombs[2] == 0 ? 6 : 1);
+}
+
 static void
 many(void)
 {
@@ -234,6 +263,7 @@ many(void)
 	lengths();
 	bombs = map(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	fact("a fork bomb under a limit", "%s", status_text(in_child(bomb_held, NULL)));
+	fact("one without", "%s", status_text(in_child(bomb_free, NULL)));
 	fact("and everybody else lives", "%d", getpid() > 0);
 }
 
