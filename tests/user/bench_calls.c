@@ -104,8 +104,10 @@ static void
 forks(void)
 {
 	static const int sizes[] = { 1, 16, 64 };
+	struct memory nothing = { NULL, 0 };
 	char name[32];
 
+	row("fork.nothing", least(fork_exit_wait, &nothing));
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		size_t len = (size_t)sizes[i] << 20;
 		struct memory m = { map(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), len };
