@@ -29,9 +29,16 @@
 
 static struct kmem_cache *entry_zone;
 
+/* Linux's number of entries, but where memory is little they may take a quarter of it: entries cannot be swapped out. */
+#define ENTRIES_MAX	65530u
+#define ENTRIES_RAM	(PAGE_SIZE / sizeof(struct vm_map_entry) / 4)	/* for each page of RAM */
+
+static uint32_t entries_max;		/* of one map; set once, and by tests */
+
 void
 vm_map_init(void)
 {
+	entries_max = (uint32_t)MIN((uint64_t)ENTRIES_MAX, vm_page_count * ENTRIES_RAM);
 	entry_zone = kmem_cache_create("vm_map_entry", sizeof(struct vm_map_entry), 64);
 }
 
@@ -182,6 +189,32 @@ struct vm_map_entry *
 vm_map_entry_create(void)
 {
 	return (kmem_cache_alloc(entry_zone, M_WAITOK | M_ZERO));
+}
+
+/* ---- how many ---- */
+
+uint32_t
+vm_map_entries_bound(uint32_t most)
+{
+	uint32_t old = entries_max;
+
+	entries_max = most;
+	return (old);
+}
+
+/* Would a border at addr cut an entry in two? */
+static bool
+cuts(const struct vm_map *map, vm_offset_t addr)
+{
+	const struct vm_map_entry *e = vm_map_entry_before((struct vm_map *)map, addr);
+
+	return (e != &map->sentinel && e->start < addr && addr < e->end);
+}
+
+bool
+vm_map_room(const struct vm_map *map, vm_offset_t start, vm_offset_t end, uint32_t more)
+{
+	return (map->nentries + more + cuts(map, start) + cuts(map, end) <= entries_max);
 }
 
 /* ---- clipping and joining ---- */
@@ -374,7 +407,9 @@ vm_map_find(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, v
 	if (*addr + len < *addr)
 		return (KERN_INVALID_ADDRESS);
 	vm_map_lock(map);
-	if (anywhere)
+	if (!vm_map_room(map, *addr, *addr, 1))
+		kr = KERN_RESOURCE_SHORTAGE;
+	else if (anywhere)
 		kr = vm_map_findspace(map, addr, len);
 	if (kr == KERN_SUCCESS)
 		kr = vm_map_insert(map, object, offset, *addr, *addr + len, prot, max, cow, inherit);
@@ -443,6 +478,11 @@ vm_map_remove(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
 	vm_map_lock_range(map, start, end);
+	/* Only a hole in the middle of an entry makes one more. */
+	if (cuts(map, start) && cuts(map, end) && !vm_map_room(map, start, end, 0)) {
+		vm_map_unlock(map);
+		return (KERN_RESOURCE_SHORTAGE);
+	}
 	doomed = vm_map_unlink_range(map, start, end);
 	vm_map_unlock(map);
 	vm_map_free_entries(doomed);
@@ -459,6 +499,10 @@ vm_map_replace(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ADDRESS);
 	vm_map_lock_range(map, start, end);
+	if (!vm_map_room(map, start, end, 1)) {
+		vm_map_unlock(map);
+		return (KERN_RESOURCE_SHORTAGE);
+	}
 	doomed = vm_map_unlink_range(map, start, end);
 	kr = vm_map_insert(map, object, offset, start, end, prot, max, cow, inherit);
 	vm_map_unlock(map);
@@ -521,7 +565,7 @@ vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
 	vm_map_lock_range(map, start, end);
-	kr = protect_locked(map, start, end, prot);
+	kr = vm_map_room(map, start, end, 0) ? protect_locked(map, start, end, prot) : KERN_RESOURCE_SHORTAGE;
 	vm_map_join_range(map, start, end);
 	vm_map_unlock(map);
 	return (kr);
@@ -533,6 +577,10 @@ vm_map_advise(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_ad
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
 	vm_map_lock_range(map, start, end);
+	if (!vm_map_room(map, start, end, 0)) {
+		vm_map_unlock(map);
+		return (KERN_RESOURCE_SHORTAGE);
+	}
 	for (struct vm_map_entry *e = vm_map_clip_start(map, start); e != NULL && e->start < end; e = vm_map_next(e)) {
 		vm_map_clip_end(map, e, end);
 		e->advice = advice;

@@ -146,6 +146,13 @@ int  vm_map_stack(struct vm_map *map, vm_offset_t top, vm_size_t len, vm_prot_t 
 bool vm_map_grow(struct vm_map *map, vm_offset_t addr);
 /* Where the stack begins in which *addr lies, at present.  => map unlocked.  EINVAL: in none; ENOMEM: nothing is there */
 int  vm_map_stack_start(struct vm_map *map, vm_offset_t *addr);
+/*
+ * A map may have only so many entries (vm_map_init).  Is there room for `more`, and for those that borders at start
+ * and end make by cutting?  => map locked.  What would make too many is refused with KERN_RESOURCE_SHORTAGE by all
+ * that follows, and has changed nothing.
+ */
+bool vm_map_room(const struct vm_map *map, vm_offset_t start, vm_offset_t end, uint32_t more);
+uint32_t vm_map_entries_bound(uint32_t most);	/* tests only; returns the old one */
 /* Both in one: anywhere at or above *addr, or exactly there.  => map unlocked. */
 int  vm_map_find(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset, vm_offset_t *addr, vm_size_t len,
 	    bool anywhere, vm_prot_t prot, vm_prot_t max, int cow, enum vm_inherit inherit);

@@ -189,7 +189,9 @@ vm_mremap(struct vmspace *vm, vm_offset_t *addr, vm_size_t old_len, vm_size_t ne
 		old_len = new_len;
 	}
 	vm_map_lock_range(&vm->map, vm->map.min, vm->map.max);
-	if (old_len == new_len && !(flags & MREMAP_FIXED)) {
+	if (!vm_map_room(&vm->map, *addr, *addr + old_len, 3)) {
+		error = ENOMEM;		/* 3: the new one, and what it cuts where it comes to lie */
+	} else if (old_len == new_len && !(flags & MREMAP_FIXED)) {
 		error = vm_map_lookup_entry(&vm->map, *addr) != NULL ? 0 : EFAULT;
 	} else {
 		struct vm_map_entry *e = vm_map_lookup_entry(&vm->map, *addr);

@@ -116,6 +116,45 @@ KTEST(mmap, arguments_of_anonymous_mappings)
 	vmspace_free(vm);
 }
 
+/* Entries cannot be swapped out: who makes them without end is stopped. */
+KTEST(mmap, entries_without_end_are_refused)
+{
+	struct vmspace *vm = vmspace_alloc();
+	uint32_t old = vm_map_entries_bound(20);
+	vm_offset_t addr, big = 0, last = 0;
+	int error, n;
+
+	CHECK_EQ(vm_mmap(vm, &big, 64 * PAGE_SIZE, VM_PROT_READ, PRIVATE | ANON, NULL, 0), 0);
+	for (n = 0; n < 30; n++) {
+		addr = 0;
+		error = vm_mmap(vm, &addr, PAGE_SIZE, n % 2 ? VM_PROT_READ : VM_PROT_NONE, PRIVATE | ANON, NULL, 0);
+		if (error != 0)
+			break;
+		last = addr;
+	}
+	CHECK_EQ(error, ENOMEM);
+	CHECK_EQ(vm->map.nentries, 20);
+	/* Whatever would cut an entry is refused, and changes nothing. */
+	addr = big + 8 * PAGE_SIZE;
+	CHECK_EQ(vm_map_protect(&vm->map, addr, addr + PAGE_SIZE, VM_PROT_ALL), KERN_RESOURCE_SHORTAGE);
+	CHECK_EQ(vm_map_advise(&vm->map, addr, addr + PAGE_SIZE, VM_ADV_RANDOM), KERN_RESOURCE_SHORTAGE);
+	CHECK_EQ(vm_map_wire(&vm->map, addr, addr + PAGE_SIZE), KERN_RESOURCE_SHORTAGE);
+	CHECK_EQ(vm_munmap(vm, addr, PAGE_SIZE), ENOMEM);
+	CHECK_EQ(vm_mmap(vm, &addr, PAGE_SIZE, VM_PROT_ALL, PRIVATE | ANON | FIXED, NULL, 0), ENOMEM);
+	CHECK_EQ(entry_at(vm, addr).start, big);
+	CHECK_EQ(entry_at(vm, addr).end, big + 64 * PAGE_SIZE);
+	CHECK_EQ(entry_at(vm, addr).protection, VM_PROT_READ);
+	/* What needs no more of them is not, and what makes fewer makes room. */
+	CHECK_EQ(vm_map_protect(&vm->map, last, last + PAGE_SIZE, VM_PROT_ALL), KERN_SUCCESS);
+	CHECK_EQ(vm_munmap(vm, big, PAGE_SIZE), 0);
+	CHECK_EQ(vm_munmap(vm, last, PAGE_SIZE), 0);
+	addr = 0;
+	CHECK_EQ(vm_mmap(vm, &addr, PAGE_SIZE, VM_PROT_ALL, PRIVATE | ANON, NULL, 0), 0);
+	check_map(vm);
+	vm_map_entries_bound(old);
+	vmspace_free(vm);
+}
+
 KTEST(mmap, arguments_of_file_mappings)
 {
 	static const struct mmap_try tries[] = {
