@@ -124,7 +124,7 @@ slot_clear(struct fdtable *t, int fd, bool only_cloexec)
 	spin_lock(&t->lock);
 	if (fd >= 0 && fd < t->nslots && (t->slots[fd].cloexec || !only_cloexec)) {
 		fp = t->slots[fd].file;
-		t->slots[fd] = (struct fdslot){ NULL };
+		t->slots[fd] = (struct fdslot){ 0 };
 	}
 	spin_unlock(&t->lock);
 	return (fp);

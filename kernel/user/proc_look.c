@@ -28,7 +28,7 @@ parts_of(int pid, struct parts *parts)
 	int error = 0;
 
 	KASSERT(spin_held(&proc_parts_lock), "looking at parts of process %d without the lock", pid);
-	*parts = (struct parts){ NULL };
+	*parts = (struct parts){ 0 };
 	spin_lock(&proc_lock);
 	p = proc_find(pid);
 	if (p == NULL)
