@@ -9,7 +9,8 @@
 ## Variables (make NAME=value ...)
 #: CC=gcc         compiler: gcc or clang; each has a build folder of its own
 #: DEBUG=1        1: assertions and lock checks; 0: release; each has a build folder of its own
-#: SAN=           ubsan: watch for undefined behaviour; kasan: for bad memory accesses; 1: for both
+#: SAN=           ubsan: watch for undefined behaviour; kasan: for bad memory accesses; 1: for both; race: for races, with YIELDS=1;
+#:                ubsan,race: for both of these
 #: TEST=GLOB      test: only the self-tests whose name matches, e.g. TEST='pager.*'
 #: SEED=N         test: order of the self-tests (default: random, and printed)
 #: BS=N           test: block size of the test volume (1024 2048 4096 8192 65536), one run only
@@ -20,7 +21,7 @@
 #: DRIVE=BUS      the disks' bus: virtio, ata (IDE on pc, AHCI on q35) or pio (IDE without DMA); test: one run only,
 #:                also ahci and virtio4k (sectors of 4096 bytes)
 #: TORTURE=1      test: every page is evicted as soon as it can be; one run only
-#: YIELDS=1       test: threads are made to give way at locks, at random by SEED, and shared fields are watched for races; one run only
+#: YIELDS=1       test: threads are made to give way at locks, at random by SEED; one run only
 #: SMP=N          number of CPUs (default 1)
 #: ACCEL=NAME     tcg or kvm (default tcg)
 #: ARGS=WORDS     run, gdb: the kernel's command line
@@ -78,7 +79,9 @@ NM := nm
 OBJCOPY := objcopy
 PYTHON := python3
 
-CONFIG := $(if $(filter 0,$(DEBUG)),release,debug)-$(notdir $(firstword $(CC)))$(if $(SAN),-$(SAN:1=san))
+comma := ,
+SANS := $(subst $(comma), ,$(SAN:1=ubsan,kasan))
+CONFIG := $(if $(filter 0,$(DEBUG)),release,debug)-$(notdir $(firstword $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN:1=san)))
 B := build/$(CONFIG)
 O := $(B)/obj
 Q := $(if $(V),,@)
@@ -87,16 +90,17 @@ ifneq ($(filter-out 0 1,$(DEBUG)),)
 $(error DEBUG=$(DEBUG): must be 0 or 1)
 endif
 
-ifneq ($(filter-out ubsan kasan 1,$(SAN)),)
-$(error SAN=$(SAN): must be ubsan, kasan or 1)
+ifneq ($(filter-out ubsan kasan race,$(SANS))$(and $(filter kasan,$(SANS)),$(filter race,$(SANS))),)
+$(error SAN=$(SAN): must be ubsan, kasan, race, ubsan$(comma)race or 1)
 endif
 ifeq ($(if $(SAN),1)$(DEBUG),10)
 $(error SAN=$(SAN) needs DEBUG=1: release builds have no red zones around objects)
 endif
-UBSAN := $(if $(filter ubsan 1,$(SAN)),1,0)
-KASAN := $(if $(filter kasan 1,$(SAN)),1,0)
+UBSAN := $(if $(filter ubsan,$(SANS)),1,0)
+KASAN := $(if $(filter kasan,$(SANS)),1,0)
+RACE := $(if $(filter race,$(SANS)),1,0)
 
-CPPFLAGS := -I. -DFAULTLINE_DEBUG=$(DEBUG) -DFAULTLINE_UBSAN=$(UBSAN) -DFAULTLINE_KASAN=$(KASAN)
+CPPFLAGS := -I. -DFAULTLINE_DEBUG=$(DEBUG) -DFAULTLINE_UBSAN=$(UBSAN) -DFAULTLINE_KASAN=$(KASAN) -DFAULTLINE_RACE=$(RACE)
 CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
 	-fno-stack-protector -fno-strict-aliasing -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
 	-fno-common -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla -Wno-unused-parameter \
@@ -107,7 +111,7 @@ LDFLAGS := -n -T linker.ld -z max-page-size=4096 -z noexecstack --build-id=none 
 SOURCES := $(sort $(wildcard boot/*.S boot/*.c kernel/*.c kernel/lib/*.c kernel/amd64/*.c kernel/amd64/*.S \
 	kernel/fs/*.c kernel/fs/*/*.c kernel/user/*.c vm/*.c vm/amd64/*.c drivers/*.c tests/kernel/*.c tests/bench/*.c))
 SOURCES := $(filter-out $(if $(filter 0,$(DEBUG)),kernel/lockorder.c) $(if $(filter 0,$(UBSAN)),kernel/ubsan.c) \
-	$(if $(filter 0,$(KASAN)),kernel/kasan.c vm/amd64/pmap_shadow.c),$(SOURCES))
+	$(if $(filter 0,$(KASAN)),kernel/kasan.c vm/amd64/pmap_shadow.c) $(if $(filter 0,$(RACE)),kernel/racewatch.c tests/kernel/t_racewatch.c),$(SOURCES))
 OBJECTS := $(SOURCES:%=$(O)/%.o)
 
 .PHONY: all kernel
@@ -131,9 +135,15 @@ KASAN_CFLAGS := -fsanitize=kernel-address $(if $(findstring clang,$(CC)), \
 	-fasan-shadow-offset=$(KASAN_OFFSET) --param asan-instrumentation-with-call-threshold=0 \
 	--param asan-stack=1 --param asan-globals=1 --param asan-use-after-return=0)
 
+# Races: who reads and writes the VM's and the filesystems' fields.  volatile is a mark, so it has calls of its own.
+RACE_CFLAGS := -fsanitize=thread -fno-optimize-sibling-calls $(if $(findstring clang,$(CC)), \
+	-mllvm -tsan-distinguish-volatile=1 -mllvm -tsan-instrument-func-entry-exit=0 -mllvm -tsan-instrument-memintrinsics=0, \
+	--param tsan-distinguish-volatile=1 --param tsan-instrument-func-entry-exit=0 -Wno-tsan)
+RACE_IN := vm/% kernel/fs/% kernel/lib/rbtree.c tests/kernel/t_racewatch.c
+
 # Left out: the sanitizers themselves, which would report while they report; and for KASAN slab.c, which
 # fills and reads the red zones and the free objects that nobody else may touch.
-UBSAN_WITHOUT := kernel/ubsan.c kernel/kasan.c
+UBSAN_WITHOUT := kernel/ubsan.c kernel/kasan.c kernel/racewatch.c
 KASAN_WITHOUT := kernel/ubsan.c kernel/kasan.c kernel/slab.c
 # Here memcpy, memmove and memset are those that do not check: where they are defined, and where poison is
 # handled.  The kernel's other files get kasan.c's, which check and then call these.
@@ -143,7 +153,9 @@ KASAN_RAW_CFLAGS := -Dmemcpy=raw_memcpy -Dmemmove=raw_memmove -Dmemset=raw_memse
 # The flags for one source file.
 kasan_cflags = $(if $(filter $1,$(KASAN_WITHOUT)),,$(KASAN_CFLAGS)) $(if $(filter $1,$(KASAN_RAW)),$(KASAN_RAW_CFLAGS))
 ubsan_cflags = $(if $(filter $1,$(UBSAN_WITHOUT)),,$(UBSAN_CFLAGS))
-san_cflags = $(if $(filter 1,$(UBSAN)),$(call ubsan_cflags,$1)) $(if $(filter 1,$(KASAN)),$(call kasan_cflags,$1))
+race_cflags = $(if $(filter $(RACE_IN),$1),$(RACE_CFLAGS))
+san_cflags = $(if $(filter 1,$(UBSAN)),$(call ubsan_cflags,$1)) $(if $(filter 1,$(KASAN)),$(call kasan_cflags,$1)) \
+	$(if $(filter 1,$(RACE)),$(call race_cflags,$1))
 
 # ---- compiling ------------------------------------------------------------------------------------
 
@@ -152,7 +164,7 @@ san_cflags = $(if $(filter 1,$(UBSAN)),$(call ubsan_cflags,$1)) $(if $(filter 1,
 $(B)/flags: FORCE
 	@command -v $(firstword $(CC)) >/dev/null || { echo "make: the compiler $(firstword $(CC)) is not installed: run make setup" >&2; exit 1; }
 	@mkdir -p $(@D); \
-	{ echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(call san_cflags,any) | $(ASFLAGS) | $(LDFLAGS)'; $(CC) --version | head -n 1; } >$@.new || exit 1; \
+	{ echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(call san_cflags,any) $(if $(filter 1,$(RACE)),$(RACE_CFLAGS)) | $(ASFLAGS) | $(LDFLAGS)'; $(CC) --version | head -n 1; } >$@.new || exit 1; \
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # Likewise for the list of sources: a file that is gone must go from the kernel, too.
@@ -244,12 +256,13 @@ QEMU := boot/qemu $(if $(BOOT),--boot $(BOOT)) $(if $(MACHINE),--machine $(MACHI
 	$(if $(SMP),--smp $(SMP)) $(if $(ACCEL),--accel $(ACCEL))
 export TEST SEED BS MEM CPU BOOT MACHINE DRIVE TORTURE YIELDS SMP ACCEL SAN CI
 
-# `make test` runs the suite once more in a kernel that watches for undefined behaviour.
+# `make test` runs the suite once more in a kernel that watches for undefined behaviour, and the suites about races
+# in the same kernel, where it watches for races, too.
 ifeq ($(TEST)$(BS)$(MEM)$(CPU)$(BOOT)$(MACHINE)$(DRIVE)$(TORTURE)$(YIELDS)$(SMP)$(SAN)$(filter 0,$(DEBUG)),)
-UBSAN_KERNEL := $(B)-ubsan/kernel.elf
-.PHONY: $(UBSAN_KERNEL)
-$(UBSAN_KERNEL):
-	+@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$$(nproc)) SAN=ubsan $@
+WATCHED_KERNEL := $(B)-ubsan-race/kernel.elf
+.PHONY: $(WATCHED_KERNEL)
+$(WATCHED_KERNEL):
+	+@$(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$$(nproc)) SAN=ubsan,race $@
 endif
 
 .PHONY: disk run tour test soak gdb bench doctor
@@ -265,11 +278,11 @@ run: kernel disk $(MEDIUM) ## boot the default disk and play the tour (Ctrl-A X 
 tour: kernel disk ## play the steps of README.md and of the rooms' pages at your own pace; ROOM=vm: those of one room
 	@$(PYTHON) tests/host/rooms.py play $(ROOM)
 
-test: kernel iso esp disk programs $(UBSAN_KERNEL) ## run all tests; the last line says N passed, N failed
-	@UBSAN_KERNEL=$(UBSAN_KERNEL) $(PYTHON) tests/host/run.py
+test: kernel iso esp disk programs $(WATCHED_KERNEL) ## run all tests; the last line says N passed, N failed
+	@WATCHED_KERNEL=$(WATCHED_KERNEL) $(PYTHON) tests/host/run.py
 
-soak: kernel iso esp disk programs ## run the self-tests in every combination of boot path, memory, CPU and block size
-	@$(PYTHON) tests/host/run.py --soak
+soak: kernel iso esp disk programs $(WATCHED_KERNEL) ## run the self-tests in every combination of boot path, memory, CPU and block size
+	@WATCHED_KERNEL=$(WATCHED_KERNEL) $(PYTHON) tests/host/run.py --soak
 
 BREAK := $(if $(TEST),ktest_$(subst .,_,$(TEST)),vnode_pager_leaf_getpages)
 gdb: kernel disk $(MEDIUM) ## boot to BREAK in gdb, the guest's console in build/console.log

@@ -139,7 +139,7 @@ bool rw_held(const struct rwlock *rw);		/* exclusively by curthread, or by any r
 static inline bool
 rw_wheld_elsewhere(const struct rwlock *rw)
 {
-	return ((rw->word & RW_WRITER) != 0 && !rw_wheld(rw));
+	return ((__atomic_load_n(&rw->word, __ATOMIC_RELAXED) & RW_WRITER) != 0 && !rw_wheld(rw));
 }
 
 /* Debug checks: panics if curthread may not sleep now.  Called at the top of whatever may sleep. */

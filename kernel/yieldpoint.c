@@ -29,7 +29,7 @@
 
 #define YIELD_ONE_IN	8
 #define DAWDLE_ONE_IN	16
-#define DAWDLE_TURNS	512	/* at most; a power of two */
+#define DAWDLE_TURNS	128	/* at most; a power of two */
 
 bool yield_points;
 
@@ -84,10 +84,17 @@ may_switch(const struct thread *td)
 	    td != curcpu->idle && !td->gives_way);
 }
 
-bool
-yield_point_coin(unsigned one_in)
+/* Is there another CPU that could come by? */
+static bool
+others_run(void)
 {
-	return (draw() % one_in == 0);
+	return (ncpus > 1 && !smp_others_held());
+}
+
+uint64_t
+yield_point_random(void)
+{
+	return (draw());
 }
 
 static void
@@ -106,13 +113,21 @@ dawdle(uint64_t coin)
 		cpu_spinwait();
 }
 
+bool
+yield_point_can_linger(void)
+{
+	return (others_run() || may_switch(curthread));
+}
+
 void
 yield_point_linger(void)
 {
-	if (may_switch(curthread))
+	uint64_t coin = draw();
+
+	if (others_run() && coin % 2 == 0)
+		dawdle(coin);
+	else if (may_switch(curthread))
 		give_way(curthread);
-	else if (ncpus > 1)
-		dawdle(draw());
 }
 
 void
@@ -126,6 +141,6 @@ yield_point_taken(void)
 	coin = draw();
 	if (coin % YIELD_ONE_IN == 0 && may_switch(td))
 		give_way(td);
-	else if (ncpus > 1 && coin / YIELD_ONE_IN % DAWDLE_ONE_IN == 0)
+	else if (coin / YIELD_ONE_IN % DAWDLE_ONE_IN == 0 && others_run())
 		dawdle(coin);
 }

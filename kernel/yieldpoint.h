@@ -12,8 +12,9 @@ void yield_points_init(void);		/* the word `yields=SEED` */
 uint64_t yield_points_set(uint64_t seed);
 uint64_t yield_points_taken(void);	/* how often a thread was made to give way since boot (tests) */
 void yield_point_taken(void);
-bool yield_point_coin(unsigned one_in);	/* a coin of the same sequence */
-void yield_point_linger(void);		/* let others come by: give way if that may be, else dawdle */
+uint64_t yield_point_random(void);	/* a number of the same sequence */
+bool yield_point_can_linger(void);	/* could others come by here? */
+void yield_point_linger(void);		/* let them: give way, or dawdle */
 
 /*
  * Here another thread may come in between.  => any context: where no switch is possible there is none.

@@ -24,7 +24,6 @@
  * shows.
  */
 #include "kernel/kassert.h"
-#include "kernel/racewatch.h"
 #include "kernel/thread.h"
 #include "vm/pmap.h"
 #include "vm/swap_pager.h"
@@ -39,7 +38,6 @@ vm_object_shadow(struct vm_object **object, vm_ooffset_t *offset, vm_size_t len)
 	struct vm_object *source = *object, *result;
 
 	result = vm_object_allocate(OBJT_DEFAULT, OFF_TO_IDX(round_page(len)));
-	RACE_WRITE(result->backing_object);
 	result->backing_object = source;	/* takes over the caller's reference */
 	result->backing_object_offset = *offset;
 	if (source != NULL) {
@@ -62,9 +60,7 @@ chain_skip(struct vm_object *object, struct vm_object *backing)
 	struct vm_object *below = backing->backing_object;
 
 	TAILQ_REMOVE(&backing->shadow_head, object, shadow_list);
-	RACE_WRITE(backing->shadow_count);
 	backing->shadow_count--;
-	RACE_WRITE(object->backing_object);
 	object->backing_object = below;
 	object->backing_object_offset += backing->backing_object_offset;
 	if (below != NULL) {

@@ -165,7 +165,7 @@ may_map_around(const struct faultstate *fs)
 static inline bool
 costs_nothing(const struct vm_page *m)
 {
-	return (vm_page_all_valid(m) && !vm_page_busied(m));
+	return (!vm_page_busied(m) && vm_page_all_valid(m));
 }
 
 /*
@@ -207,19 +207,21 @@ clean_page_denies(struct vm_object *object, const struct vm_page *m)
 {
 	bool counts = object->type == OBJT_VNODE || (object->type == OBJT_SWAP && swap_pager_has_block(object, m->pindex));
 
-	return (counts && m->dirty != VM_PAGE_BITS_ALL ? VM_PROT_WRITE : VM_PROT_NONE);
+	return (counts && PEEK(m->dirty) != VM_PAGE_BITS_ALL ? VM_PROT_WRITE : VM_PROT_NONE);
 }
 
 /*
- * Without making it busy?  A page that is being written to disk may be read, and only read.  =>
- * first_object locked, shared.
+ * Without making it busy?  A page that is being written to disk may be read, and only read.
+ * => first_object locked, shared: so a page that is idle stays so.  Its busy word is looked at first, for
+ *    who has it exclusively busy may be changing what it is looked at for next.
  */
 static bool
 may_map_now(const struct faultstate *fs, const struct vm_page *m)
 {
 	if (fs->type & VM_PROT_WRITE)
-		return (!vm_page_busied(m) && clean_page_denies(fs->first_object, m) == VM_PROT_NONE);
-	return (!vm_page_xbusied(m));
+		return (!vm_page_busied(m) && vm_page_all_valid(m) &&
+		    clean_page_denies(fs->first_object, m) == VM_PROT_NONE);
+	return (!vm_page_xbusied(m) && vm_page_all_valid(m));
 }
 
 /*
@@ -236,14 +238,14 @@ fault_soft(struct faultstate *fs)
 	if (fs->place.wired || (fs->flags & VM_FAULT_WIRE))
 		return (FAULT_NOT_SOFT);
 	m = vm_page_lookup(fs->first_object, fs->place.pindex);
-	if (m == NULL || !vm_page_all_valid(m) || !may_map_now(fs, m))
+	if (m == NULL || !may_map_now(fs, m))
 		return (FAULT_NOT_SOFT);
 	fs->place.prot &= ~clean_page_denies(fs->first_object, m);
 	STAGE(OBJECT_LOOKUP, fs->first_object, fs->place.pindex, m->pfn, 0);
 	kr = pmap_enter(fs->map->pmap, fs->addr, m, fs->place.prot, fs->type, 0);
 	if (kr == KERN_SUCCESS) {
 		STAGE(PAGE_ENTER, fs->addr, m->pfn, fs->place.prot, 0);
-		if (m->queue == PQ_NONE)
+		if (PEEK(m->queue) == PQ_NONE)
 			vm_page_activate(m);
 		if (fs->flags & VM_FAULT_HOLD) {
 			vm_page_wire(m);

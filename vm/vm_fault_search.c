@@ -18,7 +18,6 @@
  */
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
-#include "kernel/racewatch.h"
 #include "kernel/thread.h"
 #include "kernel/stage.h"
 #include "vm/pmap.h"
@@ -263,7 +262,6 @@ fault_descend(struct faultstate *fs)
 {
 	struct vm_object *object = fs->object, *next = object->backing_object;
 
-	RACE_READ(object->backing_object);
 	if (object == fs->first_object) {
 		fs->first_m = fs->m;
 	} else if (fs->m != NULL) {

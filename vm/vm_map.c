@@ -19,7 +19,6 @@
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
 #include "kernel/malloc.h"
-#include "kernel/racewatch.h"
 #include "kernel/thread.h"
 #include "vm/vm_check.h"
 #include "vm/vm_map_impl.h"
@@ -118,7 +117,6 @@ vm_map_entry_before(struct vm_map *map, vm_offset_t addr)
 	struct rb_node *node = map->entries.root;
 	struct vm_map_entry *best = &map->sentinel;
 
-	RACE_READ(map->entries.root);
 	while (node != NULL) {
 		struct vm_map_entry *e = node_entry(node);
 
@@ -163,11 +161,9 @@ vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_
 			parent = parent->child[0];
 		side = 0;
 	}
-	RACE_WRITE(map->entries.root);
 	rb_insert(&map->entries, parent, side, &entry->node, entry_augment);
 	gap_update(map, after);
 	gap_update(map, entry);
-	RACE_WRITE(map->nentries);
 	map->nentries++;
 	map->size += entry->end - entry->start;
 }
@@ -177,10 +173,8 @@ vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry)
 {
 	struct vm_map_entry *prev = entry_prev(entry);
 
-	RACE_WRITE(map->entries.root);
 	rb_remove(&map->entries, &entry->node, entry_augment);
 	gap_update(map, prev);
-	RACE_WRITE(map->nentries);
 	map->nentries--;
 	map->size -= entry->end - entry->start;
 }

@@ -24,7 +24,7 @@ file_object(struct vnode *vp, vm_prot_t prot, bool stores, vm_ooffset_t off, str
 	if (vp->v_type != VREG)
 		return (ENODEV);
 	VOP_LOCK(vp, LK_SHARED);
-	error = stores && (vp->v_flag & VSWAP) != 0 ? ETXTBSY : VOP_GETATTR(vp, &va);
+	error = stores && (PEEK(vp->v_flag) & VSWAP) != 0 ? ETXTBSY : VOP_GETATTR(vp, &va);
 	if (error == 0 && vp->v_op->object != NULL)
 		error = vp->v_op->object(vp, object);
 	else if (error == 0)

@@ -24,7 +24,6 @@
 #include "kernel/lib/printf.h"
 #include "kernel/lockorder.h"
 #include "kernel/malloc.h"
-#include "kernel/racewatch.h"
 #include "kernel/thread.h"
 #include "vm/pmap.h"
 #include "vm/swap_pager.h"
@@ -223,7 +222,6 @@ vm_object_terminate(struct vm_object *object)
 		TAILQ_REMOVE(&backing->shadow_head, object, shadow_list);
 		backing->shadow_count--;
 		vm_object_unlock(backing);
-		RACE_WRITE(object->backing_object);
 		object->backing_object = NULL;
 	}
 	vm_object_unlock(object);

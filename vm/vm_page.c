@@ -32,9 +32,9 @@
 #include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 #include "kernel/lockorder.h"
-#include "kernel/racewatch.h"
 #include "kernel/thread.h"
 #include "kernel/stage.h"
+#include "kernel/yieldpoint.h"
 #include "vm/pmap.h"
 #include "vm/vm_boot.h"
 #include "vm/vm_meter.h"
@@ -259,9 +259,7 @@ page_remove(struct vm_page *m)
 	vm_page_assert_xbusied(m);
 	if (object->memq_tail == m)
 		object->memq_tail = vm_page_prev(m);
-	RACE_WRITE(object->memq.root);
 	rb_remove(&object->memq, &m->obj_node, NULL);
-	RACE_WRITE(object->resident_page_count);
 	object->resident_page_count--;
 	m->object = NULL;
 }
@@ -335,7 +333,6 @@ vm_page_lookup(struct vm_object *object, vm_pindex_t pindex)
 {
 	struct rb_node *node = object->memq.root;
 
-	RACE_READ(object->memq.root);
 	if (node == NULL || pindex > object->memq_tail->pindex)
 		return (NULL);
 	while (node != NULL) {
@@ -354,7 +351,6 @@ vm_page_find_least(struct vm_object *object, vm_pindex_t pindex)
 	struct rb_node *node = object->memq.root;
 	struct vm_page *best = NULL;
 
-	RACE_READ(object->memq.root);
 	while (node != NULL) {
 		struct vm_page *m = node_page(node);
 
@@ -400,9 +396,7 @@ vm_page_insert(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
 	}
 	m->object = object;
 	m->pindex = pindex;
-	RACE_WRITE(object->memq.root);
 	rb_insert(&object->memq, parent == NULL ? NULL : &parent->obj_node, side, &m->obj_node, NULL);
-	RACE_WRITE(object->resident_page_count);
 	object->resident_page_count++;
 }
 
@@ -574,7 +568,6 @@ vm_page_set_validclean(struct vm_page *m, size_t off, size_t len)
 	uint8_t bits = whole_bits(off, len);
 
 	vm_page_assert_xbusied(m);
-	RACE_WRITE(m->valid);
 	m->valid |= bits;
 	m->dirty &= ~bits;
 }
@@ -585,7 +578,6 @@ vm_page_set_invalid(struct vm_page *m, size_t off, size_t len)
 	uint8_t bits = vm_page_bits(off, len);
 
 	vm_page_assert_xbusied(m);
-	RACE_WRITE(m->valid);
 	KASSERT(!pmap_page_is_mapped(m), "invalidating mapped page %u (P6)", m->pfn);
 	m->valid &= ~bits;
 	m->dirty &= ~bits;
@@ -595,7 +587,6 @@ void
 vm_page_zero_invalid(struct vm_page *m)
 {
 	vm_page_assert_xbusied(m);
-	RACE_WRITE(m->valid);
 	for (int i = 0; i < 8; i++)
 		if ((m->valid & (1u << i)) == 0)
 			pmap_zero_page_area(m, i * DEV_BSIZE, DEV_BSIZE);

@@ -89,7 +89,11 @@ struct vm_page {
 	uint32_t	 wire_count;	/* (a) > 0: on no queue, never reclaimed.  P4 */
 	/* (b) sectors that hold the object's bytes; bit i = bytes [512i, 512i + 512) */
 	uint8_t		 valid;
-	/* (b)(o) sectors changed since they were last clean.  P5: dirty is a subset of valid */
+	/*
+	 * (b)(o) sectors changed since they were last clean.  P5: dirty is a subset of valid.  Whoever takes
+	 * a writable mapping away adds all of them, under the page's pv lock only: so they are cleared, or
+	 * changed in part, only when there is none.
+	 */
 	uint8_t		 dirty;
 	/* (q)(f) enum page_queue: which queue the links belong to.  P1 */
 	uint8_t		 queue;
@@ -186,9 +190,26 @@ bool vm_page_trysbusy(struct vm_page *m);	/* => object locked */
 void vm_page_xunbusy(struct vm_page *m);	/* wakes waiters; any context but interrupts */
 void vm_page_sunbusy(struct vm_page *m);
 void vm_page_downgrade(struct vm_page *m);	/* exclusive -> one shared */
-static inline bool vm_page_xbusied(const struct vm_page *m) { return (m->busy < VPB_FREED && (m->busy & VPB_EXCLUSIVE) != 0); }
-static inline bool vm_page_sbusied(const struct vm_page *m) { return (m->busy < VPB_FREED && m->busy >= VPB_ONE_SHARER); }
-static inline bool vm_page_busied(const struct vm_page *m) { return (m->busy != VPB_UNBUSIED); }
+/* What is looked at next is seen as whoever let go of the page left it. */
+static inline uint32_t vm_page_busy_word(const struct vm_page *m) { return (__atomic_load_n(&m->busy, __ATOMIC_ACQUIRE)); }
+static inline bool vm_page_busied(const struct vm_page *m) { return (vm_page_busy_word(m) != VPB_UNBUSIED); }
+
+static inline bool
+vm_page_xbusied(const struct vm_page *m)
+{
+	uint32_t busy = vm_page_busy_word(m);
+
+	return (busy < VPB_FREED && (busy & VPB_EXCLUSIVE) != 0);
+}
+
+static inline bool
+vm_page_sbusied(const struct vm_page *m)
+{
+	uint32_t busy = vm_page_busy_word(m);
+
+	return (busy < VPB_FREED && busy >= VPB_ONE_SHARER);
+}
+
 void vm_page_assert_xbusied(const struct vm_page *m);	/* by curthread, in debug builds */
 /*
  * Sleep in `wmesg` until the page is (perhaps) no longer busy.

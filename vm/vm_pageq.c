@@ -25,7 +25,6 @@
 #include "kernel/kasan.h"
 #include "kernel/kassert.h"
 #include "kernel/lib/printf.h"
-#include "kernel/racewatch.h"
 #include "kernel/thread.h"
 #include "kernel/trace.h"
 #include "vm/pmap.h"
@@ -151,7 +150,6 @@ vm_pageq_move(struct vm_page *m, struct pageq *from, enum page_queue to, struct 
 		kasan_unpoison(VM_PAGE_TO_DMAP(m), PAGE_SIZE);
 	if (from != NULL)
 		vm_pageq_unlink(from, m);
-	RACE_WRITE(m->queue);
 	m->queue = to;
 	if (list != NULL)
 		vm_pageq_append(list, m);

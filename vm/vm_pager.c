@@ -45,7 +45,7 @@ assert_get_in(struct vm_object *object, struct vm_page **m, int count, int reqpa
 {
 	KASSERT(count > 0 && count <= VM_PAGER_CLUSTER_MAX && reqpage >= 0 && reqpage < count,
 	    "getpages of %d pages, requested %d", count, reqpage);
-	KASSERT(object->paging_in_progress > 0, "getpages of object %p without paging_in_progress (O2)", object);
+	KASSERT(PEEK(object->paging_in_progress) > 0, "getpages of object %p without paging_in_progress (O2)", object);
 	for (int i = 0; i < count; i++) {
 		vm_page_assert_xbusied(m[i]);
 		KASSERT(m[i]->object == object && m[i]->pindex == m[0]->pindex + i,
@@ -89,7 +89,7 @@ void
 vm_pager_put_pages(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals)
 {
 	assert_can_sleep("vm_pager_put_pages");
-	KASSERT(object->paging_in_progress > 0, "putpages of object %p without paging_in_progress (O2)", object);
+	KASSERT(PEEK(object->paging_in_progress) > 0, "putpages of object %p without paging_in_progress (O2)", object);
 	for (int i = 0; i < count; i++) {
 		vm_page_assert_xbusied(m[i]);
 		KASSERT(m[i]->object == object && m[i]->pindex == m[0]->pindex + i && vm_page_all_valid(m[i]),

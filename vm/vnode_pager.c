@@ -99,14 +99,16 @@ vnode_pager_alloc(void *handle, vm_ooffset_t size, vm_prot_t prot, vm_ooffset_t 
 	} else {
 		object = vm_object_allocate(OBJT_VNODE, OFF_TO_IDX(round_page(size)));
 		/* A file that loses its name from now on is uncached once VOLOCK is free. */
-		object->flags = vp->v_type == VREG && (vp->v_flag & VNONAME) == 0 ? OBJ_CANPERSIST : 0;
+		object->flags = vp->v_type == VREG && (PEEK(vp->v_flag) & VNONAME) == 0 ? OBJ_CANPERSIST : 0;
 		object->handle = vp;
 		object->un_pager.vnp.vnp_size = size;
 		object->un_pager.vnp.vnp_cred = crhold(cred);
 		vref(vp);
 	}
 	spin_lock(&vnode_list_lock);
-	vp->v_object = object;
+	/* Who has the vnode locked may be looking at it: nothing is stored where nothing changes. */
+	if (vp->v_object == NULL)
+		vp->v_object = object;
 	if (vp->v_type == VREG)
 		vp->v_flag |= VVMIO;
 	volock_leave(vp);
@@ -231,7 +233,7 @@ void
 vnode_pager_settle(struct vnode *vp)
 {
 	/* What is open may be read again: who closes it looks once more. */
-	if ((vp->v_flag & VNONAME) == 0 || vnode_is_open(vp))
+	if ((PEEK(vp->v_flag) & VNONAME) == 0 || vnode_is_open(vp))
 		return;
 	VOP_LOCK(vp, LK_EXCLUSIVE);
 	vnode_pager_uncache(vp);

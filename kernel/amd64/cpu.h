@@ -236,6 +236,7 @@ void smp_init(void);
  */
 void smp_hold_others(void);
 void smp_release_others(void);
+bool smp_others_held(void);
 /* How many interrupts from other CPUs and devices this CPU has served (tests). */
 uint64_t intr_cpu_count(unsigned cpu);
 

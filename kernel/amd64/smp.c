@@ -164,6 +164,12 @@ smp_release_others(void)
 	intr_enable();
 }
 
+bool
+smp_others_held(void)
+{
+	return (holding);
+}
+
 void
 smp_hold_here(void)
 {

@@ -35,6 +35,8 @@ typedef int64_t		ssize_t;
 #define howmany(x, y)	(((x) + ((y) - 1)) / (y))
 #define MIN(a, b)	({ __typeof__(a) _a = (a); __typeof__(b) _b = (b); _a < _b ? _a : _b; })
 #define MAX(a, b)	({ __typeof__(a) _a = (a); __typeof__(b) _b = (b); _a > _b ? _a : _b; })
+/* A look at a field without the lock that its letter names, on purpose: what is seen may be old already. */
+#define PEEK(field)	__atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define container_of(p, type, field) \
 	((type *)((char *)(p) - offsetof(type, field)))
 

@@ -8,8 +8,8 @@ against its exit status.  The last line printed is `N passed, N failed`.
 
 The environment narrows the work: TEST=GLOB keeps the matching self-tests (host.*, gdb.* and
 harness.* name scripts), SEED=N fixes their order, and any of BOOT, MACHINE, DRIVE, MEM, CPU, BS and SMP
-replaces the matrix by the single run that it describes.  SAN=ubsan, kasan or 1 says how build/kernel.elf was
-made.  UBSAN_KERNEL names a second kernel, made with SAN=ubsan, for one more run of the suite.
+replaces the matrix by the single run that it describes.  SAN says how build/kernel.elf was made.  WATCHED_KERNEL
+names a second kernel, made with SAN=ubsan,race: for one more run of the suite, and for the suites that are about races.
 """
 
 import concurrent.futures
@@ -74,9 +74,9 @@ MATRIX = [Machine(), Machine(cpu="qemu64", mem="64M", bs=1024), Machine(boot="bi
           Machine(mem="16M", torture=1)]
 DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "drive": ("virtio", "virtio4k", "ata", "pio"), "mem": ("256M", "16M", "8M"),
               "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "smp": (1, 2, 4), "torture": (0, 1), "yields": (0,)}
-# The suites that are about races, once more with forced yield points.
+# The suites that are about races, once more with forced yield points and watched for races.
 YIELD_RUNS = [("races.*", 4), ("wirerace.*", 1), ("fakepager.*", 2), ("storm.*", 2)]
-UBSAN_RUN = Machine(mem="64M", bs=1024)
+WATCHED_RUN = Machine(mem="64M", bs=1024)
 LITTLE = ("8M", "16M")  # less than UEFI firmware can work with
 KASAN_MIN = "64M"       # shadow and red zones take their part of less
 READ_ONLY_RUN = MATRIX[1]       # its root volume is mounted read-only
@@ -101,7 +101,7 @@ class Job:
         self.env = env or {}    # of a script, besides our own
         self.image, self.rules, self.script, self.timeout, self.matrix = image, rules, script, timeout, matrix
         self.companions = companions
-        self.kernel = kernel    # not build/kernel.elf but one made with SAN=ubsan
+        self.kernel = kernel    # not build/kernel.elf but one made with SAN=ubsan,race
         self.dir = os.path.join(WORK, re.sub(r"[^A-Za-z0-9_.-]", "_", name))
         self.verdict, self.seconds = None, 0.0
         self.serial = self.stderr = ""
@@ -157,7 +157,7 @@ class Job:
             parts = [f"{field.upper()}={value}" for field, value in self.matrix._asdict().items()]
             parts += [f"SEED={w[5:]}" for w in words if w.startswith("seed=")]
             if self.kernel or os.environ.get("SAN"):
-                parts.append("SAN=ubsan" if self.kernel else f"SAN={os.environ['SAN']}")
+                parts.append("SAN=ubsan,race" if self.kernel else f"SAN={os.environ['SAN']}")
             glob_word = [w[9:] for w in words if w.startswith("selftest=")]
             parts += [f"TEST={shlex.quote(g)}" for g in glob_word]
             return "make test " + " ".join(parts)
@@ -199,8 +199,8 @@ def suite_job(machine, test, seed, kernel=None):
         words.append(f"yields={seed}")
     if machine == READ_ONLY_RUN:
         words.append("ro")
-    name = ("ubsan " if kernel else "") + str(machine) + (f" {test}" if test else "")
-    return Job(name, options, words, image=volume(machine.bs),
+    name = ("watched " if kernel else "") + str(machine) + (f" {test}" if test else "")
+    return Job(name, options, words, image=volume(machine.bs), timeout=TIMEOUT_SECONDS * (5 if machine.yields else 1),
                matrix=machine, companions=True, kernel=kernel)
 
 
@@ -283,10 +283,12 @@ def plan_jobs(test, seed, soak):
     # In a soak each run has an order of its own.
     jobs = [] if own_runs else [suite_job(machine, test, str(int(seed) + (i if soak else 0)))
                                 for i, machine in enumerate(with_room(matrix))]
-    if not own_runs and os.environ.get("UBSAN_KERNEL"):
-        jobs.append(suite_job(UBSAN_RUN, test, seed, os.path.join(TOP, os.environ["UBSAN_KERNEL"])))
+    watched = os.environ.get("WATCHED_KERNEL") and os.path.join(TOP, os.environ["WATCHED_KERNEL"])
+    if not own_runs and watched:
+        jobs.append(suite_job(WATCHED_RUN, test, seed, watched))
     if test is None:
-        jobs += [suite_job(Machine(smp=cpus, yields=1), suite, seed) for suite, cpus in YIELD_RUNS]
+        runs = [("*", cpus) for cpus in DIMENSIONS["smp"]] if soak else YIELD_RUNS
+        jobs += [suite_job(Machine(smp=cpus, yields=1), suite, seed, watched) for suite, cpus in runs]
         jobs += script_jobs(None)
     drives = [restricted["DRIVE"]] if "DRIVE" in restricted else DRIVES if soak else ("virtio",)
     # The many short ones last: they keep every worker busy to the end.

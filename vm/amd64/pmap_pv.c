@@ -175,7 +175,7 @@ pv_note_writable(struct vm_page *m)
 void
 pmap_fold_bits(struct vm_page *m, pt_entry_t pte)
 {
-	if (pte & PG_M)
+	if ((pte & PG_M) && PEEK(m->dirty) != VM_PAGE_BITS_ALL)
 		vm_page_dirty(m);
 	if (pte & PG_A)
 		flag_set_once(m, PG_REFERENCED);

@@ -192,7 +192,7 @@ ext2_setattr(struct vnode *vp, const struct vattr *va, int mask, struct ucred *c
 	if ((mask & VA_SIZE) != 0) {
 		if (vp->v_type != VREG)
 			return (vp->v_type == VDIR ? EISDIR : EINVAL);
-		if ((vp->v_flag & VSWAP) != 0)
+		if ((PEEK(vp->v_flag) & VSWAP) != 0)
 			return (ETXTBSY);
 		error = ext2_setsize(vp, va->va_size, cred);
 	}

@@ -380,7 +380,7 @@ ext2_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)
 {
 	struct ext2_inode *ip = VTOI(vp);
 
-	if ((vp->v_flag & VSWAP) != 0)
+	if ((PEEK(vp->v_flag) & VSWAP) != 0)
 		return (ETXTBSY);
 	if (uio->uio_segflg == UIO_NOCOPY)
 		return (ip->i_em->em_writable ? write_pages(ip, uio, cred) : EROFS);
