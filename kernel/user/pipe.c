@@ -4,7 +4,7 @@
  *
  *	tail          head
  *	 v             v
- *	[ bytes written ][ room ]	head - tail <= PIPE_SIZE; both only grow
+ *	[ bytes written ][ room ]	head - tail <= capacity; both only grow
  *
  * The pipe's lock is a spin lock: bytes move between the ring and a kernel buffer under it, between that buffer and
  * the program without it.  A reader takes bytes out of the ring only after the program has them, so a bad pointer
@@ -35,6 +35,7 @@ struct pipe {
 	int		 readers, writers; /* (lock) open ends */
 	int		 reader_opens, writer_opens; /* (lock) how often each end was opened */
 	int		 users;		/* (vnode_list_lock) open files, and threads on their way to one */
+	unsigned	 capacity;	/* (lock) bytes, at most PIPE_SIZE */
 	bool		 reading;	/* (lock) a reader copies the bytes at tail */
 	char		 ring[PIPE_SIZE]; /* (lock) */
 };
@@ -60,6 +61,7 @@ pipe_alloc(int users)
 	p->head = p->tail = 0;
 	p->readers = p->writers = p->reader_opens = p->writer_opens = 0;
 	p->users = users;
+	p->capacity = PIPE_SIZE;
 	p->reading = false;
 	return (p);
 }
@@ -169,7 +171,7 @@ pipe_put(struct file *fp, struct pipe *p, char *buf, size_t n)
 	int error = 0;
 
 	spin_lock(&p->lock);
-	while (error == 0 && p->readers > 0 && PIPE_SIZE - (p->head - p->tail) < n)
+	while (error == 0 && p->readers > 0 && p->capacity - (p->head - p->tail) < n)
 		error = pipe_sleep(fp, p, "pipewr");
 	if (p->readers == 0)
 		error = EPIPE;
@@ -215,7 +217,7 @@ pipe_poll(struct file *fp)
 	if (is_reader(fp->flags))
 		bits |= (p->head != p->tail ? POLLIN : 0) | (p->writers == 0 && p->writer_opens != fp->pos ? POLLHUP : 0);
 	if (is_writer(fp->flags))
-		bits |= (PIPE_SIZE - (p->head - p->tail) >= PIPE_BUF ? POLLOUT : 0) | (p->readers == 0 ? POLLERR : 0);
+		bits |= (p->capacity - (p->head - p->tail) >= PIPE_BUF ? POLLOUT : 0) | (p->readers == 0 ? POLLERR : 0);
 	spin_unlock(&p->lock);
 	return (bits);
 }
@@ -284,6 +286,31 @@ pipe_create(struct file **rd, struct file **wr, uint32_t flags)
 	*rd = file_alloc(&pipe_fileops, p, NULL, O_RDONLY | (flags & O_NONBLOCK));
 	*wr = file_alloc(&pipe_fileops, p, NULL, O_WRONLY | (flags & O_NONBLOCK));
 	return (0);
+}
+
+int64_t
+pipe_capacity(struct file *fp, unsigned want)
+{
+	struct pipe *p = fp->data;
+	unsigned size = PIPE_BUF;
+	int64_t result;
+
+	if (fp->ops != &pipe_fileops)
+		return (-EBADF);
+	if (want > PIPE_SIZE)
+		return (want > INT32_MAX ? -EINVAL : -EPERM);
+	while (size < want)
+		size *= 2;
+	spin_lock(&p->lock);
+	if (want > 0 && p->head - p->tail > size) {
+		result = -EBUSY;
+	} else {
+		p->capacity = want > 0 ? size : p->capacity;
+		result = p->capacity;
+		pipe_changed(p);
+	}
+	spin_unlock(&p->lock);
+	return (result);
 }
 
 /* ---- with a name ---- */

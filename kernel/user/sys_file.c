@@ -174,6 +174,16 @@ int64_t sys_writev(const uint64_t *a) { return (transfer_vector(a, false, true))
 int64_t sys_preadv(const uint64_t *a) { return (transfer_vector(a, true, false)); }
 int64_t sys_pwritev(const uint64_t *a) { return (transfer_vector(a, true, true)); }
 
+/* With flags, of which there are none here; an offset of -1 is the file's own.  a[4] is for machines with small words. */
+static int64_t
+transfer_vector_flags(const uint64_t *a, bool write)
+{
+	return (a[5] != 0 ? -EOPNOTSUPP : transfer_vector(a, (int64_t)a[3] != -1, write));
+}
+
+int64_t sys_preadv2(const uint64_t *a) { return (transfer_vector_flags(a, false)); }
+int64_t sys_pwritev2(const uint64_t *a) { return (transfer_vector_flags(a, true)); }
+
 /* ---- from file to file ---- */
 
 #define SENDFILE_PIECE	(16 * KiB)
@@ -318,6 +328,8 @@ sys_lseek(const uint64_t *a)
 #define F_SETLK		6
 #define F_SETLKW	7
 #define F_DUPFD_CLOEXEC	1030
+#define F_SETPIPE_SZ	1031
+#define F_GETPIPE_SZ	1032
 #define SETTABLE	((uint32_t)(O_APPEND | O_NONBLOCK))
 
 struct user_flock {
@@ -392,6 +404,10 @@ fcntl_file(struct file *fp, const uint64_t *a)
 	case F_SETLK:
 	case F_SETLKW:
 		return (fcntl_lock(fp, (int)a[1], a[2]));
+	case F_SETPIPE_SZ:
+		return (pipe_capacity(fp, (unsigned)a[2]));
+	case F_GETPIPE_SZ:
+		return (pipe_capacity(fp, 0));
 	default:
 		return (-EINVAL);
 	}

@@ -95,6 +95,8 @@ not_a_file(void)
 	fact("in it are", "%d", n);
 	need(fstat(fd, &st) == 0, "fstat");
 	fact("fstat says", "%o, %ld bytes", st.st_mode, (long)st.st_size);
+	fact("room", "%d", fcntl(fd, F_GETPIPE_SZ));
+	fact("less of it", "%d", fcntl(fd, F_SETPIPE_SZ, 5000));
 	fact("flags", "%o", (unsigned)fcntl(fd, F_GETFL) & ~0100000u);
 	(void)close(fd);
 	fd = open("fifo", O_RDONLY | O_NONBLOCK);
