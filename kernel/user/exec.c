@@ -16,13 +16,17 @@
 #include "kernel/amd64/machdep.h"
 #include "kernel/fs/vnode.h"
 #include "kernel/kassert.h"
+#include "kernel/lib/printf.h"
 #include "kernel/lib/string.h"
 #include "kernel/malloc.h"
+#include "kernel/user/file.h"
 #include "kernel/user/proc_impl.h"
 #include "kernel/user/syscall.h"
 #include "vm/vm_kern.h"
 #include "vm/vm_map.h"
 
+#define AT_SYMLINK_NOFOLLOW	0x100
+#define AT_EMPTY_PATH		0x1000
 #define SCRIPT_DEPTH	4
 #define SCRIPT_LINE	256		/* of a "#!" line, so much counts */
 #define ARGS_START	(16 * KiB)
@@ -142,14 +146,33 @@ args_prepend(struct exec_args *args, const char *const *first, int n, int drop)
 
 /* ---- finding the program ---- */
 
-/* A file that may be executed.  0: *vpp referenced. */
+/* An open descriptor's file, referenced.  Also one that was opened as a place only. */
 static int
-program_open(int dirfd, const char *path, int flags, struct vnode **vpp)
+program_of_fd(int fd, struct vnode **vpp)
+{
+	struct file *fp = fd_get(fd);
+
+	if (fp == NULL)
+		return (EBADF);
+	*vpp = fp->vp;
+	if (fp->vp != NULL)
+		vref(fp->vp);
+	file_release(fp);
+	return (*vpp == NULL ? EACCES : 0);
+}
+
+/* A file that may be executed; AT_EMPTY_PATH: what dirfd itself is.  0: *vpp referenced. */
+static int
+program_open(int dirfd, const char *path, int at_flags, struct vnode **vpp)
 {
 	struct vattr va;
 	struct vnode *vp;
-	int error = fs_lookup(dirfd, path, flags, &vp);
+	int error;
 
+	if (at_flags & AT_EMPTY_PATH)
+		error = program_of_fd(dirfd, &vp);
+	else
+		error = fs_lookup(dirfd, path, at_flags & AT_SYMLINK_NOFOLLOW ? NAMEI_NOFOLLOW : 0, &vp);
 	if (error != 0)
 		return (error);
 	VOP_LOCK(vp, LK_SHARED);
@@ -335,7 +358,7 @@ build(struct exec_image *img, const struct exec_args *args, struct vmspace **old
 
 /* => args without the path, path in kernel memory (PATH_MAX + 1 bytes, overwritten). */
 static int
-exec(int dirfd, char *path, int namei_flags, struct exec_args *args)
+exec(int dirfd, char *path, int at_flags, struct exec_args *args)
 {
 	struct exec_image img = { .vp = NULL };
 	struct vmspace *old = NULL;
@@ -343,7 +366,7 @@ exec(int dirfd, char *path, int namei_flags, struct exec_args *args)
 	char name[sizeof(p->name)];
 	int error;
 
-	error = program_open(dirfd, path, namei_flags, &img.vp);
+	error = program_open(dirfd, path, at_flags, &img.vp);
 	if (error != 0)
 		return (error);
 	name_cut(path, name);			/* a script's own, not its interpreter's */
@@ -393,21 +416,26 @@ exec_kernel(const char *path, char *const *argv, char *const *envp)
 }
 
 static int64_t
-do_execve(int dirfd, vm_offset_t upath, vm_offset_t argv, vm_offset_t envp, int flags)
+do_execve(int dirfd, vm_offset_t upath, vm_offset_t argv, vm_offset_t envp, int at_flags)
 {
 	struct exec_args args = { .buf = NULL };
 	char *path = kmalloc(PATH_MAX + 1, &M_EXEC, M_WAITOK);
 	int error;
 
 	error = copyinstr(upath, path, PATH_MAX + 1, NULL);
-	if (error == 0 && *path == '\0')
+	/* An open file has a name all the same, by which an interpreter finds its script. */
+	if (error == 0 && *path != '\0')
+		at_flags &= ~AT_EMPTY_PATH;
+	else if (error == 0 && (at_flags & AT_EMPTY_PATH))
+		snprintf(path, PATH_MAX + 1, "/dev/fd/%d", dirfd);
+	else if (error == 0)
 		error = ENOENT;
 	if (error == 0)
 		error = args_add_user_vector(&args, argv, &args.argc);
 	if (error == 0)
 		error = args_add_user_vector(&args, envp, &args.envc);
 	if (error == 0)
-		error = exec(dirfd, path, flags, &args);
+		error = exec(dirfd, path, at_flags, &args);
 	args_free(&args);
 	kfree(path, &M_EXEC);
 	return (-error);
@@ -422,7 +450,7 @@ sys_execve(const uint64_t *a)
 int64_t
 sys_execveat(const uint64_t *a)
 {
-	if ((a[4] & ~0x100ul) != 0)		/* AT_SYMLINK_NOFOLLOW */
+	if ((a[4] & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0)
 		return (-EINVAL);
-	return (do_execve((int)a[0], a[1], a[2], a[3], a[4] & 0x100 ? NAMEI_NOFOLLOW : 0));
+	return (do_execve((int)a[0], a[1], a[2], a[3], (int)a[4]));
 }

@@ -438,6 +438,22 @@ sys_fcntl(const uint64_t *a)
 
 #define FIOCLEX		0x5451
 #define FIONCLEX	0x5450
+#define FIONBIO		0x5421
+
+/* O_NONBLOCK by another name. */
+static int
+set_nonblocking(struct file *fp, vm_offset_t arg)
+{
+	int on;
+
+	if (copyin(arg, &on, sizeof(on)) != 0)
+		return (EFAULT);
+	if (on != 0)
+		__atomic_fetch_or(&fp->flags, O_NONBLOCK, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_and(&fp->flags, ~(uint32_t)O_NONBLOCK, __ATOMIC_RELAXED);
+	return (0);
+}
 
 int64_t
 sys_ioctl(const uint64_t *a)
@@ -450,7 +466,10 @@ sys_ioctl(const uint64_t *a)
 	fp = fd_get((int)a[0]);
 	if (fp == NULL)
 		return (-EBADF);
-	error = fp->ops->ioctl != NULL ? fp->ops->ioctl(fp, (uint32_t)a[1], a[2]) : ENOTTY;
+	if ((uint32_t)a[1] == FIONBIO)
+		error = set_nonblocking(fp, a[2]);
+	else
+		error = fp->ops->ioctl != NULL ? fp->ops->ioctl(fp, (uint32_t)a[1], a[2]) : ENOTTY;
 	file_release(fp);
 	return (-error);
 }

@@ -281,8 +281,15 @@ sys_sched_getaffinity(const uint64_t *a)
 {
 	uint64_t mask = (1ul << ncpus) - 1;
 
+	bool exists;
+
 	if (a[1] < sizeof(mask) || (a[1] & 7) != 0)
 		return (-EINVAL);
+	spin_lock(&proc_lock);
+	exists = (int)a[0] == 0 || uthread_find((int)a[0]) != NULL;
+	spin_unlock(&proc_lock);
+	if (!exists)
+		return (-ESRCH);
 	return (copyout(&mask, a[2], sizeof(mask)) != 0 ? -EFAULT : (int64_t)sizeof(mask));
 }
 

@@ -95,6 +95,10 @@ not_a_file(void)
 	fact("in it are", "%d", n);
 	need(fstat(fd, &st) == 0, "fstat");
 	fact("fstat says", "%o, %ld bytes", st.st_mode, (long)st.st_size);
+	n = 1;
+	fact("not to wait", "%s %o", result(ioctl(fd, FIONBIO, &n)), (unsigned)fcntl(fd, F_GETFL) & O_NONBLOCK);
+	n = 0;
+	fact("to wait", "%s %o", result(ioctl(fd, FIONBIO, &n)), (unsigned)fcntl(fd, F_GETFL) & O_NONBLOCK);
 	fact("room", "%d", fcntl(fd, F_GETPIPE_SZ));
 	fact("less of it", "%d", fcntl(fd, F_SETPIPE_SZ, 5000));
 	fact("flags", "%o", (unsigned)fcntl(fd, F_GETFL) & ~0100000u);

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -279,6 +280,19 @@ exec_copy(void *arg)
 	return (errno == ETXTBSY ? 26 : 1);
 }
 
+/* What is open is executed by its descriptor; the program that runs then is this one, as --child. */
+static int
+exec_open(void *arg)
+{
+	char *argv[] = { arg, "--child", NULL }, *env[] = { NULL };
+	int fd = open(arg, O_PATH), null = open("/dev/null", O_WRONLY);
+
+	dup2(null, 1);
+	unlink(arg);
+	syscall(SYS_execveat, fd, "", argv, env, AT_EMPTY_PATH);
+	return (1);
+}
+
 /* Mappings keep what a file was opened for, whatever becomes of its descriptor and of themselves. */
 static void
 mapped_for_writing(char *path)
@@ -323,6 +337,9 @@ text_busy(void)
 	close(to);
 	close(from);
 	mapped_for_writing("copy.tmp");
+	fact("exec of a file without a name", "%s", status_text(in_child(exec_open, "copy.tmp")));
+	fact("of no file", "%s", result(syscall(SYS_execveat, 77, "", NULL, NULL, AT_EMPTY_PATH)));
+	fact("of a device", "%s", result(syscall(SYS_execveat, open("/dev/null", O_RDONLY), "", NULL, NULL, AT_EMPTY_PATH)));
 	unlink("copy.tmp");
 }
 

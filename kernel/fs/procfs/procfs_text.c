@@ -354,7 +354,8 @@ add_path(struct text *t, struct vnode *vp)
 	else if (vp->v_type == VFIFO && vp->v_mount == NULL)
 		text_add(t, "pipe:[%lu]", (uint64_t)(uintptr_t)vp->v_pipe >> 6 & 0xffffffff);
 	else
-		text_add(t, "inode %lu (%s)", (uint64_t)vp->v_ino, vp->v_flag & VNONAME ? "deleted" : "name not known");
+		/* The C library wants a path in any case. */
+		text_add(t, "/inode %lu (%s)", (uint64_t)vp->v_ino, vp->v_flag & VNONAME ? "deleted" : "name not known");
 	vrele(vp);
 }
 
