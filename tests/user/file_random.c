@@ -370,9 +370,12 @@ main(int argc, char **argv)
 	probe_init(argc, argv);
 	(void)umask(022);
 	trace = argc > 4;
+	/* A folder of its own: what the one above may be, such as /tmp with its mode, is seen, too. */
+	need(mkdir("above", 0755) == 0 && chdir("above") == 0, "a folder");
 	base = open(".", O_RDONLY | O_DIRECTORY);
 	root_and_places();
 	for (uint64_t seed = first; seed < first + count; seed++)
 		run(seed, base);
+	need(chdir("..") == 0 && rmdir("above") == 0, "the end of the folder");
 	return (0);
 }
