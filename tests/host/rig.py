@@ -18,6 +18,8 @@ SOAK = bool(os.environ.get("SOAK"))
 DRIVES = ("virtio", "virtio4k", "ata", "pio", "ahci")    # where a disk can hang; see drive_options()
 DRIVE = os.environ.get("DRIVE") or "virtio"
 BIG_SECTORS = ("--qemu", "-global virtio-blk-pci.logical_block_size=4096 -global virtio-blk-pci.physical_block_size=4096")
+if not (os.environ.get("SEED") or "0").isdigit():
+    sys.exit(f"SEED={os.environ['SEED']}: must be a number")
 SEED = int(os.environ.get("SEED") or random.randrange(1, 1 << 31))
 
 
