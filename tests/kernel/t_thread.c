@@ -2,6 +2,7 @@
 /* Threads, the scheduler, and sleep queues. */
 #include "kernel/clock.h"
 #include "kernel/lib/errno.h"
+#include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "tests/kernel/ktest.h"
 
@@ -64,10 +65,12 @@ KTEST_ONE(thread, detached_threads_are_reaped)
 {
 	volatile int flag[8] = { 0 };
 	int before = count_threads(), i;
+	uint64_t inuse = kmalloc_inuse();
 
 	for (i = 0; i < 8; i++)
 		thread_detach(spawn("t-detached", PRI_KERNEL, set_flag, (void *)&flag[i]));
-	WAIT_UNTIL(count_threads() == before);
+	/* The reaper takes a thread off the list before it gives its memory back. */
+	WAIT_UNTIL(count_threads() == before && kmalloc_inuse() == inuse);
 	for (i = 0; i < 8; i++)
 		CHECK_EQ(flag[i], 1);
 }
