@@ -406,7 +406,7 @@ hba_take(struct ahci *hba)
 		hba->reg[H_BOHC] |= BOHC_OS;
 		(void)wait_bits(&hba->reg[H_BOHC], BOHC_BIOS | BOHC_BUSY, 0, 2 * HZ);
 	}
-	hba->reg[H_GHC] |= GHC_ENABLE;
+	hba->reg[H_GHC] = (hba->reg[H_GHC] & ~GHC_INTERRUPTS) | GHC_ENABLE;
 }
 
 /* Power to all ports, then time for their links: which have one (10.1.2)?  => sleeps. */
@@ -458,14 +458,18 @@ ahci_attach(struct pci_dev *pd)
 	links = hba_links(hba);
 	if (pci_intx_route(pd, ahci_interrupt, hba) != 0)
 		printf("ahci %s: no interrupt; each request will take a second\n", pd->name);
-	hba->reg[H_IS] = ~0u;
-	hba->reg[H_GHC] |= GHC_INTERRUPTS;
 	for (n = 0; n < PORTS_MAX; n++) {
 		if ((links >> n & 1) == 0)
 			continue;
 		port_attach(hba, n);
 		found += hba->port[n] != NULL;
 	}
+	/*
+	 * Not before: an interrupt, perhaps on another CPU, would find a port that is not in service
+	 * yet and silence it.  Until here answers are looked for.
+	 */
+	hba->reg[H_IS] = ~0u;
+	hba->reg[H_GHC] |= GHC_INTERRUPTS;
 	pd->softc = hba;
 	return (found > 0 ? 0 : ENXIO);
 }

@@ -5,6 +5,7 @@
  */
 #include "drivers/ide.h"
 #include "kernel/clock.h"
+#include "kernel/fs/vnode.h"
 #include "kernel/lib/errno.h"
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
@@ -663,4 +664,23 @@ KTEST(ata, a_channel_with_nothing_behind_it)
 		return;
 	}
 	CHECK(ide_channel_attach("ide9", 0x1e8, 0x3ee, 0) == NULL);
+}
+
+/* The real disk's: a lost interrupt costs a second, and the thread finds the answer. */
+KTEST(ata, answers_come_by_interrupt)
+{
+	struct ata_port *port = rootfs != NULL ? ata_disk_port(rootfs->mnt_devvp->v_disk) : NULL;
+	uint8_t *data;
+	uint64_t found;
+
+	if (port == NULL) {
+		ktest_skip("the root is not on an ATA disk");
+		return;
+	}
+	data = kmalloc(PAGE_SIZE, &M_TATA, M_WAITOK);
+	found = port->stats.found;
+	for (unsigned i = 0; i < 8; i++)
+		CHECK_EQ(disk_rw(rootfs->mnt_devvp->v_disk, i * 8, data, PAGE_SIZE, B_READ), 0);
+	CHECK(port->stats.found - found < 8);
+	kfree(data, &M_TATA);
 }
