@@ -10,7 +10,8 @@
  *
  *	map -> vnode -> object (top, then backing) -> page busy -> page queues -> pmap -> pv -> kmem -> free list
  *
- * The page-busy word is a lock, too, and has its place in this order, but lives in vm_page.
+ * The page-busy word is a lock, too, but lives in vm_page.  Its place in the picture is where it is tried, under
+ * the object's lock; it is waited for with no object held, hence its rank before the objects'.
  */
 #ifndef KERNEL_LOCK_H
 #define KERNEL_LOCK_H

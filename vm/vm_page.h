@@ -18,8 +18,9 @@
  *	  |                  | vm_page_free (exclusive busy, unmapped)        v  | fault, pageout, truncate: busy again
  *	  +------------------+-----------------------------------------------busy
  *
- * The busy word is a lock and has a place in the lock order: object, then page busy, then the page
- * queues.  It is one of
+ * The busy word is a lock and has a place in the lock order: it is tried under the object's lock, but waited
+ * for with no object held (vm_page_busy_sleep() lets go of it), so who has a page busy may lock objects.
+ * The page queues come after it.  It is one of
  *
  *	VPB_UNBUSIED		anybody may busy it
  *	VPB_SHARED(n)		n holders read it or write it to disk; its contents may not be replaced
