@@ -81,7 +81,7 @@ collapse_page(struct vm_object *object, struct vm_object *backing, struct vm_pag
 	vm_pindex_t skip = OFF_TO_IDX(object->backing_object_offset);
 	vm_pindex_t up = p->pindex - skip;
 
-	if (p->wire_count > 0 || !vm_page_tryxbusy(p)) {
+	if (PEEK(p->wire_count) > 0 || !vm_page_tryxbusy(p)) {
 		VM_PATH("collapse_page_in_use");
 		return (false);
 	}

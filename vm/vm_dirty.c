@@ -182,7 +182,7 @@ cluster_put(struct vm_object *object, struct vm_page **pages, int count, bool sy
 	for (int i = 0; i < count; i++) {
 		if (rtvals[i] != VM_PAGER_OK && rtvals[i] != VM_PAGER_BAD && error == 0)
 			error = object->error != 0 ? object->error : EIO;
-		if (pages[i]->dirty == 0 && pages[i]->queue == PQ_LAUNDRY)
+		if (pages[i]->dirty == 0 && PEEK(pages[i]->queue) == PQ_LAUNDRY)
 			vm_page_deactivate(pages[i]);
 		vm_page_sunbusy(pages[i]);
 	}

@@ -83,7 +83,7 @@ fault_vnode_release(struct faultstate *fs)
 void
 fault_page_release(struct vm_page *m)
 {
-	if (m->valid == 0 && m->wire_count == 0)
+	if (m->valid == 0 && PEEK(m->wire_count) == 0)
 		vm_page_free(m);
 	else
 		vm_page_xunbusy(m);
@@ -323,7 +323,7 @@ fault_resolve(struct faultstate *fs)
 	if (wired) {
 		vm_page_wire(to);	/* M4: the wiring goes along */
 		vm_page_unwire(from, PQ_ACTIVE);
-	} else if (from->queue == PQ_NONE) {
+	} else if (PEEK(from->queue) == PQ_NONE) {
 		page_enqueue_used(from);
 	} else {
 		vm_page_reference(from);
@@ -415,7 +415,7 @@ note_store(struct faultstate *fs, bool wire)
 static int
 fault_enter(struct faultstate *fs)
 {
-	bool wire = (fs->flags & VM_FAULT_WIRE) || (fs->place.wired && fs->m->wire_count > 0);
+	bool wire = (fs->flags & VM_FAULT_WIRE) || (fs->place.wired && PEEK(fs->m->wire_count) > 0);
 	int kr;
 
 	if (!fault_map_unchanged(fs)) {
@@ -439,7 +439,7 @@ fault_enter(struct faultstate *fs)
 	STAGE(PAGE_ENTER, fs->addr, fs->m->pfn, fs->place.prot, 0);
 	if (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD))
 		vm_page_wire(fs->m);
-	else if (fs->m->queue == PQ_NONE)
+	else if (PEEK(fs->m->queue) == PQ_NONE)
 		page_enqueue_used(fs->m);
 	if (fs->flags & VM_FAULT_HOLD)
 		*fs->held = fs->m;
@@ -525,7 +525,7 @@ vm_fault_unwire_page(struct vm_object *object, vm_pindex_t pindex)
 	struct vm_page *m;
 
 	vm_object_rlock(object);
-	while ((m = vm_page_lookup(object, pindex)) == NULL || m->wire_count == 0) {
+	while ((m = vm_page_lookup(object, pindex)) == NULL || PEEK(m->wire_count) == 0) {
 		/*
 		 * Hand over hand: a collapse changes the chain only under the lock of the object
 		 * above.

@@ -178,7 +178,7 @@ free_batch(struct vm_object *object)
 	int n = 0;
 
 	for (m = vm_page_find_least(object, 0); m != NULL && n < FREE_BATCH; m = vm_page_next(m)) {
-		if (m->wire_count > 0 || !vm_page_tryxbusy(m))
+		if (PEEK(m->wire_count) > 0 || !vm_page_tryxbusy(m))
 			break;
 		batch[n++] = m;
 	}
@@ -198,7 +198,7 @@ object_free_pages(struct vm_object *object)
 		if (free_batch(object) > 0)
 			continue;
 		m = vm_page_busy_acquire(object, m->pindex, "vmotrm");
-		if (m != NULL && m->wire_count > 0)
+		if (m != NULL && PEEK(m->wire_count) > 0)
 			vm_page_disown(m);	/* held for somebody's I/O */
 		else if (m != NULL)
 			vm_page_free(m);
@@ -528,7 +528,7 @@ vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t e
 		start++;
 		if (m == NULL)
 			continue;
-		if (m->wire_count > 0) {
+		if (PEEK(m->wire_count) > 0) {
 			/* Whoever wired it will look for it here: it stays, without contents. */
 			pmap_remove_all(m);
 			vm_page_set_invalid(m, 0, PAGE_SIZE);
@@ -593,7 +593,7 @@ page_glyph(const struct vm_page *m)
 		return ('.');
 	if (vm_page_busied(m))
 		return ('B');
-	if (m->wire_count > 0)
+	if (PEEK(m->wire_count) > 0)
 		return ('W');
 	if (m->dirty)
 		return ('d');

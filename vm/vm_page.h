@@ -262,7 +262,8 @@ void vm_page_set_validclean(struct vm_page *m, size_t off, size_t len);
 void vm_page_set_invalid(struct vm_page *m, size_t off, size_t len);
 /* zero sectors that are not valid, then call all valid */
 void vm_page_zero_invalid(struct vm_page *m);
-static inline bool vm_page_all_valid(const struct vm_page *m) { return (m->valid == VM_PAGE_BITS_ALL); }
+/* Of a page that somebody else may have busy it is only a hint, until it is busy by us or seen not to be. */
+static inline bool vm_page_all_valid(const struct vm_page *m) { return (PEEK(m->valid) == VM_PAGE_BITS_ALL); }
 /*
  * Fold the hardware's modified bit into `dirty`.  => exclusive-busy or object exclusively locked.
  */

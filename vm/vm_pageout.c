@@ -150,7 +150,7 @@ try_to_free(struct vm_page *m, bool second_chance, int *locked)
 	 * re-check: between the two locks nothing could change: the page's object was locked before
 	 * the queue's lock went.
 	 */
-	if (m->wire_count > 0 || (object->flags & OBJ_DEAD) || !vm_page_tryxbusy(m)) {
+	if (PEEK(m->wire_count) > 0 || (object->flags & OBJ_DEAD) || !vm_page_tryxbusy(m)) {
 		VM_PATH("reclaim_page_busy");
 		vm_page_requeue(m);
 		vm_object_unlock(object);
@@ -176,7 +176,7 @@ vm_pageout_evict(struct vm_page *m)
 	pindex = m->pindex;
 	/* Only an address from here on, unless the page is still the one that we saw. */
 	(void)try_to_free(m, false, NULL);
-	if (m->queue == PQ_LAUNDRY && m->object == object && m->pindex == pindex)
+	if (PEEK(m->queue) == PQ_LAUNDRY && PEEK(m->object) == object && PEEK(m->pindex) == pindex)
 		vm_swapout_page(m);
 }
 

@@ -194,10 +194,10 @@ enqueue_locked(struct vm_page *m, enum page_queue to)
 static void
 page_enqueue(struct vm_page *m, enum page_queue to)
 {
-	if (m->queue == to && (to != PQ_ACTIVE || m->act_count >= ACT_INIT))
+	if (PEEK(m->queue) == to && (to != PQ_ACTIVE || PEEK(m->act_count) >= ACT_INIT))
 		return;
 	spin_lock(&pageq_lock);
-	if (m->wire_count == 0 && m->object != NULL)
+	if (PEEK(m->wire_count) == 0 && m->object != NULL)
 		enqueue_locked(m, to);
 	spin_unlock(&pageq_lock);
 	TRACE(TR_PAGE_QUEUE, m->pfn, m->object, m->pindex, to);
@@ -222,7 +222,7 @@ vm_page_deactivate_run(struct vm_page **m, int count)
 		return;
 	spin_lock(&pageq_lock);
 	for (int i = 0; i < count; i++)
-		if (m[i]->wire_count == 0 && m[i]->object != NULL)
+		if (PEEK(m[i]->wire_count) == 0 && m[i]->object != NULL)
 			enqueue_locked(m[i], PQ_INACTIVE);
 	spin_unlock(&pageq_lock);
 	for (int i = 0; i < count; i++)
@@ -259,7 +259,7 @@ vm_page_swappable_again(void)
 void
 vm_page_unqueue(struct vm_page *m)
 {
-	if (m->queue == PQ_NONE)
+	if (PEEK(m->queue) == PQ_NONE)
 		return;
 	spin_lock(&pageq_lock);
 	if (m->queue != PQ_NONE)
@@ -310,7 +310,7 @@ vm_page_wire(struct vm_page *m)
 			return;
 	/* The first time, in one step for all who look at both under this lock: page_enqueue(), the audit. */
 	spin_lock(&pageq_lock);
-	if (__atomic_fetch_add(&m->wire_count, 1, __ATOMIC_ACQ_REL) == 0 && m->queue != PQ_NONE)
+	if (__atomic_fetch_add(&m->wire_count, 1, __ATOMIC_ACQ_REL) == 0 && PEEK(m->queue) != PQ_NONE)
 		page_set_queue(m, PQ_NONE);
 	spin_unlock(&pageq_lock);
 }
@@ -334,7 +334,7 @@ vm_page_unwire(struct vm_page *m, enum page_queue queue)
 	if (!orphan && queue != PQ_NONE)
 		enqueue_locked(m, m->valid != 0 ? queue : PQ_INACTIVE);
 	old = __atomic_fetch_sub(&m->wire_count, 1, __ATOMIC_ACQ_REL);
-	if (old > 1 && m->queue != PQ_NONE)
+	if (old > 1 && PEEK(m->queue) != PQ_NONE)
 		page_set_queue(m, PQ_NONE);	/* wired again meanwhile */
 	spin_unlock(&pageq_lock);
 	if (orphan && old == 1)
@@ -383,7 +383,7 @@ vm_pageq_check_list(const struct pageq *list, enum page_queue q)
 			vm_check_violation("queue %s is broken at page %u, after %u pages (P1)", vm_pageq_name(q), m->pfn, n);
 			return;
 		}
-		if (m->wire_count != 0)
+		if (PEEK(m->wire_count) != 0)
 			vm_check_violation("wired page %u on queue %s (P4)", m->pfn, vm_pageq_name(q));
 		prev = i;
 	}

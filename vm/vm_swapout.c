@@ -50,7 +50,7 @@ static bool needed;			/* swapout_lock */
 static bool
 candidate(struct vm_page *m, bool force)
 {
-	if (m->wire_count > 0 || !vm_page_all_valid(m) || !vm_page_tryxbusy(m))
+	if (PEEK(m->wire_count) > 0 || !vm_page_all_valid(m) || !vm_page_tryxbusy(m))
 		return (false);
 	if (!force && (pmap_ts_referenced(m) > 0 || (m->flags & PG_REFERENCED))) {
 		VM_PATH("swapout_second_chance");
@@ -64,7 +64,7 @@ candidate(struct vm_page *m, bool force)
 	vm_page_test_dirty(m);
 	if (m->dirty != 0)
 		return (true);
-	if (m->queue == PQ_LAUNDRY)
+	if (PEEK(m->queue) == PQ_LAUNDRY)
 		vm_page_deactivate(m);
 	vm_page_xunbusy(m);
 	return (false);
@@ -73,7 +73,7 @@ candidate(struct vm_page *m, bool force)
 static struct vm_page *
 neighbour(struct vm_page *m, vm_pindex_t pindex, bool force)
 {
-	if (m == NULL || m->pindex != pindex || (!force && m->queue == PQ_ACTIVE) || !candidate(m, force))
+	if (m == NULL || m->pindex != pindex || (!force && PEEK(m->queue) == PQ_ACTIVE) || !candidate(m, force))
 		return (NULL);
 	return (m);
 }
@@ -115,10 +115,10 @@ settle(struct vm_page *m, int status, bool force)
 		vm_page_unswappable(m);
 	} else if (status == VM_PAGER_ERROR) {
 		vm_page_activate(m);	/* so that it does not clog the queue */
-	} else if (status == VM_PAGER_OK && m->wire_count == 0 && !pmap_page_is_mapped(m) &&
-	    (force || (m->queue != PQ_ACTIVE && vm_free_count() < vm_ladder.launder)) && vm_page_tryxbusy(m)) {
+	} else if (status == VM_PAGER_OK && PEEK(m->wire_count) == 0 && !pmap_page_is_mapped(m) &&
+	    (force || (PEEK(m->queue) != PQ_ACTIVE && vm_free_count() < vm_ladder.launder)) && vm_page_tryxbusy(m)) {
 		vm_page_free(m);
-	} else if (status == VM_PAGER_OK && m->queue == PQ_LAUNDRY) {
+	} else if (status == VM_PAGER_OK && PEEK(m->queue) == PQ_LAUNDRY) {
 		VM_PATH("swapout_clean_but_kept");
 		vm_page_deactivate(m);
 	}
@@ -161,7 +161,7 @@ vm_object_swapout(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 
 		start = m->pindex + 1;
 		if (!candidate(m, true)) {
-			if (m->wire_count == 0 && vm_page_all_valid(m) && vm_page_tryxbusy(m))
+			if (PEEK(m->wire_count) == 0 && vm_page_all_valid(m) && vm_page_tryxbusy(m))
 				vm_page_free(m);	/* clean: nothing to write */
 			continue;
 		}

@@ -85,7 +85,7 @@ fill_page(struct vm_object *object, struct vm_page *m, int ahead)
 	if (error == 0) {
 		vm_page_deactivate(m);
 		vm_page_downgrade(m);
-	} else if (m->valid == 0 && m->wire_count == 0) {
+	} else if (m->valid == 0 && PEEK(m->wire_count) == 0) {
 		vm_page_free(m);
 	} else {
 		vm_page_xunbusy(m);
@@ -135,7 +135,7 @@ grab_page_to_write(struct vm_object *object, vm_pindex_t pindex, size_t len, str
 		return (0);
 	vm_object_lock(object);
 	vm_object_pip_wakeup(object);
-	if (m->valid == 0 && m->wire_count == 0)
+	if (m->valid == 0 && PEEK(m->wire_count) == 0)
 		vm_page_free(m);
 	else
 		vm_page_xunbusy(m);
