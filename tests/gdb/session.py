@@ -127,7 +127,8 @@ WHERE is anything that `break` takes; without it the machine stays before its fi
         try:
             gdb.execute(f"tbreak {where}", to_string=True)
         except gdb.error as e:
-            raise gdb.GdbError(f"{e}  The machine stays where it is; `info functions NAME` looks for names.") from None
+            look = "ktest_SUITE_` lists the tests of a suite" if where.startswith("ktest_") else "NAME` looks for names"
+            raise gdb.GdbError(f"{e}  The machine stays where it is; `info functions {look}.") from None
         say(f"Running to {where} ...")
         try:
             gdb.execute("continue")

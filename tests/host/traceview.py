@@ -231,6 +231,9 @@ def main(argv):
     opts = p.parse_args(argv)
     try:
         trace = read(opts.file)
+        if not trace.events:
+            print(f"traceview: no event is in {opts.file}", file=sys.stderr)
+            return 1
         if opts.html is not None:
             with open(opts.html, "w", encoding="utf-8") as f:
                 f.write(to_html(trace, f"Faultline: {os.path.basename(opts.file)}"))
@@ -246,7 +249,7 @@ def main(argv):
     except BrokenPipeError:
         return 0
     except OSError as e:
-        print(f"traceview: {e}", file=sys.stderr)
+        print(f"traceview: {e.filename or opts.file}: {e.strerror}", file=sys.stderr)
         return 1
     return 0
 
