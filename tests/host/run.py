@@ -70,7 +70,7 @@ class Machine(typing.NamedTuple):
 # Running out of memory takes as long as there is memory: 256M is for one of them.
 MATRIX = [Machine(), Machine(cpu="qemu64", mem="64M", bs=1024), Machine(boot="bios", drive="ata", mem="64M", bs=2048, smp=2),
           Machine(machine="q35", drive="virtio4k", mem="16M", bs=8192, smp=4), Machine(mem="8M", bs=65536),
-          Machine(boot="uefi", drive="pio", mem="64M", smp=2), Machine(boot="efi", machine="q35", drive="ata", mem="64M"),
+          Machine(boot="uefi", drive="pio", mem="64M"), Machine(boot="efi", machine="q35", drive="ata", mem="64M", smp=2),
           Machine(mem="16M", torture=1)]
 DIMENSIONS = {"boot": ("pvh", "bios", "uefi", "efi"), "machine": ("pc", "q35"), "drive": ("virtio", "virtio4k", "ata", "pio"), "mem": ("256M", "16M", "8M"),
               "cpu": ("max", "qemu64"), "bs": mkimage.BLOCK_SIZES, "smp": (1, 2, 4), "torture": (0, 1), "yields": (0,)}
