@@ -261,7 +261,7 @@ def the_tool_shows_all_of_it():
     text = subprocess.run([VIEWER, path], stdout=subprocess.PIPE, text=True, check=True).stdout
     equal("the lines of the time line", len(text.splitlines()), len(trace.events))
     for pattern in (r"tour +fault va=0x", r"tour +\| pager-get ", r"tour +\| \| disk-read ", r"fault-return .* \([0-9.]+ us\)$",
-                    r"disk-done .* \([0-9.]+ us\)$", r"main +switch tid=\d+ name=tour"):
+                    r"disk-done .* \([0-9.]+ us\)$", r"\S+ +switch tid=\d+ name=tour"):
         check(re.search(pattern, text, re.M), f"no line {pattern!r} in the time line")
     subprocess.run([VIEWER, path, "--json", out], stdout=subprocess.DEVNULL, check=True)
     with open(out, encoding="utf-8") as f:
