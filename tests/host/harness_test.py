@@ -266,6 +266,39 @@ def suite_runs_in_little_memory_and_under_torture():
     equal("torture", {m.torture for m in run.MATRIX}, {0, 1})
 
 
+def clean(image):
+    with open(image, "rb") as f:
+        return f.read(2048)[run.mkimage.SUPERBLOCK + run.mkimage.STATE] & run.mkimage.STATE_CLEAN != 0
+
+
+@test
+def a_disk_whose_machine_was_ended_is_looked_over_and_one_in_use_is_not():
+    image = os.path.join(SCRATCH.name, "unclean.img")
+    folder = os.path.join(SCRATCH.name, "empty")
+    os.mkdir(folder)
+    run.mkimage.mke2fs(image, 4096, 4 << 20, folder)
+    machine = subprocess.Popen([os.path.join(TOP, "boot", "qemu"), "--kernel", KERNEL, "--disk", image, "--timeout", "60",
+                                "--log", os.path.join(SCRATCH.name, "qemu.log"), "--", "selftest=hang"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        for line in machine.stdout:
+            if b"mounted read-write" in line:
+                break
+        with contextlib.redirect_stderr(io.StringIO()) as told:
+            run.mkimage.mend_unclean(image)
+            equal("in use, the volume is clean", clean(image), False)
+            machine.terminate()
+            machine.wait()
+            run.mkimage.mend_unclean(image)
+    finally:
+        machine.terminate()
+        machine.wait()
+        machine.stdout.close()
+    equal("looked over, the volume is clean", clean(image), True)
+    equal("its problems are", run.problems_of(image), [])
+    equal("the times it was told", told.getvalue().count("e2fsck"), 1)
+
+
 @test
 def every_value_of_every_dimension_is_in_a_run():
     for field, values in run.DIMENSIONS.items():

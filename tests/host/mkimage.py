@@ -15,6 +15,7 @@ All images end clean for `e2fsck -fn`.
 """
 
 import argparse
+import fcntl
 import os
 import shutil
 import sys
@@ -32,6 +33,7 @@ ROOT_IMAGE = os.path.join(TOP, "build", "root.img")
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 PAGE = 4096
 BLOCK_SIZES = (1024, 2048, 4096, 8192, 65536)
+SUPERBLOCK, STATE, STATE_CLEAN = 1024, 58, 1
 TEST_FEATURES = "none,sparse_super,large_file,filetype,dir_index,ext_attr"
 
 # Pages of the files that the error-injection rules break.
@@ -89,9 +91,27 @@ def ensure_default():
     """Make the default image unless it is newer than everything in build/root/ -> its path."""
     populate_root()
     if os.path.exists(ROOT_IMAGE) and os.path.getmtime(ROOT_IMAGE) > newest(ROOT_DIR):
+        mend_unclean(ROOT_IMAGE)
         return ROOT_IMAGE
     build_at(ROOT_IMAGE, lambda out: mke2fs(out, 4096, 128 * MIB, ROOT_DIR))
     return ROOT_IMAGE
+
+
+def mend_unclean(image):
+    """Who ends QEMU leaves the volume as it is, mounted, and the next machine would mount it read-only: look it over first."""
+    with open(image, "r+b") as f:
+        f.seek(SUPERBLOCK + STATE)
+        if f.read(2)[0] & STATE_CLEAN:
+            return
+        try:
+            fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return              # a machine is at work on it: QEMU locks what it writes
+        try:
+            command(["e2fsck", "-p", image], allowed=(0, 1))
+        except Failure as e:
+            raise Failure(f"{e}\n{image} was in use when its machine was ended; remove it for a fresh one") from e
+    print(f"{os.path.relpath(image)} was in use when its machine was ended: e2fsck has looked it over", file=sys.stderr)
 
 
 def build_at(path, make):
