@@ -183,15 +183,17 @@ def switched_on_at_run_time():
 # ---- the tool -------------------------------------------------------------------------------------
 
 def balanced(events):
-    """B and E of each thread match like brackets; b and e, s and f come in pairs."""
+    """B and E of each thread match like brackets, no argument said twice; b and e, s and f come in pairs."""
     open_spans, pairs = {}, {}
     for e in events:
         key = (e["pid"], e["tid"])
         if e["ph"] == "B":
-            open_spans.setdefault(key, []).append(e["name"])
+            open_spans.setdefault(key, []).append(e)
         elif e["ph"] == "E":
             check(open_spans.get(key), f"an end without a beginning: {e}")
-            equal("the span that ends", e["name"], open_spans[key].pop())
+            begun = open_spans[key].pop()
+            equal("the span that ends", e["name"], begun["name"])
+            equal("arguments said twice", set(begun["args"]) & set(e.get("args", {})), set())
         elif e["ph"] in "besf":
             pairs.setdefault((e["ph"] in "be", e["id"]), []).append(e["ph"])
     equal("spans left open", [k for k, v in open_spans.items() if v], [])

@@ -139,15 +139,12 @@ class Json:
         if self.switches:
             self.running.setdefault(e.cpu, (e.ns, e.tid))
         if e.kind in SPANS:
-            spans.append(e.kind)
+            spans.append(e)
             self.put("B", PID_THREADS, e.tid, e.ns, e.kind, args=e.args)
         elif e.kind in ENDS:
-            if ENDS[e.kind] in spans:
-                while True:
-                    name = spans.pop()
-                    self.put("E", PID_THREADS, e.tid, e.ns, name, args=e.args if name == ENDS[e.kind] else {})
-                    if name == ENDS[e.kind]:
-                        break
+            kind = ENDS[e.kind]
+            if any(span.kind == kind for span in spans):
+                self.end(e, kind, spans)
         elif e.kind == "switch":
             self.switch(e)
         elif e.kind == "sleep":
@@ -160,6 +157,14 @@ class Json:
             self.put("i", PID_THREADS, e.tid, e.ns, e.kind, s="t", args=e.args)
         if e.kind == "wake":
             self.woken[int(e.args.get("woken", -1))] = self.place(e)
+
+    def end(self, e, kind, spans):
+        """The innermost span of this kind ends at the event, and with it all in it; a viewer wants each argument once."""
+        begun = spans.pop()
+        while begun.kind != kind:
+            self.put("E", PID_THREADS, e.tid, e.ns, begun.kind)
+            begun = spans.pop()
+        self.put("E", PID_THREADS, e.tid, e.ns, kind, args={k: v for k, v in e.args.items() if k not in begun.args})
 
     def switch(self, e):
         """Who leaves ran on that CPU since it came; who comes has slept until now."""
@@ -206,8 +211,8 @@ class Json:
             return
         last = self.trace.events[-1].ns
         for tid, spans in self.open.items():
-            for name in reversed(spans):
-                self.put("E", PID_THREADS, tid, last, name)
+            for begun in reversed(spans):
+                self.put("E", PID_THREADS, tid, last, begun.kind)
         for start, _ in self.requests.values():
             self.request(start, last, {}, self.ident("disk"))
         for cpu, (ns, tid) in self.running.items():
