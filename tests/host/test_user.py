@@ -70,7 +70,7 @@ def transcripts():
     if not hasattr(rig, "transcripts"):
         image = make_image("user.img")
         status, serial = boot(rig, image, "init=/bin/run_all", "aslr=" + str(SEED), "--", "/scratch",
-                              *[f"/bin/{p}" for p in PROGRAMS], timeout=280)
+                              *[f"/bin/{p}" for p in PROGRAMS], options=("--smp", "4"), timeout=280)
         problems = check(image)
         rig.transcripts = on_linux(), parts_of(serial), status, serial, problems
     return rig.transcripts
