@@ -61,8 +61,8 @@ static MALLOC_DEFINE(M_EXT2CHG, "ext2 changes");
 static bool
 sync_is_due(const struct ext2_mount *em)
 {
-	return (bio_dirty_full() || em->em_nfreed > FREED_MAX ||
-	    em->em_nchanges > MAX((uint32_t)CHANGES_MIN, vm_page_count / CHANGES_RAM));
+	return (bio_dirty_full() || PEEK(em->em_nfreed) > FREED_MAX ||
+	    PEEK(em->em_nchanges) > MAX((uint32_t)CHANGES_MIN, vm_page_count / CHANGES_RAM));
 }
 
 int
@@ -477,7 +477,7 @@ ext2_changes_discard(struct ext2_mount *em)
 bool
 ext2_is_clean(struct ext2_mount *em)
 {
-	return (em->em_nchanges == 0 && em->em_freed == NULL && !em->em_counts_dirty && bio_dirty_orders(em->em_devvp) == 0);
+	return (PEEK(em->em_nchanges) == 0 && PEEK(em->em_freed) == NULL && !PEEK(em->em_counts_dirty) && bio_dirty_orders(em->em_devvp) == 0);
 }
 
 /* All steps. */

@@ -383,6 +383,6 @@ ext2_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred)
 	if ((PEEK(vp->v_flag) & VSWAP) != 0)
 		return (ETXTBSY);
 	if (uio->uio_segflg == UIO_NOCOPY)
-		return (ip->i_em->em_writable ? write_pages(ip, uio, cred) : EROFS);
+		return (PEEK(ip->i_em->em_writable) ? write_pages(ip, uio, cred) : EROFS);
 	return (ext2_may_change(ip->i_em) ? write_copy(ip, uio, ioflag, cred) : EROFS);
 }
