@@ -74,6 +74,10 @@ vnode           vm vnode object->handle m[reqpage]->pindex*4096
 print_page      print *m[reqpage]
 print_object    print *object
 print_vnode     print *(struct vnode *)object->handle
+print_inode     print *(struct ext2_inode *)((struct vnode *)object->handle)->v_data
+-               set $entry = (struct vm_map_entry *)cpus[0].thread->vmspace->map.entries.root
+print_entry     print *$entry
+raw_entry       printf "[%#lx, %#lx) r-- share, object %#lx from byte %ld\\n", $entry->start, $entry->end, $entry->object, $entry->offset
 no_page         vm page 99999999
 no_thread       vm bt 4711
 no_address      vm walk 0x8000000000000000
@@ -87,6 +91,14 @@ finish          finish
 diff            vm diff
 fault_after     vm fault
 walk_after      vm walk $va
+-               set $table = cpus[0].thread->vmspace->pmap.pml4
+-               set $direct = (unsigned long)$table - cpus[0].thread->vmspace->pmap.pml4_pa
+print_kernels   print $table[511]
+-               set $table = (pt_entry_t *)($direct + ($table[$va >> 39 & 511] & 0xffffffffff000))
+-               set $table = (pt_entry_t *)($direct + ($table[$va >> 30 & 511] & 0xffffffffff000))
+-               set $table = (pt_entry_t *)($direct + ($table[$va >> 21 & 511] & 0xffffffffff000))
+print_pte       print $table[$va >> 12 & 511]
+print_no_pte    print (pt_entry_t)0x1066
 qemu_after      monitor gva2gpa $HEX
 page_after      vm page $page
 bytes           x/1xg ($va & ~4095)
@@ -180,8 +192,10 @@ TOUR = """\
 -               continue
 freeze          vm freeze on
 thaw            vm freeze off
+-               vm break vnode t->vp + 1
 break           vm break vnode t->vp
 bmap            continue
+bmap_value      printf "inode %lu\\n", vp->v_ino
 -               delete
 no_offset       vm break /b/mib:
 other_folder    vm break /mib:0x5000
@@ -192,6 +206,9 @@ pager           continue
 pager_value     printf "pages %lu to %lu\\n", m[0]->pindex, m[0]->pindex + count - 1
 -               delete
 submitted       vm step disk submitted
+print_buf       print *bp
+raw_buf         printf "read of %u bytes at sector %ld\\n", bp->b_bcount, bp->b_blkno
+-               set $request = bp
 asleep          vm step asleep
 -               set var ticks += 7
 io              vm io
@@ -200,6 +217,8 @@ wait            vm wait
 -               vm step interrupt
 interrupt       vm selftest
 interrupt_bt    bt
+-               vm step woken
+print_done      print *$request
 entered         vm step page entered
 -               python import stages; gdb.set_convenience_variable("pfn", next(stages.operand(p.operands[1]) for p in stages.places() if p.address == stages.register("rip")))
 life            vm page $pfn
@@ -251,6 +270,7 @@ class Evidence:
         stat = volume.debugfs(self.image, f"stat {FILE}")
         self.inode = int(re.search(r"Inode: (\d+)", stat).group(1))
         self.size = int(re.search(r"Size: (\d+)", stat).group(1))
+        self.links, self.sectors = re.search(r"Links: (\d+) +Blockcount: (\d+)", stat).groups()
         self.look = Session(self.image, scratch, "look", LOOK.format(inode=self.inode))
         self.ends = Session(self.image, scratch, "ends", ENDS, ["monitor"],
                             typed="".join(f"selftest {name}\n" for name in SCENES).encode() + b"overflow\n")
@@ -414,7 +434,9 @@ def stages_are_known_before_the_machine_runs(e):
 @test
 def steps_lead_from_stage_to_stage(e):
     va = number(r"fault enter: page fault at (0x[0-9a-f]+), wanted r--", e.says("enter", "thread main", session=e.stages))
-    e.says("step", f"map lookup: {va:#x} lies in [0x", "r-- share", session=e.stages)
+    text = e.says("step", f"map lookup: {va:#x} lies in [0x", "r-- share", session=e.stages)
+    start, end = (int(word, 16) for word in re.search(r"in \[(\w+), (\w+)\)", text).groups())
+    equal(f"{va:#x} lies in [{start:#x}, {end:#x})", start <= va < end, True)
     e.says("submitted", "disk submitted: vda, sector ", "disk_strategy at drivers/disk.c:", session=e.stages)
 
 
@@ -461,8 +483,16 @@ def the_fault_is_explained(e):
 def structures_print_in_one_line(e):
     for label, pattern in (("print_page", rf"= page {e.values['pfn']}: index {e.values['index']} of object"),
                            ("print_object", r"= vnode object: \d+ pages, \d+ resident"),
-                           ("print_vnode", rf"= inode {e.inode}, used \d+ times")):
+                           ("print_vnode", rf"= inode {e.inode}, used \d+ times"),
+                           ("print_inode", rf"= inode {e.inode}: {e.size} bytes, {e.links} links, {e.sectors} sectors$"),
+                           ("print_entry", "= " + re.escape(e.says("raw_entry", "r-- share")) + "$"),
+                           ("print_pte", rf"= 0x\w+: frame {e.values['pfn']:#x}, read-only, user$"),
+                           ("print_kernels", r"= 0x\w+: frame 0x\w+, writable, kernel$"),
+                           ("print_no_pte", "= 0x1066: not present$")):
         equal(f"the lines of {label}", len(e.says(label, re.compile(pattern)).splitlines()), 1)
+    request = e.says("raw_buf", "read of ", session=e.tour)
+    e.says("print_buf", re.compile(rf"^\$1 = {request}$"), session=e.tour)
+    e.says("print_done", re.compile(rf"^\$2 = {request}, done$"), session=e.tour)
 
 
 @test
@@ -473,7 +503,11 @@ def what_changed_is_shown(e):
 @test
 def one_thing_can_be_waited_for(e):
     e.says("break", "The machine will stop at a question where a block of that file lies.", session=e.tour)
-    e.says("bmap", "Breakpoint", "vnode_getpages.c", session=e.tour)
+    # Before this one another vnode was to be waited for; that stop is not due.
+    points = re.findall(r"Breakpoint (\d+) at ", e.tour.said["break"])
+    equal("the stop is the vnode's", number(r"Breakpoint (\d+), .*vnode_getpages\.c", e.says("bmap", session=e.tour)) in map(int, points), True)
+    inode = number(r"Inode: (\d+)", volume.debugfs(e.image, "stat /b/mib"))
+    equal("the inode that is asked about", e.says("bmap_value", session=e.tour), f"inode {inode}")
     sector = number(r"disk submitted: vda, sector (\d+)", e.tour.said["submitted"])
     e.says("io", f"at sector {sector}, 1 request at the device", "pages: index 0 of object", "thread tour waits for it in vnread",
            session=e.tour)
