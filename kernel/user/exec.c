@@ -146,21 +146,6 @@ args_prepend(struct exec_args *args, const char *const *first, int n, int drop)
 
 /* ---- finding the program ---- */
 
-/* An open descriptor's file, referenced.  Also one that was opened as a place only. */
-static int
-program_of_fd(int fd, struct vnode **vpp)
-{
-	struct file *fp = fd_get(fd);
-
-	if (fp == NULL)
-		return (EBADF);
-	*vpp = fp->vp;
-	if (fp->vp != NULL)
-		vref(fp->vp);
-	file_release(fp);
-	return (*vpp == NULL ? EACCES : 0);
-}
-
 /* A file that may be executed; AT_EMPTY_PATH: what dirfd itself is.  0: *vpp referenced. */
 static int
 program_open(int dirfd, const char *path, int at_flags, struct vnode **vpp)
@@ -169,10 +154,13 @@ program_open(int dirfd, const char *path, int at_flags, struct vnode **vpp)
 	struct vnode *vp;
 	int error;
 
-	if (at_flags & AT_EMPTY_PATH)
-		error = program_of_fd(dirfd, &vp);
-	else
+	if (at_flags & AT_EMPTY_PATH) {
+		error = vnode_of_fd(dirfd, &vp);
+		if (error == EINVAL)
+			error = EACCES;		/* a pipe is no program */
+	} else {
 		error = fs_lookup(dirfd, path, at_flags & AT_SYMLINK_NOFOLLOW ? NAMEI_NOFOLLOW : 0, &vp);
+	}
 	if (error != 0)
 		return (error);
 	VOP_LOCK(vp, LK_SHARED);

@@ -232,6 +232,20 @@ fd_get(int fd)
 }
 
 int
+vnode_of_fd(int fd, struct vnode **vpp)
+{
+	struct file *fp = fd_get(fd);
+
+	if (fp == NULL)
+		return (EBADF);
+	*vpp = fp->vp;
+	if (fp->vp != NULL)
+		vref(fp->vp);
+	file_release(fp);
+	return (*vpp == NULL ? EINVAL : 0);
+}
+
+int
 fdtable_next(struct fdtable *t, int fd)
 {
 	spin_lock(&t->lock);

@@ -101,6 +101,8 @@ void file_ref(struct file *fp);
 void file_release(struct file *fp);		/* => sleeps */
 /* An open descriptor's file, referenced; NULL: EBADF. */
 struct file *fd_get(int fd);
+/* The vnode of an open descriptor, also of one that was opened as a place only, referenced.  EBADF; EINVAL: it has none.  => sleeps */
+int vnode_of_fd(int fd, struct vnode **vpp);
 /* Give fp the lowest free number from `min` on; takes over the reference if it works.  -EMFILE, -EINVAL. */
 int64_t fd_install(struct file *fp, int min, bool cloexec);
 /* Do fn for each of curproc's descriptors; => the table is locked, no sleeping. */

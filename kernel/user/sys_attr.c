@@ -102,21 +102,6 @@ lookup_arg(int dirfd, vm_offset_t upath, int namei_flags, struct vnode **vpp)
 	return (error);
 }
 
-/* An open file's vnode, referenced. */
-static int
-vnode_of_fd(int fd, struct vnode **vpp)
-{
-	struct file *fp = fd_get(fd);
-
-	if (fp == NULL)
-		return (EBADF);
-	*vpp = fp->vp;
-	if (fp->vp != NULL)
-		vref(fp->vp);
-	file_release(fp);
-	return (*vpp == NULL ? EINVAL : 0);
-}
-
 /* A path, or an empty one that stands for the descriptor itself. */
 static int
 lookup_or_fd(int dirfd, vm_offset_t upath, uint64_t at_flags, struct vnode **vpp)
