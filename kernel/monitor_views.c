@@ -63,7 +63,7 @@ note_object(struct vm_object *object, void *arg)
 	notes->note[notes->n++] = (struct object_note){.object = object,
 	    .backing = object->backing_object,
 	    .type = object->type,
-	    .cached = (object->flags & OBJ_CACHED) != 0,
+	    .cached = object->cached,
 	    .resident = object->resident_page_count,
 	    .size = object->size,
 	    .refs = object->ref_count,

@@ -155,7 +155,7 @@ check_object(struct vm_object *object, void *totals)
 	if (shadows != object->shadow_count || object->ref_count < shadows)
 		vm_check_violation("object %p: %d shadows, noted %d, %d references (O1)", object, shadows, object->shadow_count,
 		    object->ref_count);
-	if (object->ref_count == 0 && (object->flags & (OBJ_CACHED | OBJ_DEAD)) == 0)
+	if (object->ref_count == 0 && !object->cached && (object->flags & OBJ_DEAD) == 0)
 		vm_check_violation("object %p: nobody references it, and it is neither cached nor dead (O1)", object);
 	for (o = object; o != NULL; o = o->backing_object) {
 		if ((o->backing_object_offset & PAGE_MASK) != 0 || ++depth > 1000000) {

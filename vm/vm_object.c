@@ -292,7 +292,7 @@ cache_enter_object(struct vm_object *object)
 	spin_lock(&vnode_list_lock);
 	if (__atomic_sub_fetch(&object->ref_count, 1, __ATOMIC_ACQ_REL) == 0) {
 		spin_lock(&object_list_lock);
-		object->flags |= OBJ_CACHED;
+		object->cached = true;
 		TAILQ_INSERT_TAIL(&cached_list, object, cached_list);
 		cached_count++;
 		spin_unlock(&object_list_lock);
@@ -303,7 +303,7 @@ cache_enter_object(struct vm_object *object)
 static void
 cache_unlink(struct vm_object *object)
 {
-	object->flags &= ~OBJ_CACHED;
+	object->cached = false;
 	TAILQ_REMOVE(&cached_list, object, cached_list);
 	cached_count--;
 }
@@ -370,7 +370,7 @@ vnode_object_release(struct vm_object *object, bool to_cache)
 static void
 ask_for_trim(void)
 {
-	if (cached_count > trim_above)
+	if (PEEK(cached_count) > PEEK(trim_above))
 		vm_pageout_wakeup();
 }
 
@@ -415,7 +415,7 @@ void
 vm_object_cache_leave(struct vm_object *object)
 {
 	spin_lock(&object_list_lock);
-	if (object->flags & OBJ_CACHED) {
+	if (object->cached) {
 		cache_unlink(object);
 		VMCNT_INC(v_object_cache_hits);
 	}
@@ -468,7 +468,7 @@ vm_object_cache_shrink(size_t pages_wanted, bool wait)
 {
 	size_t freed = 0;
 
-	for (uint32_t tries = cached_count; tries > 0 && freed < pages_wanted; tries--)
+	for (uint32_t tries = PEEK(cached_count); tries > 0 && freed < pages_wanted; tries--)
 		(void)cache_end_oldest(wait, &freed);
 	return (freed);
 }
@@ -479,7 +479,7 @@ vm_object_cache_give_up(void)
 	struct vm_object *object;
 	bool all = true;
 
-	for (uint32_t tries = cached_count; tries > 0 && (object = cache_take(true)) != NULL; tries--)
+	for (uint32_t tries = PEEK(cached_count); tries > 0 && (object = cache_take(true)) != NULL; tries--)
 		if (!vnode_object_kill(object, false)) {
 			vnode_object_release(object, true);
 			all = false;
@@ -491,11 +491,12 @@ size_t
 vm_object_cache_trim(void)
 {
 	size_t freed = 0;
+	uint32_t left;
 
-	while (cached_count > cached_max && cache_end_oldest(false, &freed))
+	while ((left = PEEK(cached_count)) > cached_max && cache_end_oldest(false, &freed))
 		continue;
 	/* What is left over the bound is dirty or locked: no use in looking again before there are more. */
-	trim_above = MAX(cached_max, cached_count > cached_max ? cached_count + cached_max / 8 : 0);
+	__atomic_store_n(&trim_above, MAX(cached_max, left > cached_max ? left + cached_max / 8 : 0), __ATOMIC_RELAXED);
 	return (freed);
 }
 
@@ -511,7 +512,7 @@ vm_object_cache_bound(uint32_t max)
 uint32_t
 vm_object_cached_count(void)
 {
-	return (cached_count);
+	return (PEEK(cached_count));
 }
 
 /* ---- ranges ---- */
@@ -632,7 +633,7 @@ vm_object_print(struct vm_object *object, bool pages)
 	for (int depth = 0; object != NULL && depth < 16; depth++) {
 		printf("%*sobject %p: %s, %lu pages, %u resident, %d refs, %d shadows%s%s\n", depth * 2, "",
 		    object, type_names[object->type], object->size, object->resident_page_count,
-		    object->ref_count, object->shadow_count, object->flags & OBJ_CACHED ? ", cached" : "",
+		    object->ref_count, object->shadow_count, object->cached ? ", cached" : "",
 		    object->paging_in_progress ? ", paging" : "");
 		if (object->type == OBJT_VNODE && object->handle != NULL)
 			printf("%*s  vnode %p inode %lu, %ld bytes\n", depth * 2, "", object->handle,

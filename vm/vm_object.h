@@ -55,16 +55,16 @@ enum obj_type {
 #define OBJ_DEAD	0x02	/* (o)(r) being terminated */
 #define OBJ_PIPWNT	0x04	/* somebody sleeps until paging_in_progress is 0 */
 #define OBJ_VNODE_GONE	0x08	/* its vnode lost its filesystem: no more paging */
-#define OBJ_CACHED	0x10	/* (l) on the object cache's list */
 #define OBJ_ONEMAPPING	0x20	/* each page is in one map entry at most: made by a fault, lost for good when a fork shares it */
-#define OBJ_BOUNDED	0x80	/* (c) anonymous, but its end is a file's: behind it there is nothing, not zeros */
 #define OBJ_NOSTORES	0x40	/* a file of a volume that became read-only: nothing may become dirty */
+#define OBJ_BOUNDED	0x80	/* (c) anonymous, but its end is a file's: behind it there is nothing, not zeros */
 
 struct vm_object {
 	struct rwlock	 lock;
 	TAILQ_ENTRY(vm_object) object_list;	/* (l) all objects */
 	/* (l) the object cache, least recently used first */
 	TAILQ_ENTRY(vm_object) cached_list;
+	bool		 cached;		/* (l) it is on that list; no flag, for those have another lock */
 	TAILQ_HEAD(, vm_object) shadow_head;	/* (o) the objects that shadow this one */
 	TAILQ_ENTRY(vm_object) shadow_list;	/* (backing object's o) */
 	struct rb_tree	 memq;			/* (o) resident pages, by index */

@@ -91,10 +91,11 @@ def say_strip(o):
 def say_object(pointer, o):
     c = defines(OBJECT_H)
     say(f"{name(pointer)}: {plural(int(o['size']), 'page')}, {int(o['resident_page_count'])} resident")
-    say(f"  {plural(int(o['ref_count']), 'reference')}, {plural(int(o['shadow_count']), 'shadow')}, "
+    rests = ", in the object cache" if o["cached"] else ""
+    say(f"  {plural(int(o['ref_count']), 'reference')}, {plural(int(o['shadow_count']), 'shadow')}{rests}, "
         f"paging in progress: {int(o['paging_in_progress'])}; flags: " + flag_words(int(o["flags"]), [
             (c["OBJ_CANPERSIST"], "can persist"), (c["OBJ_DEAD"], "DEAD"), (c["OBJ_VNODE_GONE"], "vnode gone"),
-            (c["OBJ_CACHED"], "in the object cache"), (c["OBJ_ONEMAPPING"], "no page is mapped twice"),
+            (c["OBJ_ONEMAPPING"], "no page is mapped twice"),
             (c["OBJ_BOUNDED"], "bounded"), (c["OBJ_NOSTORES"], "no stores"), (c["OBJ_PIPWNT"], "somebody waits for paging to end")]))
     number = inode(o)
     if number is not None:

@@ -346,7 +346,7 @@ KTEST(pager, address_space_goes_while_the_disk_reads)
 	/* The last reference, but for the fault's own hold: the object rests in the cache. */
 	vm_object_deallocate(s.object);
 	CHECK_EQ(s.object->ref_count, 0);
-	CHECK(s.object->flags & OBJ_CACHED);
+	CHECK(s.object->cached);
 	gate_release_all();
 	vt_finish(&job);
 	CHECK_JOB_REFUSED(&job, VT_SIGSEGV, VT_MAPERR, job.va);

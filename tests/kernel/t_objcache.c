@@ -40,7 +40,7 @@ is_cached(struct vnode *vp)
 {
 	struct vm_object *object = vp->v_object;
 
-	return (object != NULL && (object->flags & OBJ_CACHED) && object->ref_count == 0);
+	return (object != NULL && object->cached && object->ref_count == 0);
 }
 
 KTEST(object, unreferenced_file_object_rests_with_its_pages)
@@ -83,7 +83,7 @@ KTEST(object, revived_object_has_its_pages_still)
 	    curthread->cred) == object);
 	CHECK_EQ(VMCNT_GET(v_object_cache_hits), hits + 1);
 	CHECK_EQ(object->ref_count, 1);
-	CHECK_EQ(object->flags & OBJ_CACHED, 0);
+	CHECK(!object->cached);
 	CHECK_EQ(vm_object_cached_count(), 0);
 	CHECK(vt_page(object, 3) == m && vm_page_all_valid(m));
 	vm_object_deallocate(object);

@@ -360,9 +360,9 @@ KTEST(vnpager, last_unmap_keeps_the_pages_for_the_next_map)
 	object = g.object;
 	CHECK(vt_verify(g.path, g.va, 0, g.npages * P));
 	vt_end();
-	CHECK(!(object->flags & OBJ_CACHED));
+	CHECK(!object->cached);
 	vm_object_deallocate(object);
-	CHECK(object->flags & OBJ_CACHED);
+	CHECK(object->cached);
 	CHECK_EQ(object->ref_count, 0);
 	CHECK_EQ(object->resident_page_count, g.npages);
 	CHECK_EQ(vm_object_cached_count(), cached + 1);
@@ -373,7 +373,7 @@ KTEST(vnpager, last_unmap_keeps_the_pages_for_the_next_map)
 	g.va = vt_map_ro(g.vp, 0, g.npages * P);
 	CHECK(g.vp->v_object == object);
 	CHECK_EQ(object->ref_count, 1);
-	CHECK(!(object->flags & OBJ_CACHED));
+	CHECK(!object->cached);
 	CHECK_EQ(VMCNT_GET(v_object_cache_hits) - before.v_object_cache_hits, 1);
 	CHECK(vt_verify(g.path, g.va, 0, g.npages * P));
 	CHECK_EQ(gate_requests(), 0);
@@ -426,7 +426,7 @@ KTEST(vnpager, uncache_empties_the_cache_of_this_file)
 	vm_object_deallocate(g.object);
 	cached = vm_object_cached_count();
 	tfree = (uint32_t)VMCNT_GET(v_tfree);
-	CHECK(g.object->flags & OBJ_CACHED);
+	CHECK(g.object->cached);
 	VOP_LOCK(g.vp, LK_EXCLUSIVE);
 	vnode_pager_uncache(g.vp);
 	CHECK(VOP_ISLOCKED(g.vp));
@@ -450,7 +450,7 @@ KTEST(vnpager, cache_gives_up_the_least_recently_used_first)
 	for (size_t i = 0; i < nitems(paths); i++) {
 		vp[i] = gate_file(paths[i]);
 		CHECK(testfile_read_verify(vp[i], paths[i], 0, P));
-		CHECK(vp[i]->v_object != NULL && (vp[i]->v_object->flags & OBJ_CACHED));
+		CHECK(vp[i]->v_object != NULL && vp[i]->v_object->cached);
 	}
 	CHECK(testfile_read_verify(vp[0], paths[0], 0, P));	/* the first is the youngest now */
 	CHECK(vm_object_cache_shrink(1, true) > 0);
