@@ -37,7 +37,7 @@ static uint32_t dirty_bound;		/* tests only; 0: RAM_SHARE decides */
 bool
 vm_object_too_dirty(const struct vm_object *object)
 {
-	return (object->dirty_count >= (dirty_bound != 0 ? dirty_bound : vm_page_count / RAM_SHARE));
+	return (PEEK(object->dirty_count) >= (dirty_bound != 0 ? dirty_bound : vm_page_count / RAM_SHARE));
 }
 
 uint32_t

@@ -309,9 +309,32 @@ cache_unlink(struct vm_object *object)
 }
 
 /*
+ * Try to write what a dying object has changed.
+ * => vnode locked.  wait false: memory is at its end, and a sync under way may need some before it lets
+ *    anybody write.  Then what the disk has refused before is not tried again.  false: it has not been refused
+ */
+static bool
+clean_last(struct vm_object *object, struct vnode *vp, bool wait)
+{
+	int error;
+
+	if (!wait && vp->v_mount != NULL && PEEK(vp->v_mount->mnt_syncing)) {
+		error = PEEK(object->error);
+		if (error == 0)
+			return (false);
+	} else {
+		error = vm_object_page_clean(object, 0, 0, OBJPC_SYNC);
+	}
+	if (error != 0)
+		printf("vm_object: inode %lu: %u changed pages are lost: %s\n", vp->v_ino, object->dirty_count,
+		    errno_name(error));
+	return (true);
+}
+
+/*
  * The last reference of a file's object, and it shall not persist.
- * => wait false: only if the vnode's lock is free now.  false: it was not, and the object is as
- *    before, reference included.
+ * => wait false: only if the vnode's lock is free now, and nobody else need be waited for.  false: so it
+ *    was not, and the object is as before, reference included.
  */
 static bool
 vnode_object_kill(struct vm_object *object, bool wait)
@@ -323,12 +346,9 @@ vnode_object_kill(struct vm_object *object, bool wait)
 		VOP_LOCK(vp, LK_EXCLUSIVE);
 	else if (!VOP_TRYLOCK(vp, LK_EXCLUSIVE))
 		return (false);
-	if (object->dirty_count > 0) {
-		int error = vm_object_page_clean(object, 0, 0, OBJPC_SYNC);
-
-		if (error != 0)
-			printf("vm_object: inode %lu: %u changed pages are lost: %s\n", vp->v_ino, object->dirty_count,
-			    errno_name(error));
+	if (PEEK(object->dirty_count) > 0 && !clean_last(object, vp, wait)) {
+		VOP_UNLOCK(vp);
+		return (false);
 	}
 	vm_object_lock(object);
 	/* re-check: while we slept for the vnode somebody may have mapped the file again. */
@@ -432,7 +452,7 @@ cache_take(bool dirty_too)
 	spin_lock(&object_list_lock);
 	TAILQ_FOREACH(object, &cached_list, cached_list) {
 		/* One with references is being revived, and leaves by itself. */
-		if (object->ref_count == 0 && (dirty_too || object->dirty_count == 0))
+		if (object->ref_count == 0 && (dirty_too || PEEK(object->dirty_count) == 0))
 			break;
 	}
 	if (object != NULL) {

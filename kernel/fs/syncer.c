@@ -32,7 +32,7 @@ is_dirty(const struct vnode *vp, uint64_t min_age)
 {
 	const struct vm_object *object = vp->v_object;
 
-	return (object != NULL && object->dirty_count > 0 && (object->flags & OBJ_DEAD) == 0 &&
+	return (object != NULL && PEEK(object->dirty_count) > 0 && (object->flags & OBJ_DEAD) == 0 &&
 	    ticks - object->dirty_since >= min_age);
 }
 

@@ -418,6 +418,8 @@ struct mount {
 	int			 mnt_busy;
 	bool			 mnt_unmounting; /* (l) no new vnodes */
 	bool			 mnt_dying;	/* (l) by force: mnt_busy does not rise any more */
+	/* atomic: a sync keeps writers away, and may itself wait for memory */
+	bool			 mnt_syncing;
 	TAILQ_HEAD(, vnode)	 mnt_vnodelist;	/* vnode_list_lock */
 };
 

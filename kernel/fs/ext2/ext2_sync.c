@@ -511,6 +511,7 @@ ext2_sync_metadata(struct ext2_mount *em)
 	int error;
 
 	rw_wlock(&em->em_oplock);
+	__atomic_store_n(&em->em_mp->mnt_syncing, true, __ATOMIC_RELAXED);
 	if (!em->em_writable)
 		error = 0;
 	else if (ext2_is_clean(em))
@@ -521,6 +522,7 @@ ext2_sync_metadata(struct ext2_mount *em)
 		ext2_complain(em, "metadata could not be written: %s", errno_name(error));
 	else
 		em->em_syncs++;
+	__atomic_store_n(&em->em_mp->mnt_syncing, false, __ATOMIC_RELAXED);
 	rw_wunlock(&em->em_oplock);
 	return (error);
 }

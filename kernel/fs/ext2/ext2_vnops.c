@@ -211,7 +211,7 @@ ext2_fsync(struct vnode *vp, off_t start, off_t end, int flags)
 
 	if (object != NULL)
 		error = vm_object_page_clean(object, OFF_TO_IDX(start), end < 0 ? 0 : OFF_TO_IDX(round_page(end)), OBJPC_SYNC);
-	if (object == NULL || object->dirty_count == 0)
+	if (object == NULL || PEEK(object->dirty_count) == 0)
 		ip->i_mtime_set = false;
 	if (error != 0 || (flags & FSYNC_WAIT) == 0)
 		return (error);
