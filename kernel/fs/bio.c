@@ -282,12 +282,24 @@ buf_free(struct buf *bp)
 	vrele(devvp);
 }
 
+/* Idle buffers go before anybody waits: a sync waits here that keeps everybody from writing, and so from freeing. */
+static void *
+data_alloc(size_t size)
+{
+	void *data;
+
+	do
+		data = kmalloc(size, &M_BIODATA, M_NOWAIT | M_RESERVE);
+	while (data == NULL && bio_shrink(howmany(size, PAGE_SIZE)) > 0);
+	return (data != NULL ? data : kmalloc(size, &M_BIODATA, M_WAITOK | M_RESERVE));
+}
+
 static struct buf *
 buf_alloc(struct vnode *devvp, daddr_t blkno, size_t size, uint32_t flags)
 {
 	struct buf *bp = kmalloc(sizeof(*bp), &M_BIOHDR, M_WAITOK | M_RESERVE);
 
-	buf_init(bp, devvp, blkno, kmalloc(size, &M_BIODATA, M_WAITOK | M_RESERVE), size, B_BUSY | flags);
+	buf_init(bp, devvp, blkno, data_alloc(size), size, B_BUSY | flags);
 	vref(devvp);
 	return (bp);
 }
