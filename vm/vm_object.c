@@ -319,9 +319,9 @@ clean_last(struct vm_object *object, struct vnode *vp, bool wait)
 	int error;
 
 	if (!wait && vp->v_mount != NULL && PEEK(vp->v_mount->mnt_syncing)) {
-		error = PEEK(object->error);
-		if (error == 0)
+		if (!PEEK(object->un_pager.vnp.vnp_refused))
 			return (false);
+		error = PEEK(object->error);
 	} else {
 		error = vm_object_page_clean(object, 0, 0, OBJPC_SYNC);
 	}

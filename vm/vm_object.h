@@ -95,6 +95,8 @@ struct vm_object {
 			struct ucred	*vnp_cred;
 			/* (o) [bad, bad_end): a page of these could not be read; both 0: none known */
 			vm_pindex_t	 vnp_bad, vnp_bad_end;
+			/* (o) its last write failed: what is dirty may be so because nobody could write it */
+			bool		 vnp_refused;
 			/* (o) bytes mapped so that they may be written to; while > 0 the file has one writer more */
 			vm_ooffset_t	 vnp_stores;
 		} vnp;

@@ -174,6 +174,7 @@ put_finish(struct putstate *ps, int error, int *rtvals)
 			if (ps->bits[i] & (1u << s))
 				vm_object_page_dirty(ps->m[i], s * DEV_BSIZE, DEV_BSIZE);
 	}
+	ps->object->un_pager.vnp.vnp_refused = error != 0;
 	if (error != 0) {
 		ps->object->error = error;
 		ps->object->error_gen++;
