@@ -105,10 +105,14 @@ def every_row_has_a_value(runs):
         check(not zero, f"{name} run: the value is 0: {zero}")
 
 
+# The syncer writes these by the clock, which goes on while the host's disk works: writing_uses_full_requests() bounds them.
+BY_THE_CLOCK = ("-metadata", "-flushes")
+
+
 @test
 def two_runs_agree(runs):
     one, two = runs["first"].values, runs["second"].values
-    apart = {n: (one[n], two[n]) for n in one if abs(one[n] - two[n]) > 0.01 * max(one[n], two[n])}
+    apart = {n: (one[n], two[n]) for n in one if not n.endswith(BY_THE_CLOCK) and abs(one[n] - two[n]) > 0.01 * max(one[n], two[n])}
     check(not apart, f"more than 1 % apart: {apart}")
 
 
