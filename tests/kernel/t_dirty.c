@@ -347,6 +347,39 @@ KTEST(dirty, unwritable_pages_of_a_locked_file_are_not_waited_for)
 	idle_file(true);
 }
 
+/*
+ * A sync keeps writers away, and may wait for memory itself: who gives up idle files then writes nothing, and gives
+ * up only what the last write was refused for.
+ */
+KTEST(dirty, idle_files_are_not_written_beside_a_sync)
+{
+	struct vmspace *vm;
+	struct vnode *vp;
+
+	SCRATCH_OR_SKIP();
+	vm = vmspace_alloc();
+	vp = map_sparse(vm, "/w/beside", 16);
+	if (vp != NULL) {
+		CHECK_EQ(put(vm, AT(3), 0x55), 0);
+		CHECK_EQ(vm_munmap(vm, AT(0), 16 * PAGE_SIZE), 0);
+		syncer_freeze(true);
+		VT_WAIT(!vm_laundry_writing());
+		__atomic_store_n(&vp->v_mount->mnt_syncing, true, __ATOMIC_RELAXED);
+		CHECK(!vm_object_cache_give_up());
+		if (CHECK(vp->v_object != NULL)) {
+			CHECK_EQ(vp->v_object->dirty_count, 1);
+			vp->v_object->un_pager.vnp.vnp_refused = true;
+			CHECK(vm_object_cache_give_up());
+			CHECK(vp->v_object == NULL);
+		}
+		__atomic_store_n(&vp->v_mount->mnt_syncing, false, __ATOMIC_RELAXED);
+		syncer_freeze(false);
+		vrele(vp);
+	}
+	vmspace_free(vm);
+	scratch_leave();
+}
+
 /* ---- how it is written ---- */
 
 #define METADATA_WRITES	64	/* at most, each a request of its own */
