@@ -132,15 +132,16 @@ update t set c = hex(randomblob(60)) where b % 7 = 0; commit; select writefile('
 MODES = {"rollback": "pragma journal_mode=delete;", "wal": "pragma journal_mode=wal;",
          "rollback-mmap": "pragma journal_mode=truncate; pragma mmap_size=100000000;",
          "wal-mmap": "pragma journal_mode=wal; pragma mmap_size=100000000;"}
+# ls says so when a journal that it has listed is gone before it looks at it.
 KILLER = """
 for mode in %s; do
 	mkdir $mode; cd $mode
 	sqlite3 x.db "$(cat ../$mode.sql) create table head(n integer primary key); create table t(a, b, c, primary key(a, b));" >/dev/null
 	kills=0; hot=0
 	while [ $kills -lt %d ]; do
-		before=$(ls | grep -c done-)
+		before=$(ls 2>/dev/null | grep -c done-)
 		cat ../$mode.sql ../work.sql | sqlite3 x.db >/dev/null 2>err &
-		until [ $(ls | grep -c done-) -gt $before ]; do sleep 0.02; done
+		until [ $(ls 2>/dev/null | grep -c done-) -gt $before ]; do sleep 0.02; done
 		sleep 0.0$((kills * 3 + 1))
 		kill -9 $!; wait $! 2>/dev/null
 		[ -s x.db-journal ] || [ -s x.db-wal ] && hot=$((hot+1))
