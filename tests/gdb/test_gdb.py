@@ -140,6 +140,7 @@ no_stage        vm step nosuch
 reset_story     vm walk 0
 enter           vm step fault enter
 step            vm step
+-               python import late
 submitted       vm step DISK_REQUEST
 -               vm step return
 story           vm story
@@ -205,6 +206,7 @@ file_break      vm break b/mib:0x5000
 pager           continue
 pager_value     printf "pages %lu to %lu\\n", m[0]->pindex, m[0]->pindex + count - 1
 -               delete
+-               python import late
 submitted       vm step disk submitted
 print_buf       print *bp
 raw_buf         printf "read of %u bytes at sector %ld\\n", bp->b_bcount, bp->b_blkno
@@ -278,9 +280,7 @@ class Evidence:
         self.look = Session(self.image, scratch, "look", LOOK.format(inode=self.inode))
         self.ends = Session(self.image, scratch, "ends", ENDS, ["monitor"],
                             typed="".join(f"selftest {name}\n" for name in SCENES).encode() + b"overflow\n")
-        # A slow disk: its requests are still under way when somebody looks.
-        self.tour = Session(self.image, scratch, "tour", TOUR.replace("{scratch}", scratch), ["tour=/b/mib", "trace"],
-                            ["--qemu=-set drive.disk0.throttling.iops-read=10"])
+        self.tour = Session(self.image, scratch, "tour", TOUR.replace("{scratch}", scratch), ["tour=/b/mib", "trace"])
         self.stages = Session(self.image, scratch, "stages", STAGES)
         self.damage = Session(self.image, scratch, "damage", DAMAGE.format(inode=self.inode))
         self.program = Session(self.volume_with("mem_eof", scratch), scratch, "program", PROGRAM,
