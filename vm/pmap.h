@@ -52,6 +52,7 @@ struct pmap {
 	uint64_t	 resident_count;	/* (lock) 4 KiB user mappings */
 	uint64_t	 wired_count;		/* (lock) */
 	uint64_t	 ptp_count;		/* (lock) page-table pages, root included */
+	uint32_t	 tables;		/* (lock) the root left out, in a chain of page numbers; 0: none */
 	/* (lock) lowest-level tables without entries, kept for reuse */
 	uint32_t	 empty_ptps;
 	volatile uint32_t active;		/* (atomic) mask of CPUs that have it loaded */

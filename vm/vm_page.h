@@ -78,11 +78,12 @@ enum page_queue {
 struct vm_page {
 	struct rb_node	 obj_node;	/* (o) place among the object's pages */
 	struct vm_object *object;	/* (o)(b) owner; NULL: free, or a page without object */
-	vm_pindex_t	 pindex;	/* (o)(b) index in the object, pages */
+	/* (o)(b) index in the object, pages; of a user's page table: an address below it, plus its entry's level */
+	vm_pindex_t	 pindex;
 	struct pv_entry	*pv;		/* (v) reverse mappings */
 	/* (q)(f) neighbours on the queue, as page numbers; VM_PAGE_NIL ends */
 	uint32_t	 q_next, q_prev;
-	/* (o) neighbours among the object's dirty pages, if PG_DIRTYLIST */
+	/* (o) neighbours among the object's dirty pages, if PG_DIRTYLIST; d_next of a user's page table: pmap.c's */
 	uint32_t	 d_next, d_prev;
 	uint32_t	 pfn;		/* (c) physical address / PAGE_SIZE */
 	volatile uint32_t busy;		/* (a) the busy word */

@@ -13,7 +13,9 @@
  * Every entry that points to a table counts, in bits that the processor ignores, how many entries
  * of that table are in use.  So "is this table empty?" needs neither a scan nor the table's
  * vm_page.  An empty table is kept for a while, since what unmaps a page often maps another one
- * there; when more than PMAP_EMPTY_MAX have gathered, all are freed.
+ * there; when too many have gathered (pmap_wants_trim), all are freed.  The table pages of a pmap are
+ * in a chain, the youngest first, so each one before the one that points to it: one pass along the
+ * chain frees what is empty, and what becomes empty by that.
  *
  * A mapping goes in this order, which no processor can see through:
  *	1. the entry is swapped for zero	2. all CPUs forget the translation
@@ -48,63 +50,52 @@ pmap_alloc_table(void)
 	return (m);
 }
 
-static void
-doom(struct pmap *pmap, struct doomed *doomed, pt_entry_t entry)
-{
-	struct vm_page *m = PHYS_TO_VM_PAGE(entry & PG_FRAME);
-
-	m->pindex = doomed->first;
-	doomed->first = m->pfn;
-	pmap->ptp_count--;
-}
-
 void
 pmap_free_doomed(struct doomed *doomed)
 {
 	while (doomed->first != 0) {
 		struct vm_page *m = PHYS_TO_VM_PAGE((vm_paddr_t)doomed->first << PAGE_SHIFT);
 
-		doomed->first = (uint32_t)m->pindex;
+		doomed->first = m->d_next;
 		vm_page_free(m);
 	}
 }
 
-/*
- * Unlink the empty tables below the one that *up points to; `level` is that table's own (3: PDPT,
- * 2: PD).
- */
-static void
-trim_table(struct pmap *pmap, pt_entry_t *up, int level, struct doomed *doomed)
+/* The entry that points to a table page; *up: the one that points to the table of that entry, or NULL. */
+static pt_entry_t *
+entry_of_table(struct pmap *pmap, const struct vm_page *m, pt_entry_t **up)
 {
-	pt_entry_t *entry = PT_TABLE(*up);
+	vm_offset_t va = trunc_page(m->pindex);
+	pt_entry_t *entry = &pmap->pml4[PT_INDEX(va, 4)];
 
-	for (unsigned left = PTP_COUNT(*up); left > 0; entry++) {
-		if (!(*entry & PG_V))
-			continue;
-		left--;
-		if (level > 2)
-			trim_table(pmap, entry, level - 1, doomed);
-		if (PTP_COUNT(*entry) == 0) {
-			doom(pmap, doomed, *entry);
-			*entry = 0;
-			*up -= PTP_ONE;
-		}
+	*up = NULL;
+	for (int level = 4; level > (int)(m->pindex & PAGE_MASK); level--) {
+		*up = entry;
+		entry = &PT_TABLE(*entry)[PT_INDEX(va, level - 1)];
 	}
+	return (entry);
 }
 
 void
 pmap_trim(struct pmap *pmap, struct doomed *doomed)
 {
-	for (unsigned i = 0; i < PT_ENTRIES / 2; i++) {
-		pt_entry_t *entry = &pmap->pml4[i];
+	uint32_t *link = &pmap->tables;
 
-		if (!(*entry & PG_V))
+	while (*link != 0) {
+		struct vm_page *m = PHYS_TO_VM_PAGE((vm_paddr_t)*link << PAGE_SHIFT);
+		pt_entry_t *up, *entry = entry_of_table(pmap, m, &up);
+
+		if (PTP_COUNT(*entry) > 0) {
+			link = &m->d_next;
 			continue;
-		trim_table(pmap, entry, 3, doomed);
-		if (PTP_COUNT(*entry) == 0) {
-			doom(pmap, doomed, *entry);
-			*entry = 0;
 		}
+		*entry = 0;
+		if (up != NULL)
+			*up -= PTP_ONE;
+		*link = m->d_next;
+		m->d_next = doomed->first;
+		doomed->first = m->pfn;
+		pmap->ptp_count--;
 	}
 	pmap->empty_ptps = 0;
 	pmap_invalidate_all(pmap);
@@ -129,6 +120,9 @@ make_tables(struct pmap *pmap, vm_offset_t va)
 			*entry = VM_PAGE_TO_PHYS(m) | USER_TABLE;
 			if (up != NULL)
 				*up += PTP_ONE;
+			m->pindex = trunc_page(va) | (vm_offset_t)level;
+			m->d_next = pmap->tables;
+			pmap->tables = m->pfn;
 			pmap->ptp_count++;
 			pmap->empty_ptps += level == 2;
 		}
@@ -180,8 +174,7 @@ pmap_pinit(struct pmap *pmap)
 	pmap->pml4_pa = VM_PAGE_TO_PHYS(m);
 	pmap->pml4 = VM_PAGE_TO_DMAP(m);
 	pmap->ptp_count = 1;
-	for (unsigned i = PT_ENTRIES / 2; i < PT_ENTRIES; i++)
-		pmap->pml4[i] = kernel_pmap.pml4[i];
+	memcpy(&pmap->pml4[PT_ENTRIES / 2], &kernel_pmap.pml4[PT_ENTRIES / 2], PAGE_SIZE / 2);
 	return (0);
 }
 
@@ -409,7 +402,7 @@ pmap_remove(struct pmap *pmap, vm_offset_t start, vm_offset_t end)
 		stop = MIN(NEXT_ENTRY(va, 2), end);
 		if (pde != NULL)
 			remove_in_table(pmap, pde, va, stop);
-		if (pmap->empty_ptps > PMAP_EMPTY_MAX)
+		if (pmap_wants_trim(pmap))
 			pmap_trim(pmap, &doomed);
 		spin_unlock(&pmap->lock);
 		va = stop;

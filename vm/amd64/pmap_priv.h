@@ -117,9 +117,17 @@ void pv_note_writable(struct vm_page *m);
 void pmap_fold_bits(struct vm_page *m, pt_entry_t pte);
 
 /* pmap.c */
-#define PMAP_EMPTY_MAX	8	/* empty tables that a pmap may keep */
+/*
+ * More empty tables than a pmap may keep?  A trim looks at all tables, so a large pmap may keep more:
+ * each table that goes pays for the look at a fixed number of others.  => pmap locked
+ */
+static inline bool
+pmap_wants_trim(const struct pmap *pmap)
+{
+	return (pmap->empty_ptps > 8 + pmap->ptp_count / 64);
+}
 
-/* Table pages on their way out: chained through pindex, freed when no lock is held. */
+/* Table pages on their way out: chained through d_next, freed when no lock is held. */
 struct doomed {
 	uint32_t	first;		/* page number; 0: none */
 };

@@ -291,7 +291,7 @@ remove_first(struct vm_page *m, struct doomed *doomed)
 	pmap->resident_count--;
 	pmap->wired_count -= (old & PG_W) != 0;
 	pv_put(pmap, pv_unlink(m, &m->pv, old));
-	if (pmap->empty_ptps > PMAP_EMPTY_MAX)
+	if (pmap_wants_trim(pmap))
 		pmap_trim(pmap, doomed);
 	spin_unlock(&pmap->lock);
 	return (true);
