@@ -161,9 +161,10 @@ vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_
 			parent = parent->child[0];
 		side = 0;
 	}
+	/* It splits the gap behind `after`, which is above it in the tree: its way up serves both. */
+	entry->gap = after->end + after->gap - entry->end;
+	after->gap = entry->start - after->end;
 	rb_insert(&map->entries, parent, side, &entry->node, entry_augment);
-	gap_update(map, after);
-	gap_update(map, entry);
 	map->nentries++;
 	map->size += entry->end - entry->start;
 }
@@ -230,6 +231,7 @@ entry_split(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
 		upper->offset += addr - entry->start;
 	}
 	map->size -= entry->end - addr;
+	entry->gap += entry->end - addr;
 	entry->end = addr;
 	vm_map_entry_link(map, entry, upper);
 	return (upper);

@@ -144,8 +144,8 @@ close_all(struct fdtable *t, bool only_cloexec)
 {
 	struct file *fp;
 
-	for (int i = 0; i < t->nslots; i++) {
-		fp = slot_clear(t, i, only_cloexec);
+	for (int fd = 0; (fd = fdtable_next(t, fd)) >= 0; fd++) {
+		fp = slot_clear(t, fd, only_cloexec);
 		if (fp != NULL)
 			closed(fp);
 	}

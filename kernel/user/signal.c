@@ -95,9 +95,8 @@ pending_drop(struct sigpending *pending, sigset_t which)
 {
 	struct siginfo info;
 
-	for (int sig = 1; sig <= NSIG; sig++)
-		while (pending->set & which & SIGBIT(sig))
-			pending_take(pending, sig, &info);
+	while ((pending->set & which) != 0)
+		pending_take(pending, __builtin_ctzl(pending->set & which) + 1, &info);
 }
 
 void

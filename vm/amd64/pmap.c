@@ -262,7 +262,7 @@ enter_replace(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *
 	pt_entry_t old = pte_swap(pte, 0);
 
 	pmap_invalidate_page(pmap, va);
-	pv_put(pmap, pv_remove(pmap, va, PHYS_TO_VM_PAGE(old & PG_FRAME), old));
+	pv_remove_run(pmap, &va, &old, 1);
 	(void)pv_enter(pmap, va, m, pte, bits);
 }
 
@@ -358,12 +358,9 @@ retire(struct pmap *pmap, struct retired *r)
 	if (r->n == 0)
 		return;
 	pmap_invalidate_range(pmap, r->va[0], r->va[r->n - 1] + PAGE_SIZE);
-	for (unsigned i = 0; i < r->n; i++) {
-		struct vm_page *m = PHYS_TO_VM_PAGE(r->pte[i] & PG_FRAME);
-
-		pv_put(pmap, pv_remove(pmap, r->va[i], m, r->pte[i]));
+	pv_remove_run(pmap, r->va, r->pte, r->n);
+	for (unsigned i = 0; i < r->n; i++)
 		pmap->wired_count -= (r->pte[i] & PG_W) != 0;
-	}
 	pmap->resident_count -= r->n;
 	r->n = 0;
 }

@@ -96,7 +96,6 @@ void pmap_invalidate_range(struct pmap *pmap, vm_offset_t start, vm_offset_t end
 void pmap_invalidate_all(struct pmap *pmap);
 
 /* pmap_pv.c.  => pmap locked */
-void pv_put(struct pmap *pmap, struct pv_entry *pv);
 void pv_free_spares(struct pmap *pmap);
 /* A new mapping: the entry, with these bits, which was 0, and a pv entry.  false: no memory */
 bool pv_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pte, pt_entry_t bits);
@@ -107,10 +106,10 @@ bool pv_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *
 unsigned pv_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **pages, unsigned count, pt_entry_t *pte,
     pt_entry_t bits);
 /*
- * Forget that the pmap maps m at va, and carry the bits of its former entry `old` into m.  Returns
- * the pv entry.
+ * Forget that the pmap maps the page of each former entry old[i] at va[i], and carry the entry's bits into the page.  The
+ * pv entries become spare ones.
  */
-struct pv_entry *pv_remove(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t old);
+void pv_remove_run(struct pmap *pmap, const vm_offset_t *va, const pt_entry_t *old, unsigned count);
 /* A mapping that is there becomes writable. */
 void pv_note_writable(struct vm_page *m);
 /* Carry modified and referenced of an entry that is no more, or is about to lose them. */

@@ -69,7 +69,7 @@ pv_give_back(struct pmap *pmap, uint32_t n)
 	kmem_cache_free_bulk(pv_cache, &pmap->pv_spare[pmap->pv_spares], n);
 }
 
-void
+static inline void
 pv_put(struct pmap *pmap, struct pv_entry *pv)
 {
 	CPU_COUNT(offsetof(struct cpu, pv_inuse), -1);
@@ -130,11 +130,27 @@ pv_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pte, 
 	return (true);
 }
 
-/* A lock is kept from page to page as long as it is the right one. */
+/*
+ * Have m's list locked, where the one of the page before may still be: neighbours mostly share a lock.
+ * Returns the lock.
+ */
+static inline struct spinlock *
+pv_lock_next(struct spinlock *held, const struct vm_page *m)
+{
+	struct spinlock *lock = pv_lock(m);
+
+	if (lock != held) {
+		if (held != NULL)
+			spin_unlock(held);
+		spin_lock(lock);
+	}
+	return (lock);
+}
+
 unsigned
 pv_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **pages, unsigned count, pt_entry_t *pte, pt_entry_t bits)
 {
-	struct spinlock *lock, *held = NULL;
+	struct spinlock *held = NULL;
 	unsigned made = 0;
 
 	for (unsigned i = 0; i < count; i++) {
@@ -146,13 +162,7 @@ pv_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **pages, unsigned
 			pages[i] = NULL;
 			continue;
 		}
-		lock = pv_lock(m);
-		if (lock != held) {
-			if (held != NULL)
-				spin_unlock(held);
-			spin_lock(lock);
-			held = lock;
-		}
+		held = pv_lock_next(held, m);
 		pv_link(pmap, va + ((vm_offset_t)i << PAGE_SHIFT), m, &pte[i], bits);
 		made++;
 	}
@@ -194,20 +204,32 @@ pv_unlink(struct vm_page *m, struct pv_entry **link, pt_entry_t old)
 	return (pv);
 }
 
-struct pv_entry *
-pv_remove(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t old)
+/* Where m's list says that the pmap maps it at va.  => pv lock held */
+static inline struct pv_entry **
+pv_find(struct pmap *pmap, vm_offset_t va, struct vm_page *m)
 {
-	struct spinlock *lock = pv_lock(m);
 	struct pv_entry **link, *pv;
 
-	spin_lock(lock);
 	for (link = &m->pv; (pv = *link) != NULL; link = &pv->next)
 		if (pv->va == va && pv->pmap == pmap)
 			break;
 	KASSERT(pv != NULL, "page %u is mapped at 0x%lx, but no pv entry says so", m->pfn, va);
-	pv = pv_unlink(m, link, old);
-	spin_unlock(lock);
-	return (pv);
+	return (link);
+}
+
+void
+pv_remove_run(struct pmap *pmap, const vm_offset_t *va, const pt_entry_t *old, unsigned count)
+{
+	struct spinlock *held = NULL;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct vm_page *m = PHYS_TO_VM_PAGE(old[i] & PG_FRAME);
+
+		held = pv_lock_next(held, m);
+		pv_put(pmap, pv_unlink(m, pv_find(pmap, va[i], m), old[i]));
+	}
+	if (held != NULL)
+		spin_unlock(held);
 }
 
 /* ---- all mappings of a page ---- */
