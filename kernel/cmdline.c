@@ -45,7 +45,7 @@ static const struct word {
 	{ "screen",	 VALUE_TEXT,	 "WHAT",  "none: the serial line is enough; hold: after a panic wait for a key" },
 	{ "trace",	 VALUE_OPTIONAL, "WHAT",  "record events from the start" },
 	{ "ioerr",	 VALUE_NONE,	 "",	  "vda fails as tests/host/mkimage.py arranged it: the ioerr tests apply" },
-	{ "damage",	 VALUE_TEXT,	 "WHAT",  "vda is damaged; what the damage tests shall find: refuse, errors, readonly, any, none" },
+	{ "damage",	 VALUE_TEXT,	 "WHAT",  "the disk of `volume` (vda) is damaged; what the damage tests shall find: refuse, errors, readonly, any, none" },
 	{ "ubsan",	 VALUE_TEXT,	 "panic", "in a build with UBSan: stop at the first undefined behaviour" },
 	{ "fsx",	 VALUE_NUMBER,	 "N",	  "operations of each run of the file exerciser" },
 	{ "powercut",	 VALUE_TEXT,	 "WHAT",  "a number: run the power-cut workload with this seed; read: read what a cut has left" },

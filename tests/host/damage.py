@@ -21,11 +21,11 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
-from volume import Failure, fsck_clean, mke2fs, pattern  # noqa: E402
+from volume import Failure, command, fsck_clean, mke2fs, pattern  # noqa: E402
 
 BS = 1024
 SIZE = 1 << 20
-FUZZ_IMAGES = 10
+FUZZ_IMAGES = 64        # on one disk
 ROOT_INO = 2
 
 
@@ -97,7 +97,7 @@ class Volume:
 
 
 def base_image(out):
-    """A healthy little volume: files with one and two levels of indirection, a folder, symlinks."""
+    """A healthy little volume: files with one and two levels of indirection, folders, one of them large, symlinks."""
     with tempfile.TemporaryDirectory(prefix="faultline-damage-") as root:
         def put(name, size):
             with open(os.path.join(root, name), "wb") as f:
@@ -108,6 +108,9 @@ def base_image(out):
         put("big", 300 * BS + 100)
         put("dir/one", 100)
         put("dir/two", 5000)
+        os.mkdir(os.path.join(root, "names"))       # with a pointer block, and large enough for an index in memory
+        for n in range(150):
+            os.link(os.path.join(root, "small"), os.path.join(root, "names", f"{n:0100}"))
         os.symlink("small", os.path.join(root, "fast"))
         os.symlink("./" * 50 + "small", os.path.join(root, "slow"))
         mke2fs(out, BS, SIZE, root, "none,sparse_super,large_file,filetype", 64)
@@ -148,6 +151,13 @@ def entry(label, folder, name, offset, form, value):
     def damage(v):
         v.put(v.entry(v.ino(folder) if folder else ROOT_INO, name) + offset, form, value)
     return "entry-" + label, "errors", damage
+
+
+def pointers_of_link(v):
+    """A symbolic link that has a pointer block, which is one of its own blocks as well."""
+    block = v.block_get(v.ino("file"), 12)
+    v.block_set(v.ino("slow"), 12, block)
+    v.put(block * BS + 4, "I", block)
 
 
 def truncated(v):
@@ -212,6 +222,7 @@ DAMAGES = [
     ("pointer-directory-hole", "errors", lambda v: v.block_set(v.ino("dir"), 0, 0)),
     in_indirect("data-past-disk", "file", 12, 0x00FFFFFF),
     in_indirect("points-at-itself", "big", 13, lambda v, block: block, expected="any"),
+    ("indirect-of-link-points-at-itself", "any", pointers_of_link),
     in_indirect("second-level-past-disk", "big", 13, lambda v, block: 0xFFFFFFFE, expected="any"),
     entry("rec-len-0", "dir", "one", 4, "H", 0),
     entry("rec-len-misaligned", "dir", "one", 4, "H", 13),
@@ -231,31 +242,78 @@ DAMAGES = [
 ]
 
 
-def fuzz(seed, number):
-    """Random bytes changed where the metadata are: superblock, descriptors, tables, directories."""
-    def damage(v):
-        rng = random.Random(f"{seed}/{number}")
-        table = v.get(2 * BS + 8, "I") * BS
-        regions = [(1024, 1024 + 264), (2 * BS, 2 * BS + 32), (table, table + 24 * v.super_get("inode_size")),
-                   (v.block_get(ROOT_INO, 0) * BS, v.block_get(ROOT_INO, 0) * BS + 200),
-                   (v.block_get(v.ino("dir"), 0) * BS, v.block_get(v.ino("dir"), 0) * BS + 100),
-                   (v.block_get(v.ino("big"), 13) * BS, v.block_get(v.ino("big"), 13) * BS + 16)]
-        for _ in range(rng.randint(1, 12)):
-            # The superblock is hit seldom: a volume that cannot be mounted tests nothing else.
-            first, last = rng.choice(regions[1:] * 3 + regions[:1])
-            v.raw[rng.randrange(first, last)] = rng.randrange(256)
-    return f"fuzz-{number}", "any", damage
+# ---- many at random, side by side on one disk ----------------------------------------------------
+
+def random_bytes(rng, v):
+    """Bytes changed where the metadata are: superblock, descriptors, bitmaps, tables, directories, pointer blocks."""
+    table = v.get(2 * BS + 8, "I") * BS
+    regions = [(1024, 1024 + 264), (2 * BS, 2 * BS + 32), (table, table + 24 * v.super_get("inode_size")),
+               (v.block_get(ROOT_INO, 0) * BS, v.block_get(ROOT_INO, 0) * BS + 200),
+               (v.block_get(v.ino("dir"), 0) * BS, v.block_get(v.ino("dir"), 0) * BS + 100),
+               (v.block_get(v.ino("big"), 13) * BS, v.block_get(v.ino("big"), 13) * BS + 16),
+               *((v.get(2 * BS + 4 * n, "I") * BS, v.get(2 * BS + 4 * n, "I") * BS + 128) for n in (0, 1))]
+    for _ in range(rng.randint(1, 12)):
+        # The superblock is hit seldom: a volume that cannot be mounted tests nothing else.
+        first, last = rng.choice(regions[1:] * 3 + regions[:1])
+        v.raw[rng.randrange(first, last)] = rng.randrange(256)
 
 
-def build_all(folder, seed):
-    """Make all images -> [(name, expected, path)].  Only the fuzz images depend on the seed."""
+def crossed_pointers(rng, v):
+    """Numbers of blocks and inodes changed for other such numbers: metadata that leads to metadata."""
+    inos = [ROOT_INO, 11] + [v.ino(path) for path in ("small", "file", "big", "dir", "dir/one", "dir/two", "names", "fast", "slow")]
+    pointer_blocks = [v.block_get(v.ino(path), n) for path, n in (("file", 12), ("names", 12), ("big", 12), ("big", 13))]
+    pointer_blocks.append(v.get(pointer_blocks[-1] * BS, "I"))
+    places = [v.inode_at(ino) + 40 + 4 * n for ino in inos for n in range(15)]
+    places += [v.inode_at(ino) + 104 for ino in inos]           # the block of attributes
+    places += [block * BS + 4 * n for block in pointer_blocks for n in range(8)]
+    blocks = pointer_blocks + [v.block_get(ino, 0) for ino in inos if ino != v.ino("fast")] + \
+        [v.get(2 * BS + at, "I") for at in (0, 4, 8)] + [0, 1, 2, SIZE // BS - 1]
+    entries = [at for ino in (ROOT_INO, v.ino("dir")) for at, _ in v.entries(ino)]
+    for _ in range(rng.randint(1, 6)):
+        kind = rng.randrange(8)
+        ino = rng.choice(inos)
+        if kind == 0:
+            v.put(rng.choice(entries), "I", rng.choice(inos))
+        elif kind == 1:
+            v.inode_set(ino, links=rng.choice((0, 1, 2, 65535)))
+        elif kind == 2:
+            v.inode_set(ino, mode=rng.choice((0o040755, 0o100644, 0o120777, 0o010644, 0o060644)))
+        elif kind == 3:
+            v.inode_set(ino, size=rng.choice((0, 1, BS, 13 * BS, 300 * BS, 0x7FFFFFFF)))
+        else:
+            v.put(rng.choice(places), "I", rng.choice(blocks))
+
+
+def build_many(path, seed, count=FUZZ_IMAGES):
+    """A disk with a volume in each of `count` partitions (at most 64), each damaged in another way by the seed."""
+    base = path + ".base"
+    base_image(base)
+    with open(base, "rb") as f:
+        raw = f.read()
+    os.unlink(base)
+    with open(path, "wb") as f:
+        f.truncate((count + 2) * SIZE)
+    lines = "".join(f"start={(n + 1) * SIZE // 512}, size={SIZE // 512}\n" for n in range(count))
+    command(["sfdisk", "--quiet", path], stdin="label: gpt\n" + lines)
+    with open(path, "r+b") as f:
+        for n in range(count):
+            volume = Volume(raw)
+            (crossed_pointers if n % 2 else random_bytes)(random.Random(f"{seed}/{n}"), volume)
+            for at in range(0, SIZE, BS):
+                if any(volume.raw[at:at + BS]):
+                    f.seek((n + 1) * SIZE + at)
+                    f.write(volume.raw[at:at + BS])
+
+
+def build_all(folder):
+    """Make the images that are damaged in one known way -> [(name, expected, path)]."""
     os.makedirs(folder, exist_ok=True)
     base = os.path.join(folder, "base.img")
     base_image(base)
     with open(base, "rb") as f:
         raw = f.read()
     made = [("healthy", "none", base)]
-    for name, expected, damage in DAMAGES + [fuzz(seed, n) for n in range(FUZZ_IMAGES)]:
+    for name, expected, damage in DAMAGES:
         volume = Volume(raw)
         damage(volume)
         if bytes(volume.raw) == raw:
@@ -269,7 +327,7 @@ def build_all(folder, seed):
 
 if __name__ == "__main__":
     try:
-        for name, expected, path in build_all(sys.argv[1] if len(sys.argv) > 1 else "build/images/damage", 1):
+        for name, expected, path in build_all(sys.argv[1] if len(sys.argv) > 1 else "build/images/damage"):
             print(f"{expected:9} {path}")
     except (Failure, OSError) as e:
         print(f"damage: {e}", file=sys.stderr)

@@ -39,6 +39,7 @@ WORK = os.path.join(TOP, "build", "test")
 TIMEOUT_SECONDS = 1500 if os.environ.get("SAN") in ("kasan", "1") else 300      # every access is checked by a call
 SOAK_SCRIPT_TIMEOUT_SECONDS = 4 * 3600
 DAMAGE_TIMEOUT_SECONDS = 60
+DAMAGE_SOAK_RUNS = 20   # disks with many damaged volumes
 WORKERS = 1 + (os.cpu_count() or 1)     # a guest often waits for its clock
 TAIL_LINES = 40
 SCRATCH_BYTES = 64 << 20
@@ -212,10 +213,18 @@ def ioerr_job(bs, drive, test, seed):
 
 
 def damage_jobs(test, seed, drives):
-    images = damage.build_all(os.path.join(IMAGES, "damage"), seed)
-    return [Job(f"damage {name} {drive}", drive_options(drive),
+    """One boot for each known damage, with the damaged volume as root; and some with many volumes at random, beside a healthy root."""
+    images = damage.build_all(os.path.join(IMAGES, "damage"))
+    jobs = [Job(f"damage {name} {drive}", drive_options(drive),
                 [f"selftest={test}", f"seed={seed}", f"damage={expected}", f"volume={disk_name(0, drive)}"], image=path,
                 timeout=DAMAGE_TIMEOUT_SECONDS) for drive in drives for name, expected, path in images]
+    for n in range(DAMAGE_SOAK_RUNS if os.environ.get("SOAK") else 1):
+        many = os.path.join(IMAGES, "damage", f"many-{n}.img")
+        damage.build_many(many, int(seed) + n)
+        jobs += [Job(f"damage at random {n} {drive}", [*drive_options(drive), "--disk", many + ",snapshot"],
+                     [f"selftest={test}", f"seed={int(seed) + n}", "damage=any", f"root={disk_name(1, drive)}",
+                      f"volume={disk_name(0, drive)}"], image=images[0][2]) for drive in drives]
+    return jobs
 
 
 def script_jobs(test):

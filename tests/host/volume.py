@@ -70,9 +70,9 @@ def tool(name):
     return found
 
 
-def command(args, allowed=(0,)):
+def command(args, allowed=(0,), stdin=""):
     """Run a tool; its output, or a Failure that quotes it."""
-    done = subprocess.run([tool(args[0])] + args[1:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    done = subprocess.run([tool(args[0])] + args[1:], input=stdin, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace")
     if done.returncode not in allowed:
         raise Failure(f"{' '.join(args)} failed with status {done.returncode}:\n{done.stdout.strip()}")

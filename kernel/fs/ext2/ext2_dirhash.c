@@ -23,7 +23,6 @@
  * that make one at once agree under em_lock.
  */
 #include "kernel/fs/ext2/ext2.h"
-#include "kernel/kassert.h"
 #include "kernel/lib/string.h"
 #include "kernel/malloc.h"
 #include "vm/vm_page.h"
@@ -286,11 +285,13 @@ ext2_dirhash_remove(struct ext2_inode *dip, uint64_t lbn, uint32_t off, const ch
 	if (dh == NULL)
 		return;
 	at = name_hash(name, len) & (dh->dh_nslots - 1);
-	while (dh->dh_slots[at].place != place) {
-		KASSERT(dh->dh_slots[at].place != PLACE_NONE,
-		    "directory %lu: its index does not know the entry at block %lu, %u",
-		    dip->i_number, lbn, off);
+	while (dh->dh_slots[at].place != place && dh->dh_slots[at].place != PLACE_NONE)
 		at = (at + 1) & (dh->dh_nslots - 1);
+	if (dh->dh_slots[at].place == PLACE_NONE) {
+		/* On a damaged volume the block may be another directory's, too, which has changed it. */
+		ext2_damaged(dip->i_em, "directory %lu: an unknown entry at block %lu, %u", dip->i_number, lbn, off);
+		ext2_dirhash_drop(dip);
+		return;
 	}
 	dh->dh_slots[at].place = PLACE_DELETED;
 	dh->dh_room[lbn] = ROOM_UNKNOWN;

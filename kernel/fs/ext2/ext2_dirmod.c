@@ -350,6 +350,10 @@ ext2_dir_add(struct ext2_inode *dip, const struct ext2_slot *slot, const char *n
 		return (ext2_damaged(em, "directory %lu: entry at %u %s", dip->i_number, slot->off, why));
 	}
 	used = entry_used(&entry);
+	if (used + EXT2_DIRENT_LEN(len) > entry.rec_len) {
+		brelse(bp);
+		return (ext2_damaged(em, "directory %lu: the room at %u is gone", dip->i_number, slot->off));
+	}
 	de = entry_at(bp->b_data, slot->off);
 	fresh = entry_at(bp->b_data, slot->off + used);
 	ext2_set_rec_len(fresh, entry.rec_len - used);
@@ -478,8 +482,10 @@ ext2_dir_set_parent(struct ext2_inode *dip, uint64_t ino)
 	return (0);
 }
 
-/* The entries that begin in one sector. */
+/* The entries that begin in one sector; one of them is looked for. */
 struct sector {
+	uint32_t	wanted;
+	bool		found;
 	uint32_t	at;		/* first byte of the sector */
 	uint32_t	first;		/* first entry that begins in it, or NOWHERE */
 	uint32_t	end;		/* of the last one */
@@ -495,6 +501,7 @@ sector_entry(void *arg, const struct ext2_entry *entry, uint32_t off)
 		return (off > s->at ? FOUND : 0);
 	if (s->first == NOWHERE)
 		s->first = off;
+	s->found = s->found || (off == s->wanted && entry->ino != 0);
 	s->end = off + entry->rec_len;
 	s->used += entry_used(entry);
 	return (0);
@@ -538,7 +545,7 @@ sector_repack(const struct ext2_mount *em, void *block, const struct sector *s, 
 bool
 ext2_dir_rename_in_place(struct ext2_inode *dip, const struct ext2_slot *slot, const char *name, size_t len, int *error)
 {
-	struct sector s = { .at = slot->off / (uint32_t)DEV_BSIZE * (uint32_t)DEV_BSIZE, .first = NOWHERE };
+	struct sector s = { .at = slot->off / (uint32_t)DEV_BSIZE * (uint32_t)DEV_BSIZE, .first = NOWHERE, .wanted = slot->off };
 	struct buf *bp;
 	bool fits;
 
@@ -546,11 +553,13 @@ ext2_dir_rename_in_place(struct ext2_inode *dip, const struct ext2_slot *slot, c
 	if (*error != 0)
 		return (true);
 	*error = ext2_dir_scan(dip, slot->lbn, bp->b_data, 0, sector_entry, &s);
-	if (*error != 0 && *error != FOUND) {
+	if (*error == 0 || *error == FOUND)
+		*error = s.found ? 0 : ext2_damaged(dip->i_em, "directory %lu: no entry at block %lu, %u", dip->i_number,
+		    slot->lbn, slot->off);
+	if (*error != 0) {
 		brelse(bp);
 		return (true);
 	}
-	*error = 0;
 	s.used = s.used - EXT2_DIRENT_LEN(entry_at(bp->b_data, slot->off)->name_len) + EXT2_DIRENT_LEN(len);
 	/* The names must stay in the sector; what the last entry reaches over may lie beyond. */
 	fits = s.used <= MIN(s.end, s.at + (uint32_t)DEV_BSIZE) - s.first;

@@ -58,7 +58,10 @@ data_free(struct ext2_inode *ip, uint32_t block)
 	ip->i_blocks -= MIN(ip->i_blocks, (uint64_t)em->em_bsize / DEV_BSIZE);
 }
 
-/* The lowest level: free the entries past the cut, and clear them if the pointer block stays. */
+/*
+ * The lowest level: free the entries past the cut, and clear them if the pointer block stays.  One that leads back to
+ * the pointer block itself is passed over: its buffer is ours here, so to forget it would be to wait for ourselves.
+ */
 static int
 leaf_free(struct trunc_walk *w)
 {
@@ -75,7 +78,10 @@ leaf_free(struct trunc_walk *w)
 	for (uint32_t i = first; i < 1u << em->em_ptr_shift; i++) {
 		if (p[i] == 0)
 			continue;
-		data_free(w->ip, p[i]);
+		if (p[i] == w->block[w->level])
+			ext2_damaged(em, "inode %lu: pointer block %u leads to itself", w->ip->i_number, p[i]);
+		else
+			data_free(w->ip, p[i]);
 		if (first > 0)
 			p[i] = 0;
 	}
