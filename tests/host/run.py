@@ -36,7 +36,7 @@ from volume import problems_of  # noqa: E402
 TOP = mkimage.TOP
 IMAGES = os.path.join(TOP, "build", "images")
 WORK = os.path.join(TOP, "build", "test")
-TIMEOUT_SECONDS = 1500 if os.environ.get("SAN") in ("kasan", "1") else 300      # every access is checked by a call
+TIMEOUT_SECONDS = 1500 if os.environ.get("SAN") in ("kasan", "1") else 600      # every access is checked by a call
 SOAK_SCRIPT_TIMEOUT_SECONDS = 4 * 3600
 DAMAGE_TIMEOUT_SECONDS = 60
 DAMAGE_SOAK_RUNS = 20   # disks with many damaged volumes
