@@ -157,8 +157,8 @@ def running():
 class Watch:
     """with Watch(places) as w: w.go() -> the place at which the machine came to stand, or None."""
 
-    def __init__(self, wanted):
-        self.wanted = {p.address: p for p in wanted}
+    def __init__(self, wanted, condition=None):
+        self.wanted, self.condition = {p.address: p for p in wanted}, condition
 
     def __enter__(self):
         self.former = gdb.parameter("breakpoint always-inserted")
@@ -167,6 +167,11 @@ class Watch:
         for address in self.wanted:
             self.points.append(gdb.Breakpoint(f"*{address:#x}", internal=True))
             self.points[-1].silent = True
+            try:
+                self.points[-1].condition = self.condition
+            except gdb.error as e:
+                self.__exit__()
+                raise gdb.GdbError(f"no condition at {self.wanted[address].where()}: {e}") from None
         return self
 
     def __exit__(self, *_):
@@ -216,19 +221,21 @@ class Stages(Command):
 class Step(Command):
     """Run to the next named stage, whoever comes to it, or to the next one of that name.
 
-Interrupts happen on the way, as they do when nobody looks.
+Interrupts happen on the way, as they do when nobody looks.  A condition is one for the function in which the stage is.
 
     (gdb) vm step
     (gdb) vm step disk submitted
+    (gdb) vm step copied if fs->addr > 0x7ff000000000
 
-    vm step [STAGE]"""
+    vm step [STAGE [if EXPRESSION]]"""
 
     NAME = "step"
     COMPLETE = gdb.COMPLETE_NONE
 
     def run(self, args):
         machine_mode()
-        with Watch(find_stages(args)) as watch:
+        name, _, condition = " ".join(args).partition(" if ")
+        with Watch(find_stages(name.split()), condition or None) as watch:
             place = watch.go()
         if place is None:
             say("stopped for another reason, before a stage:")

@@ -137,8 +137,10 @@ list            vm threads
 STAGES = """\
 stages          vm stages
 no_stage        vm step nosuch
+no_condition    vm step copied if nosuch == 1
+no_points       maint info breakpoints
 reset_story     vm walk 0
-enter           vm step fault enter
+enter           vm step fault enter if addr > 0x1000
 step            vm step
 -               python import late
 submitted       vm step DISK_REQUEST
@@ -433,6 +435,8 @@ def stages_are_known_before_the_machine_runs(e):
             source = f.read().splitlines()[int(number_) - 1]
         equal(f"the line of stage {name} is a stage", "STAGE" in source, True)
     e.says("no_stage", "there is no stage `nosuch`", session=e.stages)
+    e.says("no_condition", "no condition at fault_resolve at vm/vm_fault.c:", "nosuch", session=e.stages)
+    equal("the points that are left behind", "fault_resolve" in e.says("no_points", session=e.stages), False)
 
 
 @test
