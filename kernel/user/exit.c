@@ -239,6 +239,7 @@ uthread_exit(void)
 	static const uint32_t zero;
 	bool last;
 
+	futex_owner_exits();
 	if (ut->clear_tid != 0 && !p->exiting && copyout(&zero, ut->clear_tid, sizeof(zero)) == 0)
 		(void)futex_wake_address(ut->clear_tid, 1);
 	spin_lock(&proc_lock);
@@ -365,7 +366,7 @@ do_wait(int idtype, int id, uint32_t options, struct wait_result *r)
 	bool any, found = false;
 
 	spin_lock(&proc_lock);
-	do {
+	for (;;) {
 		any = false;
 		TAILQ_FOREACH(p, &me->children, sibling) {
 			if (!wait_matches(p, idtype, id))
@@ -374,16 +375,18 @@ do_wait(int idtype, int id, uint32_t options, struct wait_result *r)
 			if ((found = wait_look(p, options, r)))
 				break;
 		}
-		if (found)
+		if (found) {
+			error = 0;
 			break;
+		}
 		*r = (struct wait_result){ .pid = 0 };
 		if (!any)
 			error = ECHILD;
-		else if (options & WNOHANG)
+		if (error != 0 || (options & WNOHANG))
 			break;
-		else
-			error = tsleep_sig(&me->children, &proc_lock.lk, "wait", 0);
-	} while (error == 0);
+		/* re-check: the children, also after a signal: SIGCHLD comes along with what it tells of. */
+		error = tsleep_sig(&me->children, &proc_lock.lk, "wait", 0);
+	}
 	spin_unlock(&proc_lock);
 	if (found && r->dead != NULL)
 		proc_free(r->dead);

@@ -7,6 +7,8 @@
  *	shared mapping	(object, byte in it); a waiter keeps a reference on the object
  *	private memory	(address space, address)
  *
+ * A thread that ends with locks held tells those who wait for them (robust lists).  Its memory shows which: it links them.
+ *
  * One mutex for all words.  It is held while the word is compared, which may fault and sleep: that is why it is
  * a mutex, outermost in the lock order, and what makes "compare and sleep" one step for those who wake.
  */
@@ -14,8 +16,12 @@
 #include "kernel/clock.h"
 #include "kernel/user/proc_impl.h"
 #include "kernel/user/syscall.h"
+#include "vm/pmap.h"
+#include "vm/vm_fault.h"
 #include "vm/vm_map.h"
 #include "vm/vm_object.h"
+#include "vm/vm_page.h"
+#include "vm/vm_pageq.h"
 
 enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, FUTEX_REQUEUE = 3, FUTEX_CMP_REQUEUE = 4, FUTEX_WAIT_BITSET = 9,
     FUTEX_WAKE_BITSET = 10 };
@@ -292,10 +298,72 @@ sys_futex(const uint64_t *a)
 	}
 }
 
+/* ---- robust lists: locks whose holder goes without letting go of them ---- */
+
+/* The word of a lock: who holds it, and what happened to it. */
+#define FUTEX_WAITERS	 0x80000000u
+#define FUTEX_OWNER_DIED 0x40000000u
+#define FUTEX_TID_MASK	 0x3fffffffu
+#define ROBUST_MAX	 2048			/* locks; a list may be a ring, made so by a program that means harm */
+#define ROBUST_FLAG	 1ul			/* in a link: the lock is of a kind that we have not */
+
+struct robust_head {
+	uint64_t	next;			/* the first link; the last leads back to the head */
+	int64_t		offset;			/* from a link to its word */
+	uint64_t	pending;		/* the link of a lock that was just being taken or let go; 0: none */
+};
+_Static_assert(sizeof(struct robust_head) == 24, "struct robust_list_head");
+
+/*
+ * If the calling thread holds the lock at addr, say in it that its owner died, and wake who is to have it.
+ * pending: the thread may have let go of it, and not yet have woken anybody.
+ */
+static void
+owner_died(vm_offset_t addr, bool pending)
+{
+	uint32_t old, *word;
+	struct vm_page *m;
+	bool mine;
+
+	if ((addr & 3) != 0 || addr >= VM_USER_MAX ||
+	    vm_fault(&curproc->vmspace->map, addr, VM_PROT_WRITE, VM_FAULT_HOLD, &m) != KERN_SUCCESS)
+		return;
+	word = (uint32_t *)((char *)VM_PAGE_TO_DMAP(m) + (addr & PAGE_MASK));
+	old = __atomic_load_n(word, __ATOMIC_RELAXED);
+	do {
+		mine = (old & FUTEX_TID_MASK) == (uint32_t)curuthread->tid;
+	} while (mine && !__atomic_compare_exchange_n(word, &old, (old & FUTEX_WAITERS) | FUTEX_OWNER_DIED, false,
+	    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	vm_page_unwire(m, PQ_ACTIVE);
+	if ((mine && (old & FUTEX_WAITERS)) || (pending && old == 0))
+		(void)futex_wake_address(addr, 1);
+}
+
+void
+futex_owner_exits(void)
+{
+	uint64_t link, next, head_at = curuthread->robust_list;
+	struct robust_head head;
+
+	curuthread->robust_list = 0;
+	if (head_at == 0 || copyin(head_at, &head, sizeof(head)) != 0)
+		return;
+	link = head.next & ~ROBUST_FLAG;
+	for (int i = 0; i < ROBUST_MAX && link != head_at; i++, link = next & ~ROBUST_FLAG) {
+		/* Before the word: the next owner may free the lock as soon as he has it. */
+		if (copyin(link, &next, sizeof(next)) != 0)
+			return;
+		if (link != (head.pending & ~ROBUST_FLAG))
+			owner_died(link + (uint64_t)head.offset, false);
+	}
+	if (head.pending != 0)
+		owner_died((head.pending & ~ROBUST_FLAG) + (uint64_t)head.offset, true);
+}
+
 int64_t
 sys_set_robust_list(const uint64_t *a)
 {
-	if (a[1] != 24)				/* struct robust_list_head */
+	if (a[1] != sizeof(struct robust_head))
 		return (-EINVAL);
 	curuthread->robust_list = a[0];
 	return (0);
@@ -304,7 +372,7 @@ sys_set_robust_list(const uint64_t *a)
 int64_t
 sys_get_robust_list(const uint64_t *a)
 {
-	uint64_t head = curuthread->robust_list, size = 24;
+	uint64_t head = curuthread->robust_list, size = sizeof(struct robust_head);
 
 	if (a[0] != 0 && (int)a[0] != curuthread->tid)
 		return (-EPERM);

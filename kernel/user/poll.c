@@ -67,12 +67,38 @@ poll_scan(struct pollfd *fds, unsigned n)
 	return (ready);
 }
 
+/* Until when to wait: twice, for sleeps end at ticks, and programs want to know what is left. */
+struct deadline {
+	bool		forever;
+	uint64_t	tick;
+	uint64_t	ns;		/* as clock_ns() */
+};
+
+static void
+deadline_set(struct deadline *d, uint64_t ns)
+{
+	uint64_t now = clock_ns();
+
+	d->forever = false;
+	d->tick = ticks + (ns > 0 ? ns_to_ticks(ns) : 0);
+	d->ns = ns < UINT64_MAX - now ? now + ns : UINT64_MAX;
+}
+
+/* ns; 0 if there is none. */
+static uint64_t
+deadline_left(const struct deadline *d)
+{
+	uint64_t now = clock_ns();
+
+	return (!d->forever && d->ns > now ? d->ns - now : 0);
+}
+
 /*
  * Until one is ready, the time is up or a signal comes.
- * => forever: no limit, else until `end`, a tick.  How many are ready, or -ERESTARTNOHAND.
+ * => How many are ready, or -ERESTARTNOHAND.
  */
 static int64_t
-poll_wait(struct pollfd *fds, unsigned n, bool forever, uint64_t end)
+poll_wait(struct pollfd *fds, unsigned n, const struct deadline *d)
 {
 	uint64_t seen, now;
 	int ready, error = 0;
@@ -83,13 +109,13 @@ poll_wait(struct pollfd *fds, unsigned n, bool forever, uint64_t end)
 		spin_unlock(&poll_lock);
 		ready = poll_scan(fds, n);
 		now = ticks;
-		if (ready > 0 || (!forever && now >= end))
+		if (ready > 0 || (!d->forever && now >= d->tick))
 			return (ready);
 		if (error == ERESTARTSYS)
 			return (-ERESTARTNOHAND);
 		spin_lock(&poll_lock);
 		if (generation == seen)
-			error = tsleep_sig(&generation, &poll_lock.lk, "poll", forever ? 0 : end - now);
+			error = tsleep_sig(&generation, &poll_lock.lk, "poll", d->forever ? 0 : d->tick - now);
 		spin_unlock(&poll_lock);
 		/* re-check: the files; that is what the next turn does. */
 	}
@@ -98,7 +124,7 @@ poll_wait(struct pollfd *fds, unsigned n, bool forever, uint64_t end)
 /* ---- poll, ppoll ---- */
 
 static int64_t
-poll_fds(vm_offset_t ufds, uint64_t n, bool forever, uint64_t end)
+poll_fds(vm_offset_t ufds, uint64_t n, const struct deadline *d)
 {
 	size_t size = n * sizeof(struct pollfd);
 	struct pollfd *fds;
@@ -109,7 +135,7 @@ poll_fds(vm_offset_t ufds, uint64_t n, bool forever, uint64_t end)
 	fds = kmalloc(MAX(size, (size_t)1), &M_POLL, M_WAITOK);
 	result = n > 0 ? -copyin(ufds, fds, size) : 0;
 	if (result == 0)
-		result = poll_wait(fds, (unsigned)n, forever, end);
+		result = poll_wait(fds, (unsigned)n, d);
 	if (result >= 0 && n > 0 && copyout(fds, ufds, size) != 0)
 		result = -EFAULT;
 	kfree(fds, &M_POLL);
@@ -119,26 +145,39 @@ poll_fds(vm_offset_t ufds, uint64_t n, bool forever, uint64_t end)
 int64_t
 sys_poll(const uint64_t *a)
 {
+	struct deadline d = { .forever = true };
 	int ms = (int)a[2];
 
-	return (poll_fds(a[0], (uint32_t)a[1], ms < 0, ticks + (ms > 0 ? ns_to_ticks((uint64_t)ms * 1000000) : 0)));
+	if (ms >= 0)
+		deadline_set(&d, (uint64_t)ms * 1000000);
+	return (poll_fds(a[0], (uint32_t)a[1], &d));
 }
 
 /* A relative time-out and a signal mask, as ppoll and pselect6 take them. */
 static int
-timeout_in(vm_offset_t at, bool *forever, uint64_t *end)
+timeout_in(vm_offset_t at, struct deadline *d)
 {
 	struct timespec ts;
 	int error;
 
-	*forever = at == 0;
-	*end = 0;
+	*d = (struct deadline){ .forever = true };
 	if (at == 0)
 		return (0);
 	error = timespec_in(at, &ts);
 	if (error == 0)
-		*end = ticks + (timespec_ns(&ts) > 0 ? ns_to_ticks(timespec_ns(&ts)) : 0);
+		deadline_set(d, timespec_ns(&ts));
 	return (error);
+}
+
+/* What is left of the time is the program's to know: many loops wait for that much next. */
+static void
+timeout_out(vm_offset_t at, const struct deadline *d)
+{
+	uint64_t left = deadline_left(d);
+	struct timespec ts = { (int64_t)(left / 1000000000ul), (int64_t)(left % 1000000000ul) };
+
+	if (at != 0)
+		(void)copyout(&ts, at, sizeof(ts));	/* as Linux: a place that cannot be written is no error */
 }
 
 static int
@@ -159,13 +198,17 @@ mask_in(vm_offset_t at, uint64_t size)
 int64_t
 sys_ppoll(const uint64_t *a)
 {
-	uint64_t end;
-	bool forever;
-	int error = timeout_in(a[2], &forever, &end);
+	struct deadline d;
+	int64_t result;
+	int error = timeout_in(a[2], &d);
 
 	if (error == 0)
 		error = mask_in(a[3], a[4]);
-	return (error != 0 ? -error : poll_fds(a[0], (uint32_t)a[1], forever, end));
+	if (error != 0)
+		return (-error);
+	result = poll_fds(a[0], (uint32_t)a[1], &d);
+	timeout_out(a[2], &d);
+	return (result);
 }
 
 /* ---- select ---- */
@@ -240,7 +283,7 @@ select_result(struct select_sets *s, unsigned count)
 }
 
 static int64_t
-select_fds(const uint64_t *a, bool forever, uint64_t end)
+select_fds(const uint64_t *a, const struct deadline *d)
 {
 	unsigned n = (unsigned)a[0];
 	struct select_sets *s;
@@ -254,7 +297,7 @@ select_fds(const uint64_t *a, bool forever, uint64_t end)
 		result = -EFAULT;
 	} else {
 		count = select_list(s, n);
-		result = poll_wait(s->fds, (unsigned)count, forever, end);
+		result = poll_wait(s->fds, (unsigned)count, d);
 		if (result >= 0)
 			result = select_result(s, (unsigned)count);
 		if (result >= 0 && (set_out(a[1], s->in, n) != 0 || set_out(a[2], s->out, n) != 0 ||
@@ -268,29 +311,40 @@ select_fds(const uint64_t *a, bool forever, uint64_t end)
 int64_t
 sys_select(const uint64_t *a)
 {
+	struct deadline d = { .forever = a[4] == 0 };
 	struct { int64_t sec, usec; } tv;
-	uint64_t end = 0;
+	int64_t result;
+	uint64_t left;
 
 	if (a[4] != 0) {
 		if (copyin(a[4], &tv, sizeof(tv)) != 0)
 			return (-EFAULT);
 		if (tv.sec < 0 || tv.usec < 0 || tv.usec >= 1000000)
 			return (-EINVAL);
-		end = ticks + (tv.sec + tv.usec > 0 ? ns_to_ticks((uint64_t)MIN(tv.sec, 1 << 30) * 1000000000ul +
-		    (uint64_t)tv.usec * 1000) : 0);
+		deadline_set(&d, (uint64_t)MIN(tv.sec, 1 << 30) * 1000000000ul + (uint64_t)tv.usec * 1000);
 	}
-	return (select_fds(a, a[4] == 0, end));
+	result = select_fds(a, &d);
+	left = deadline_left(&d);
+	tv.sec = (int64_t)(left / 1000000000ul);
+	tv.usec = (int64_t)(left % 1000000000ul / 1000);
+	if (a[4] != 0)
+		(void)copyout(&tv, a[4], sizeof(tv));	/* as timeout_out() */
+	return (result);
 }
 
 int64_t
 sys_pselect6(const uint64_t *a)
 {
-	uint64_t end, mask[2];
-	bool forever;
-	int error = timeout_in(a[4], &forever, &end);
+	struct deadline d;
+	uint64_t mask[2];
+	int64_t result;
+	int error = timeout_in(a[4], &d);
 
-	if (error == 0 && a[5] != 0) {
+	if (error == 0 && a[5] != 0)
 		error = copyin(a[5], mask, sizeof(mask)) != 0 ? EFAULT : mask_in(mask[0], mask[1]);
-	}
-	return (error != 0 ? -error : select_fds(a, forever, end));
+	if (error != 0)
+		return (-error);
+	result = select_fds(a, &d);
+	timeout_out(a[4], &d);
+	return (result);
 }

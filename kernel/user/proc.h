@@ -43,6 +43,14 @@ struct rlimit {
 	uint64_t	cur, max;
 };
 
+/* What they count: time, a process's ticks in user mode, all its ticks. */
+enum { ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF, ITIMER_COUNT };
+
+struct itimer {
+	uint64_t	due;			/* ticks of what it counts; 0: not set */
+	uint64_t	interval;		/* ticks; 0: once */
+};
+
 struct proc {
 	TAILQ_ENTRY(proc) all_link;		/* (P) all processes, zombies too */
 	TAILQ_ENTRY(proc) sibling;		/* (P) parent's children */
@@ -85,8 +93,7 @@ struct proc {
 	volatile uint64_t user_ticks, sys_ticks; /* (a) of all threads, also dead ones */
 	uint64_t	 child_ticks[2];	/* (P) user and system, of children waited for */
 	uint64_t	 faults;		/* (a) page faults of threads that are gone */
-	uint64_t	 itimer_tick;		/* (P) when SIGALRM is due; 0: never */
-	uint64_t	 itimer_interval;	/* (P) ticks; 0: once */
+	struct itimer	 timers[ITIMER_COUNT];	/* (P) setitimer() */
 };
 
 /* A thread's user half. */
@@ -96,7 +103,7 @@ struct uthread {
 	struct proc	*proc;			/* (c) */
 	int		 tid;			/* (P) user-visible; the first thread's is the pid */
 	vm_offset_t	 clear_tid;		/* (t) CLONE_CHILD_CLEARTID: zeroed and woken at the end; 0: none */
-	vm_offset_t	 robust_list;		/* (t) recorded for get_robust_list */
+	vm_offset_t	 robust_list;		/* (t) where the list of the locks that it holds begins; 0: none */
 	sigset_t	 mask;			/* (P) blocked signals */
 	sigset_t	 saved_mask;		/* (t) rt_sigsuspend and others: restored after the handler */
 	bool		 restore_mask;		/* (t) saved_mask counts */
@@ -107,6 +114,7 @@ struct uthread {
 	vm_offset_t	 set_tid;		/* (t) CLONE_CHILD_SETTID: to be written in the new memory; 0: none */
 	int		 exit_status;		/* (t) counts if it is the last one to go */
 	struct trapframe *frame;		/* (t) the user registers while in the kernel */
+	volatile uint64_t ticks;		/* (t) that the clock found it running: written in the interrupt */
 	uint64_t	 fault_cr2, fault_error, fault_trapno; /* (t) of the last exception, for the signal frame */
 };
 
@@ -187,7 +195,7 @@ int  init_run(const char *path, const char *args);
 void proc_exit_group(int status) __noreturn;
 void uthread_exit(void) __noreturn;		/* only this thread; the last one ends the process */
 
-/* From the clock: a tick for the thread that it interrupted; and, on the boot CPU, alarms. */
+/* From the clock: a tick for the thread that it interrupted, with what is due by it; and, on the boot CPU, alarms. */
 void proc_tick(struct thread *td);
 void itimer_tick(void);
 void proc_ticks(uint64_t *user, uint64_t *sys);	/* those of all processes that ever were */

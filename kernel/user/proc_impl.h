@@ -55,6 +55,7 @@ int  siginfo_copyout(const struct siginfo *info, vm_offset_t to);
 
 /* futex.c */
 void futex_init(void);
+void futex_owner_exits(void);			/* the calling thread lets go of the locks on its robust list.  => sleeps */
 int  futex_wake_address(vm_offset_t addr, int count);	/* wakes waiters of both kinds; how many, or -errno */
 
 /* sys_time.c */

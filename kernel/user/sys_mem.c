@@ -20,14 +20,16 @@
 #define PROT_GROWSDOWN	0x01000000ul
 #define MAP_SHARED_VALIDATE 0x03
 #define MAP_TYPE	0x0f
+#define MAP_32BIT	0x40
 #define MAP_LOCKED	0x2000
 #define MAP_NORESERVE	0x4000
 #define MAP_POPULATE	0x8000
-/* Known and without effect: 32BIT, DENYWRITE, EXECUTABLE, NORESERVE, NONBLOCK, STACK, SYNC, UNINITIALIZED. */
-#define MAP_HARMLESS	(0x40 | 0x0800 | 0x1000 | MAP_NORESERVE | 0x10000 | 0x20000 | 0x80000 | 0x4000000)
+#define MAP_HUGETLB	0x40000			/* from a pool that is empty here */
+#define LOW_TOP		(2 * GiB)		/* MAP_32BIT: below this */
+/* Known and without effect: DENYWRITE, EXECUTABLE, NORESERVE, NONBLOCK, STACK, SYNC, UNINITIALIZED. */
+#define MAP_HARMLESS	(0x0800 | 0x1000 | MAP_NORESERVE | 0x10000 | 0x20000 | 0x80000 | 0x4000000)
 #define MAP_VALIDATED	(MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | MAP_LOCKED | \
-	MAP_POPULATE | MAP_HARMLESS)
-
+	MAP_POPULATE | MAP_32BIT | MAP_HARMLESS)
 
 /*
  * A process may lock RLIMIT_MEMLOCK, root more, but nobody more than half of the machine: a page that is locked is
@@ -97,9 +99,10 @@ map_file(int fd, int *flags, vm_prot_t prot, struct vnode **vpp)
 	return (error);
 }
 
-/* Map where there is room: at the hint if it is free, else as high as possible. */
+/* Map where there is room: at the hint if it is free, else as high as possible below `top`. */
 static int
-map_anywhere(struct proc *p, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, int flags, struct vnode *vp, off_t off)
+map_anywhere(struct proc *p, vm_offset_t *addr, vm_offset_t top, vm_size_t len, vm_prot_t prot, int flags, struct vnode *vp,
+    off_t off)
 {
 	vm_offset_t hint = trunc_page(*addr);
 	int error = ENOMEM, kr;
@@ -111,12 +114,14 @@ map_anywhere(struct proc *p, vm_offset_t *addr, vm_size_t len, vm_prot_t prot, i
 			return (error);
 	}
 	do {
-		*addr = p->mmap_top;
+		*addr = top;
 		vm_map_rlock(&p->vmspace->map);
 		kr = vm_map_findspace_below(&p->vmspace->map, addr, round_page(len));
 		vm_map_runlock(&p->vmspace->map);
+		if (kr != KERN_SUCCESS && top < p->mmap_top)
+			return (ENOMEM);
 		if (kr != KERN_SUCCESS) {	/* below is full: above, then */
-			*addr = p->mmap_top;
+			*addr = top;
 			return (vm_mmap(p->vmspace, addr, len, prot, flags, vp, off));
 		}
 		/* re-check: another thread may have taken the place since. */
@@ -180,13 +185,14 @@ sys_mmap(const uint64_t *a)
 		return (-error);
 	if (len == 0 || ((flags & MAP_GROWSDOWN) && (vp != NULL || (flags & MAP_SHARED))))
 		error = EINVAL;
-	else if (len > VM_USER_MAX || over_limit(p, round_page(len)))
+	else if (len > VM_USER_MAX || over_limit(p, round_page(len)) || (vp == NULL && (a[3] & MAP_HUGETLB)))
 		error = ENOMEM;
 	else if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
 		error = addr < VM_USER_MIN && (addr & PAGE_MASK) == 0 ? EPERM :
 		    vm_mmap(p->vmspace, &addr, len, prot, flags, vp, vp != NULL ? (off_t)a[5] : 0);
 	else
-		error = map_anywhere(p, &addr, len, prot, flags, vp, vp != NULL ? (off_t)a[5] : 0);
+		error = map_anywhere(p, &addr, a[3] & MAP_32BIT ? MIN(p->mmap_top, LOW_TOP) : p->mmap_top, len, prot, flags, vp,
+		    vp != NULL ? (off_t)a[5] : 0);
 	if (vp != NULL)
 		vrele(vp);
 	if (error != 0)

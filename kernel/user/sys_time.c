@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Time for programs: clocks, sleeping, the alarm, and how much of it was used.
+ * Time for programs: clocks, sleeping, timers, and how much of it was used.
  *
  * Sleeps end at a tick of the timer (HZ), never early.  CPU time is counted by whom a tick interrupts.
  */
@@ -16,7 +16,6 @@
 
 enum { CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME, CLOCK_THREAD_CPUTIME, CLOCK_MONOTONIC_RAW,
     CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME };
-enum { ITIMER_REAL };
 #define RUSAGE_SELF	0
 #define RUSAGE_CHILDREN	(-1)
 #define RUSAGE_THREAD	1
@@ -59,6 +58,32 @@ to_timeval(uint64_t ns)
 	return ((struct timeval){ (int64_t)(ns / NS), (int64_t)(ns % NS / 1000) });
 }
 
+/* CPU time of a process or thread that is not the caller, by the number that the C library makes of its id. */
+static bool
+clock_read_other(int clock, uint64_t *ns)
+{
+	enum { CLOCK_OF_THREAD = 4 };
+	int id = ~(clock >> 3);
+	struct uthread *ut;
+	struct proc *p;
+	bool found = false;
+
+	if ((clock & 3) == 3)
+		return (false);
+	spin_lock(&proc_lock);
+	if (clock & CLOCK_OF_THREAD) {
+		ut = id == 0 ? curuthread : uthread_find(id);
+		found = ut != NULL && ut->proc == curproc;
+		*ns = found ? ut->ticks * TICK_NS : 0;
+	} else {
+		p = id == 0 ? curproc : proc_find(id);
+		found = p != NULL;
+		*ns = found ? (p->user_ticks + p->sys_ticks) * TICK_NS : 0;
+	}
+	spin_unlock(&proc_lock);
+	return (found);
+}
+
 static bool
 clock_read(int clock, uint64_t *ns)
 {
@@ -76,11 +101,13 @@ clock_read(int clock, uint64_t *ns)
 		*ns = clock_ns();
 		return (true);
 	case CLOCK_PROCESS_CPUTIME:
-	case CLOCK_THREAD_CPUTIME:
 		*ns = (p->user_ticks + p->sys_ticks) * TICK_NS;
 		return (true);
+	case CLOCK_THREAD_CPUTIME:
+		*ns = curuthread->ticks * TICK_NS;
+		return (true);
 	default:
-		return (false);
+		return (clock < 0 && clock_read_other(clock, ns));
 	}
 }
 
@@ -196,34 +223,82 @@ sys_clock_nanosleep(const uint64_t *a)
 static uint64_t all_user_ticks, all_sys_ticks;	/* atomic */
 
 void
-proc_tick(struct thread *td)
-{
-	struct proc *p = td->user->proc;
-	bool user = td->frame != NULL && (td->frame->cs & 3) != 0;
-
-	__atomic_fetch_add(user ? &p->user_ticks : &p->sys_ticks, 1, __ATOMIC_RELAXED);
-	__atomic_fetch_add(user ? &all_user_ticks : &all_sys_ticks, 1, __ATOMIC_RELAXED);
-}
-
-void
 proc_ticks(uint64_t *user, uint64_t *sys)
 {
 	*user = __atomic_load_n(&all_user_ticks, __ATOMIC_RELAXED);
 	*sys = __atomic_load_n(&all_sys_ticks, __ATOMIC_RELAXED);
 }
 
-/* ---- the alarm ---- */
+/* ---- timers ---- */
 
-static volatile uint64_t next_alarm = UINT64_MAX;	/* no alarm is due before this tick; a hint */
+static volatile uint64_t next_alarm = UINT64_MAX;	/* no ITIMER_REAL is due before this tick; a hint */
 
-/* => proc_lock */
-static void
-alarm_set(struct proc *p, uint64_t value, uint64_t interval)
+/* What a timer counts, so far. */
+static uint64_t
+timer_clock(const struct proc *p, int which)
 {
-	p->itimer_tick = value != 0 ? ticks + value : 0;
-	p->itimer_interval = interval;
-	if (value != 0)
-		next_alarm = MIN(next_alarm, p->itimer_tick);
+	return (which == ITIMER_REAL ? ticks : which == ITIMER_VIRTUAL ? p->user_ticks : p->user_ticks + p->sys_ticks);
+}
+
+/* value: ticks from now, 0: never.  => proc_lock */
+static void
+timer_set(struct proc *p, int which, uint64_t value, uint64_t interval)
+{
+	struct itimer *it = &p->timers[which];
+
+	it->due = value != 0 ? timer_clock(p, which) + value : 0;
+	it->interval = interval;
+	if (which == ITIMER_REAL && value != 0)
+		next_alarm = MIN(next_alarm, it->due);
+}
+
+/* Send the signal of a timer that is due, and set it again if it repeats.  => proc_lock */
+static void
+timer_look(struct proc *p, int which)
+{
+	static const int signals[] = { [ITIMER_REAL] = SIGALRM, [ITIMER_VIRTUAL] = SIGVTALRM, [ITIMER_PROF] = SIGPROF };
+	struct itimer *it = &p->timers[which];
+	uint64_t now = timer_clock(p, which);
+
+	if (it->due == 0 || it->due > now)
+		return;
+	signal_proc_locked(p, signals[which], NULL);
+	it->due = it->interval != 0 ? now + it->interval : 0;
+}
+
+/* Time is up: a warning for each second beyond the soft limit, death at the hard one.  => proc_lock */
+static void
+cpu_limit_look(struct proc *p)
+{
+	struct rlimit *limit = &p->limits[RLIMIT_CPU];
+	uint64_t seconds = timer_clock(p, ITIMER_PROF) / HZ;
+
+	if (limit->max != RLIM_INFINITY && seconds >= MAX(limit->max, 1ul)) {
+		signal_proc_locked(p, SIGKILL, NULL);
+	} else if (limit->cur != RLIM_INFINITY && seconds >= MAX(limit->cur, 1ul)) {
+		signal_proc_locked(p, SIGXCPU, NULL);
+		limit->cur = seconds + 1;
+	}
+}
+
+void
+proc_tick(struct thread *td)
+{
+	struct proc *p = td->user->proc;
+	bool user = td->frame != NULL && (td->frame->cs & 3) != 0;
+
+	td->user->ticks++;
+	__atomic_fetch_add(user ? &p->user_ticks : &p->sys_ticks, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(user ? &all_user_ticks : &all_sys_ticks, 1, __ATOMIC_RELAXED);
+	/* A look without the lock: what another CPU is setting just now is seen at the next tick. */
+	if (p->timers[ITIMER_VIRTUAL].due == 0 && p->timers[ITIMER_PROF].due == 0 &&
+	    p->limits[RLIMIT_CPU].cur == RLIM_INFINITY && p->limits[RLIMIT_CPU].max == RLIM_INFINITY)
+		return;
+	spin_lock(&proc_lock);
+	timer_look(p, ITIMER_VIRTUAL);
+	timer_look(p, ITIMER_PROF);
+	cpu_limit_look(p);
+	spin_unlock(&proc_lock);
 }
 
 void
@@ -236,21 +311,22 @@ itimer_tick(void)
 		return;
 	spin_lock(&proc_lock);
 	TAILQ_FOREACH(p, &all_procs, all_link) {
-		if (p->itimer_tick != 0 && p->itimer_tick <= ticks) {
-			signal_proc_locked(p, SIGALRM, NULL);
-			p->itimer_tick = p->itimer_interval != 0 ? ticks + p->itimer_interval : 0;
-		}
-		if (p->itimer_tick != 0)
-			next = MIN(next, p->itimer_tick);
+		timer_look(p, ITIMER_REAL);
+		if (p->timers[ITIMER_REAL].due != 0)
+			next = MIN(next, p->timers[ITIMER_REAL].due);
 	}
 	next_alarm = next;
 	spin_unlock(&proc_lock);
 }
 
-static struct timeval
-ticks_left(uint64_t at)
+/* A timer as programs see it: its interval, and what is left.  => proc_lock */
+static void
+timer_values(const struct proc *p, int which, struct timeval tv[2])
 {
-	return (to_timeval(at > ticks ? (at - ticks) * TICK_NS : 0));
+	uint64_t now = timer_clock(p, which), due = p->timers[which].due;
+
+	tv[0] = to_timeval(p->timers[which].interval * TICK_NS);
+	tv[1] = to_timeval(due > now ? (due - now) * TICK_NS : 0);
 }
 
 static int
@@ -266,13 +342,11 @@ int64_t
 sys_getitimer(const uint64_t *a)
 {
 	struct timeval tv[2];
-	struct proc *p = curproc;
 
-	if ((int)a[0] != ITIMER_REAL)
+	if ((uint32_t)a[0] >= ITIMER_COUNT)
 		return (-EINVAL);
 	spin_lock(&proc_lock);
-	tv[0] = to_timeval(p->itimer_interval * TICK_NS);
-	tv[1] = ticks_left(p->itimer_tick);
+	timer_values(curproc, (int)a[0], tv);
 	spin_unlock(&proc_lock);
 	return (-copyout(tv, a[1], sizeof(tv)));
 }
@@ -284,16 +358,15 @@ sys_setitimer(const uint64_t *a)
 	uint64_t interval, value;
 	struct proc *p = curproc;
 
-	if ((int)a[0] != ITIMER_REAL)
+	if ((uint32_t)a[0] >= ITIMER_COUNT)
 		return (-EINVAL);
 	if (a[1] != 0 && copyin(a[1], tv, sizeof(tv)) != 0)
 		return (-EFAULT);
 	if (timeval_ticks(&tv[0], &interval) != 0 || timeval_ticks(&tv[1], &value) != 0)
 		return (-EINVAL);
 	spin_lock(&proc_lock);
-	old[0] = to_timeval(p->itimer_interval * TICK_NS);
-	old[1] = ticks_left(p->itimer_tick);
-	alarm_set(p, value, interval);
+	timer_values(p, (int)a[0], old);
+	timer_set(p, (int)a[0], value, interval);
 	spin_unlock(&proc_lock);
 	return (a[2] != 0 ? -copyout(old, a[2], sizeof(old)) : 0);
 }
@@ -305,8 +378,9 @@ sys_alarm(const uint64_t *a)
 	uint64_t left;
 
 	spin_lock(&proc_lock);
-	left = p->itimer_tick > ticks ? howmany(p->itimer_tick - ticks, HZ) : 0;
-	alarm_set(p, (uint64_t)(uint32_t)a[0] * HZ, 0);
+	left = p->timers[ITIMER_REAL].due;
+	left = left > ticks ? howmany(left - ticks, HZ) : 0;
+	timer_set(p, ITIMER_REAL, (uint64_t)(uint32_t)a[0] * HZ, 0);
 	spin_unlock(&proc_lock);
 	return ((int64_t)left);
 }

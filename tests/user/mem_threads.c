@@ -7,6 +7,7 @@
 #include "probe.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -182,10 +183,43 @@ truncate_while_others_fault(void)
 	fact("at the end, zeros", "%d", all_bytes(memory, 8 * PAGE, 0));
 }
 
+static void *
+take_and_go(void *lock)
+{
+	need(pthread_mutex_lock(lock) == 0, "pthread_mutex_lock");
+	return (NULL);
+}
+
+static int
+take_and_be_killed(void *lock)
+{
+	need(pthread_mutex_lock(lock) == 0, "pthread_mutex_lock");
+	kill(getpid(), SIGKILL);
+	return (0);
+}
+
+/* Locks whose holder ends: the next one is told. */
+static void
+holders_that_go(void)
+{
+	pthread_mutex_t *lock = map(PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pthread_mutexattr_t robust;
+	pthread_t id;
+
+	need(pthread_mutexattr_init(&robust) == 0 && pthread_mutexattr_setrobust(&robust, PTHREAD_MUTEX_ROBUST) == 0 &&
+	    pthread_mutexattr_setpshared(&robust, PTHREAD_PROCESS_SHARED) == 0 && pthread_mutex_init(lock, &robust) == 0, "robust");
+	need(pthread_create(&id, NULL, take_and_go, lock) == 0 && pthread_join(id, NULL) == 0, "pthread_create");
+	fact("a lock whose thread is gone", "%s", strerrorname_np(pthread_mutex_lock(lock)));
+	need(pthread_mutex_consistent(lock) == 0 && pthread_mutex_unlock(lock) == 0, "pthread_mutex_consistent");
+	fact("a process that takes it is", "%s", status_text(in_child(take_and_be_killed, lock)));
+	fact("its lock", "%s", strerrorname_np(pthread_mutex_lock(lock)));
+}
+
 int
 main(int argc, char **argv)
 {
 	probe_init(argc, argv);
+	holders_that_go();
 	same_pages(ANON, -1, "anonymous pages, eight threads");
 	same_pages(MAP_SHARED, scratch_file(NULL, PAGES * PAGE), "a file's pages, shared");
 	same_pages(MAP_PRIVATE, scratch_file(NULL, PAGES * PAGE), "a file's pages, private");

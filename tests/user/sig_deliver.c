@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -219,7 +221,59 @@ children(void)
 	if (pid == 0)
 		_exit(1);
 	fact("children of one who ignores them", "%s", result(waitpid(pid, &status, 0)));
+	handle(SIGCHLD, 0, note);
+	pid = fork();
+	if (pid == 0) {
+		usleep(20000);
+		_exit(6);
+	}
+	calls = 0;
+	fact("waiting, without RESTART, for the child that SIGCHLD is about", "%s", result(waitpid(pid, &status, 0)));
+	fact("its status, and SIGCHLD", "%s, %d", status_text(status), calls);
 	signal(SIGCHLD, SIG_DFL);
+}
+
+static int
+without_end(void *limit)
+{
+	struct rlimit cpu = { 1, 1 };
+
+	need(limit == NULL || setrlimit(RLIMIT_CPU, &cpu) == 0, "setrlimit");
+	while (calls >= 0)
+		;
+	return (0);
+}
+
+/* Timers that count what the process works, which only work ends. */
+static void
+timers(void)
+{
+	struct itimerval soon = { { 0, 0 }, { 0, 20000 } }, often = { { 0, 10000 }, { 0, 10000 } }, never = { { 0, 0 }, { 0, 0 } }, rest;
+	struct timeval patience = { 1000, 0 };
+	int pipes[2];
+	fd_set set;
+
+	handle(SIGVTALRM, 0, note);
+	calls = 0;
+	need(setitimer(ITIMER_VIRTUAL, &soon, NULL) == 0, "ITIMER_VIRTUAL");
+	while (calls == 0)
+		;
+	need(getitimer(ITIMER_VIRTUAL, &rest) == 0, "getitimer");
+	fact("time in user mode is up", "VTALRM, %d left", rest.it_value.tv_sec != 0 || rest.it_value.tv_usec != 0);
+	handle(SIGPROF, 0, note);
+	calls = 0;
+	need(setitimer(ITIMER_PROF, &often, NULL) == 0, "ITIMER_PROF");
+	while (calls < 3)
+		(void)getppid();
+	need(setitimer(ITIMER_PROF, &never, &rest) == 0, "ITIMER_PROF");
+	fact("time at work, again and again", "PROF, every %ld microseconds", (long)rest.it_interval.tv_usec);
+	fact("a timer that there is not", "%s", result(setitimer(3, &soon, NULL)));
+	fact("who has no processor time left", "%s", status_text(in_child(without_end, &soon)));
+	need(pipe(pipes) == 0 && write(pipes[1], "x", 1) == 1, "pipe");
+	FD_ZERO(&set);
+	FD_SET(pipes[0], &set);
+	fact("select", "%d, time left %d", select(pipes[0] + 1, &set, NULL, NULL, &patience), patience.tv_sec > 0);
+	fact("and less than there was", "%d", patience.tv_sec < 1000);
 }
 
 static int
@@ -312,6 +366,7 @@ main(int argc, char **argv)
 	flags();
 	interruptions();
 	children();
+	timers();
 	passed_on();
 	fact("a pipe without readers", "SIGPIPE %d", WTERMSIG(in_child(broken_pipe, NULL)) == SIGPIPE);
 	fact("SIGPIPE ignored", "%s", status_text(in_child(broken_pipe, (void *)1)));
