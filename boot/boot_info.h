@@ -100,8 +100,7 @@ uint64_t boot_fb_len(const struct boot_framebuffer *fb);
  * => the map is checked.
  */
 void boot_fb_check(struct boot_info *bi);
-/* The name of an enum boot_mem_type or enum boot_path, for messages. */
-const char *boot_mem_type_name(uint32_t type);
+/* The name of an enum boot_path, for messages. */
 const char *boot_path_name(uint32_t path);
 
 #endif

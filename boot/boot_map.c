@@ -243,18 +243,6 @@ boot_fb_check(struct boot_info *bi)
 }
 
 const char *
-boot_mem_type_name(uint32_t type)
-{
-	switch (type) {
-	case BOOT_MEM_USABLE:	return ("usable");
-	case BOOT_MEM_LOADER:	return ("loader");
-	case BOOT_MEM_ACPI:	return ("ACPI");
-	case BOOT_MEM_RESERVED:	return ("reserved");
-	default:		return ("unknown");
-	}
-}
-
-const char *
 boot_path_name(uint32_t path)
 {
 	switch (path) {

@@ -320,15 +320,6 @@ pci_msix_enable(struct pci_dev *pd)
 	pci_write16(pd, pd->msix_cap + MSIX_CONTROL, control);
 }
 
-/* Clear MSI-X Enable (PCI 3.0, 6.8.2.3). */
-void
-pci_msix_disable(struct pci_dev *pd)
-{
-	uint16_t control = pci_read16(pd, pd->msix_cap + MSIX_CONTROL);
-
-	pci_write16(pd, pd->msix_cap + MSIX_CONTROL, control & ~MSIX_CONTROL_ENABLE);
-}
-
 /* Some device on a shared line wants something: go round until a whole round finds nothing. */
 static void
 intx_interrupt(void *arg)
@@ -439,11 +430,4 @@ pci_init(void)
 		printf("pci: no devices answer behind ports 0xcf8 and 0xcfc\n");
 	TAILQ_FOREACH(pd, &devices, link)
 		dev_attach(pd);
-}
-
-/* Next device in order of bus, slot and function (PCI 3.0, 3.2.2.3.4). */
-struct pci_dev *
-pci_next(struct pci_dev *pd)
-{
-	return (pd == NULL ? TAILQ_FIRST(&devices) : TAILQ_NEXT(pd, link));
 }

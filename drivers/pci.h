@@ -88,7 +88,6 @@ struct pci_driver {
  * => interrupts routed, kernel memory and kva_map_device() working; may sleep.
  */
 void	 pci_init(void);
-struct pci_dev *pci_next(struct pci_dev *pd);		/* NULL: the first; in order of address */
 
 /* Configuration space.  => any context. */
 uint8_t	 pci_read8(const struct pci_dev *pd, unsigned reg);
@@ -121,7 +120,6 @@ int	 pci_msix_init(struct pci_dev *pd);
 int	 pci_msix_route(struct pci_dev *pd, unsigned vector, intr_handler_t fn, void *arg,
 	     const char *name);
 void	 pci_msix_enable(struct pci_dev *pd);
-void	 pci_msix_disable(struct pci_dev *pd);
 /*
  * The old way: a line that several devices may share.  fn returns whether its device had asked.
  * => returns 0, or an errno when the firmware routed the pin nowhere.

@@ -82,20 +82,8 @@ choose_cpu(const struct thread *td)
 	return (cpu_class(best) > td->prio ? best : td->cpu);
 }
 
-/* Queue a thread that has just become runnable, and ask for a switch if it is to run at once.  => sched_lock */
+/* Put a runnable thread on its CPU's queue, in front or at the end of its class.  => sched_lock */
 static void
-start_running(struct thread *td)
-{
-	struct cpu *cpu = choose_cpu(td);
-
-	thread_set_state(td, TD_RUNNABLE);
-	td->cpu = cpu;
-	sched_enqueue(td, false);
-	if (cpu->thread == cpu->idle || td->prio < cpu->thread->prio)
-		ask_switch(cpu);
-}
-
-void
 sched_enqueue(struct thread *td, bool front)
 {
 	struct runq *rq = &runqs[td->cpu->id];
@@ -110,13 +98,26 @@ sched_enqueue(struct thread *td, bool front)
 	rq->count++;
 }
 
-void
+static void
 sched_dequeue(struct thread *td)
 {
 	struct runq *rq = &runqs[td->cpu->id];
 
 	TAILQ_REMOVE(&rq->classes[td->prio], td, run_link);
 	rq->count--;
+}
+
+/* Queue a thread that has just become runnable, and ask for a switch if it is to run at once.  => sched_lock */
+static void
+start_running(struct thread *td)
+{
+	struct cpu *cpu = choose_cpu(td);
+
+	thread_set_state(td, TD_RUNNABLE);
+	td->cpu = cpu;
+	sched_enqueue(td, false);
+	if (cpu->thread == cpu->idle || td->prio < cpu->thread->prio)
+		ask_switch(cpu);
 }
 
 /* The best thread waiting in a queue, taken off; for another CPU only one that may go there.  NULL: none. */
@@ -310,26 +311,6 @@ sched_tick(void)
 	if (--td->slice > 0)
 		return;
 	cpu->resched = true;
-}
-
-void
-sched_set_prio(struct thread *td, enum thread_prio prio)
-{
-	bool queued;
-
-	spin_lock(&sched_lock);
-	queued = td->state == TD_RUNNABLE && td != td->cpu->idle;
-	if (queued)
-		sched_dequeue(td);
-	td->prio = (uint8_t)prio;
-	if (queued) {
-		sched_enqueue(td, false);
-		if (td->prio < td->cpu->thread->prio)
-			ask_switch(td->cpu);
-	} else if (td->state == TD_RUNNING) {
-		ask_switch(td->cpu);
-	}
-	spin_unlock(&sched_lock);
 }
 
 void

@@ -20,15 +20,10 @@ extern struct thread_list all_threads;
  */
 void thread_set_state(struct thread *td, enum thread_state state);
 const char *thread_state_name(enum thread_state state);
-const char *thread_prio_name(enum thread_prio prio);
 
 /* The idle thread of a CPU that is to be started: it will find itself on its stack's top.  NULL: no memory. */
 struct thread *thread_create_idle(const char *name, struct cpu *cpu);
 
-/* Put a runnable thread on its CPU's queue, in front or at the end of its class.  => sched_lock. */
-void sched_enqueue(struct thread *td, bool front);
-void sched_set_prio(struct thread *td, enum thread_prio prio);
-void sched_dequeue(struct thread *td);
 /* From the boot CPU's clock, each tick: keeps the averages of sched_loads(). */
 void sched_load_tick(void);
 /* A new thread becomes runnable.  => takes sched_lock. */

@@ -50,7 +50,7 @@ thread_state_name(enum thread_state state)
 	return ((size_t)state < nitems(state_names) ? state_names[state] : "unknown");
 }
 
-const char *
+static const char *
 thread_prio_name(enum thread_prio prio)
 {
 	return ((size_t)prio < nitems(prio_names) ? prio_names[prio] : "unknown");
@@ -245,12 +245,6 @@ reaper(void *arg)
 		spin_unlock(&exit_lock);
 		thread_free(td);
 	}
-}
-
-void
-thread_set_prio(struct thread *td, enum thread_prio prio)
-{
-	sched_set_prio(td, prio);
 }
 
 struct vmspace *

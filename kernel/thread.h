@@ -107,7 +107,6 @@ void thread_detach(struct thread *td);		/* nobody will join it */
 void thread_join(struct thread *td);
 void thread_exit(void) __noreturn;
 void thread_yield(void);			/* let others of the same class run */
-void thread_set_prio(struct thread *td, enum thread_prio prio);
 /*
  * From now on curthread runs on CPU `id` only, and so do the threads that it creates; or, again, on any.
  * The self-tests use it, where the order in which threads of one CPU run is what they are about.

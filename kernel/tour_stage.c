@@ -209,7 +209,7 @@ tour_line_start(vm_pindex_t page, const char *buf, size_t len)
 }
 
 /* One line of text, or the first bytes in hexadecimal. */
-void
+static void
 tour_show_bytes(const char *how, const char *buf, size_t from, size_t len)
 {
 	size_t n = 0;

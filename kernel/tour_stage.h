@@ -71,8 +71,6 @@ void tour_sum_up(const struct tour *t);
 
 /* Where the first line begins that begins in this page; 0 if it is not text. */
 size_t tour_line_start(vm_pindex_t page, const char *buf, size_t len);
-/* One line of text, or the first bytes in hexadecimal. */
-void tour_show_bytes(const char *how, const char *buf, size_t from, size_t len);
 /* The beginning of a page as the mapping shows it, and as VOP_READ does. */
 void tour_show_page(const struct tour *t, vm_pindex_t page, bool file_too);
 

@@ -238,7 +238,7 @@ trace_read(struct trace_place *p, const struct trace_place *end, struct trace_ev
 
 /* ---- as text ---- */
 
-const char *
+static const char *
 trace_type_name(unsigned type)
 {
 	return (type < TR_COUNT ? types[type].name : "unknown");

@@ -93,6 +93,5 @@ size_t trace_read(struct trace_place *p, const struct trace_place *end, struct t
 void trace_print(const struct trace_event *ev);
 /* The same as text, without a newline; as snprintf. */
 int  trace_format(const struct trace_event *ev, char *buf, size_t size);
-const char *trace_type_name(unsigned type);
 
 #endif

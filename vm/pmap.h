@@ -84,8 +84,7 @@ void pmap_switch(struct vmspace *vm);
 /* A CPU that was started comes under shoot-down's rules.  => interrupts off, the kernel's tables loaded */
 void pmap_cpu_init(void);
 extern bool pmap_tlb_local_only;	/* for tests: other CPUs are not told */
-/* (atomic) how often other CPUs had to be told, and the interrupts that it took */
-extern uint64_t pmap_tlb_shootdowns, pmap_tlb_interrupts;
+extern uint64_t pmap_tlb_shootdowns;	/* (atomic) how often other CPUs had to be told */
 void pmap_activate(struct pmap *pmap);		/* what pmap_switch() does.  => interrupts off */
 /*
  * Let page tables for [start, end) in the KVA exist.  => one caller at a time; does not sleep;

@@ -32,12 +32,6 @@ static volatile int writing;		/* atomic: threads that are at it */
 
 #define BREATH		64		/* pages to look at with interrupts off */
 
-uint32_t
-vm_dirty_limit(void)
-{
-	return (MAX(vm_page_count / 8, 2u * VM_PAGER_CLUSTER_MAX));
-}
-
 void
 vm_laundry_wakeup(void)
 {

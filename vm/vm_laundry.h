@@ -21,7 +21,5 @@ bool vm_laundry_writing(void);
  *    that were looked at.  NULL: look again after a breath, if *left says so.
  */
 struct vm_page *vm_laundry_next(bool anonymous, uint32_t *left);
-/* Dirty pages that one file may have before its writers clean up after themselves; pages. */
-uint32_t vm_dirty_limit(void);
 
 #endif

@@ -90,8 +90,9 @@ entry_size(const struct vm_map_entry *e, size_t *swapped)
 	return (MIN(vm_object_is_anonymous(object) ? object->resident_page_count : object->dirty_count, npages));
 }
 
-size_t
-vm_oom_size(struct vmspace *vm, size_t *swapped)
+/* Pages that nobody can have while vm lives, in memory and swapped out; an estimate.  => vm referenced */
+static size_t
+oom_size(struct vmspace *vm, size_t *swapped)
 {
 	size_t pages = 0;
 
@@ -121,7 +122,7 @@ consider(struct vmspace *vm, struct victim *best)
 	if (killer == NULL)
 		return;
 	best->candidates++;
-	pages = vm_oom_size(vm, &swapped);
+	pages = oom_size(vm, &swapped);
 	if (best->vm != NULL && pages <= best->pages)
 		return;
 	if (best->vm != NULL)

@@ -38,7 +38,4 @@ bool vm_oom_wait(struct vmspace *vm, int *waits, vm_offset_t addr);
  */
 int  vm_oom_wait_kernel(int *waits);
 
-/* Pages that nobody can have while vm lives, in memory and swapped out; an estimate.  => vm referenced */
-size_t vm_oom_size(struct vmspace *vm, size_t *swapped);
-
 #endif

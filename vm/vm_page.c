@@ -606,12 +606,3 @@ vm_page_dirty(struct vm_page *m)
 	KASSERT(m->valid == VM_PAGE_BITS_ALL, "dirtying page %u that is not valid (P5)", m->pfn);
 	m->dirty = VM_PAGE_BITS_ALL;
 }
-
-void
-vm_page_print(const struct vm_page *m)
-{
-	printf("page %u: %s, object %p index %lu, valid %02x dirty %02x, wired %u, act %u, %s%s\n",
-	    m->pfn, vm_pageq_name(m->queue), m->object, m->pindex, m->valid, m->dirty, m->wire_count,
-	    m->act_count, vm_page_xbusied(m) ? "busy" : vm_page_sbusied(m) ? "shared busy" : "idle",
-	    (m->flags & PG_ZERO) ? ", zero" : "");
-}

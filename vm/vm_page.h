@@ -273,6 +273,4 @@ void vm_page_dirty(struct vm_page *m);			/* => valid; marks all sectors */
 static inline void vm_page_flag_set(struct vm_page *m, uint8_t flag) { __atomic_fetch_or(&m->flags, flag, __ATOMIC_RELAXED); }
 static inline void vm_page_flag_clear(struct vm_page *m, uint8_t flag) { __atomic_fetch_and(&m->flags, (uint8_t)~flag, __ATOMIC_RELAXED); }
 
-void vm_page_print(const struct vm_page *m);		/* one line */
-
 #endif

@@ -124,14 +124,3 @@ backtrace_capture(uint64_t *pc, unsigned max)
 	}
 	return (n);
 }
-
-void
-backtrace_thread(const struct thread *td)
-{
-	uint64_t rip, rbp;
-
-	if (!kernel_peek(td->rsp + offsetof(struct switch_frame, rip), &rip) ||
-	    !kernel_peek(td->rsp + offsetof(struct switch_frame, rbp), &rbp))
-		return;
-	backtrace_print(rip, rbp);
-}

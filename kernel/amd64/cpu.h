@@ -204,10 +204,9 @@ cpu_spinwait(void)
 static inline void user_access_begin(void) { if (cpu_smap) __asm__ volatile("stac" ::: "memory", "cc"); }
 static inline void user_access_end(void) { if (cpu_smap) __asm__ volatile("clac" ::: "memory", "cc"); }
 
-/* amd64/cpu.c, gdt.c, trap.c */
+/* amd64/cpu.c */
 /* %gs, GDT, IDT, features, CR0/CR4 bits; boot CPU; before printf of anything but text */
 void cpu_init_early(void);
-void trap_init(void);
 void cpu_idle(void);		/* halt until the next interrupt */
 bool in_interrupt(void);	/* is this an interrupt handler? */
 
@@ -224,8 +223,6 @@ void intr_init(void);		/* PIC off, LAPIC on, IOAPICs found through ACPI's MADT *
 int  intr_isa(unsigned irq, intr_handler_t fn, void *arg, const char *name);
 /* Allocate a vector for a message-signalled interrupt; fills address and data for the device. */
 int  intr_msi(intr_handler_t fn, void *arg, const char *name, uint64_t *addr, uint32_t *data);
-/* Route a global system interrupt, level-triggered and active low as PCI's INTx lines are. */
-int  intr_gsi(unsigned gsi, intr_handler_t fn, void *arg, const char *name);
 void lapic_eoi(void);
 void lapic_timer_start(void);	/* HZ interrupts a second on this CPU */
 /* Start the other processors.  => main thread, timer running; sleeps in "apstart" */

@@ -93,12 +93,6 @@ route(uint32_t gsi, bool active_low, bool level, intr_handler_t fn, void *arg, c
 }
 
 int
-intr_gsi(unsigned gsi, intr_handler_t fn, void *arg, const char *name)
-{
-	return (route(gsi, true, true, fn, arg, name));
-}
-
-int
 intr_isa(unsigned irq, intr_handler_t fn, void *arg, const char *name)
 {
 	const struct acpi_override *o;

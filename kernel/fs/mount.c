@@ -77,17 +77,6 @@ vfs_find_locked(const char *name)
 	return (NULL);
 }
 
-const struct vfsops *
-vfs_find(const char *name)
-{
-	const struct vfsops *ops;
-
-	mutex_lock(&mount_lock);
-	ops = vfs_find_locked(name);
-	mutex_unlock(&mount_lock);
-	return (ops);
-}
-
 /* Give up a mount's device.  => none of its vnodes is left */
 static void
 mount_free(struct mount *mp)

@@ -101,24 +101,6 @@ uiomove(void *cp, size_t n, struct uio *uio)
 	return (0);
 }
 
-int
-uiozero(size_t n, struct uio *uio)
-{
-	static const char zeros[512];
-	int error;
-
-	KASSERT(uio->uio_rw == UIO_READ, "zeros written into the kernel");
-	while (n > 0 && uio->uio_resid > 0) {
-		size_t piece = MIN(MIN(n, sizeof(zeros)), uio->uio_resid);
-
-		error = uiomove((void *)(uintptr_t)zeros, piece, uio);
-		if (error != 0)
-			return (error);
-		n -= piece;
-	}
-	return (0);
-}
-
 void
 uio_skip(struct uio *uio, size_t n)
 {

@@ -39,7 +39,5 @@ void uio_init_kernel(struct uio *uio, struct iovec *iov, void *base, size_t len,
 int  uiomove(void *cp, size_t n, struct uio *uio);
 /* UIO_NOCOPY: n bytes were taken care of. */
 void uio_skip(struct uio *uio, size_t n);
-/* The same with zeros as the source. */
-int  uiozero(size_t n, struct uio *uio);
 
 #endif

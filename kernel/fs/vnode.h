@@ -127,7 +127,6 @@ typedef int (*dirent_fn)(void *arg, const struct dirent *de);
 /* ioflag */
 #define IO_SYNC		0x1		/* do not return before it is on disk */
 #define IO_VMIO		0x2		/* from the pager: pages are already where they belong */
-#define IO_NOREUSE	0x4		/* read once: do not keep */
 
 /*
  * The operations.  A NULL slot answers EOPNOTSUPP.
@@ -435,7 +434,6 @@ int  vfs_root_of(struct vnode *dvp, struct vnode **vpp);
 
 void vfs_init(void);
 void vfs_register(const struct vfsops *ops);
-const struct vfsops *vfs_find(const char *name);
 /*
  * Mount a volume nowhere in particular: its root is reached by VFS root().  => sleeps.  errno;
  * prints what is wrong with the volume.

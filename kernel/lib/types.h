@@ -46,7 +46,6 @@ typedef int64_t		ssize_t;
 
 #define __packed	__attribute__((packed))
 #define __aligned(n)	__attribute__((aligned(n)))
-#define __unused	__attribute__((unused))
 #define __noreturn	__attribute__((noreturn))
 #define __printflike(f, a) __attribute__((format(printf, f, a)))
 #define likely(x)	__builtin_expect(!!(x), 1)

@@ -257,18 +257,6 @@ fdtable_next(struct fdtable *t, int fd)
 	return (fd);
 }
 
-void
-fd_foreach(void (*fn)(int fd, struct file *fp, void *arg), void *arg)
-{
-	struct fdtable *t = curproc->files;
-
-	spin_lock(&t->lock);
-	for (int i = 0; i < t->nslots; i++)
-		if (t->slots[i].file != NULL)
-			fn(i, t->slots[i].file, arg);
-	spin_unlock(&t->lock);
-}
-
 /* How many descriptors curproc may have. */
 static int
 fd_limit(void)

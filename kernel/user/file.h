@@ -105,8 +105,6 @@ struct file *fd_get(int fd);
 int vnode_of_fd(int fd, struct vnode **vpp);
 /* Give fp the lowest free number from `min` on; takes over the reference if it works.  -EMFILE, -EINVAL. */
 int64_t fd_install(struct file *fp, int min, bool cloexec);
-/* Do fn for each of curproc's descriptors; => the table is locked, no sleeping. */
-void fd_foreach(void (*fn)(int fd, struct file *fp, void *arg), void *arg);
 
 /*
  * Move n bytes; 0, or EFAULT when the program's memory ends before (what could be moved was, and io says how

@@ -2,9 +2,9 @@
 /*
  * Signals: posted by anybody, taken by a thread on its way back to user mode.
  *
- *	signal_proc()    -> process's pending set --+
- *	signal_thread()  -> thread's pending set  --+--> signal_deliver(): handler, stop, death, nothing
- *	signal_fault()   -> thread's pending set, never blocked
+ *	signal_proc_locked(), signal_pgrp()  -> process's pending set --+
+ *	signal_thread()                      -> thread's pending set  --+--> signal_deliver(): handler, stop, death, nothing
+ *	signal_fault()                       -> thread's pending set, never blocked
  *
  * Posting does what cannot wait (SIGCONT continues at once, a stop signal and SIGCONT cancel each other) and wakes
  * a thread that does not block the signal.  Everything else is decided by the thread that takes it.
@@ -249,14 +249,6 @@ void
 signal_proc_locked(struct proc *p, int sig, const struct siginfo *info)
 {
 	post(p, NULL, sig, info);
-}
-
-void
-signal_proc(struct proc *p, int sig, const struct siginfo *info)
-{
-	spin_lock(&proc_lock);
-	post(p, NULL, sig, info);
-	spin_unlock(&proc_lock);
 }
 
 void

@@ -68,8 +68,7 @@ struct sigaction {
 #define SA_NODEFER	0x40000000ul
 #define SA_RESETHAND	0x80000000ul
 
-/* Post a signal.  Any context but NMI; info NULL: from the kernel.  The first three take proc_lock. */
-void signal_proc(struct proc *p, int sig, const struct siginfo *info);
+/* Post a signal.  Any context but NMI; info NULL: from the kernel.  They take proc_lock, unless it says so. */
 void signal_thread(struct uthread *ut, int sig, const struct siginfo *info);
 /* To every member of a process group; false: there is none. */
 bool signal_pgrp(int pgid, int sig, const struct siginfo *info);

@@ -245,12 +245,6 @@ fake_ata_script(struct fake_ata *f, const uint8_t *fates, unsigned n)
 }
 
 void
-fake_ata_intr(struct fake_ata *f)
-{
-	ata_port_intr(&f->port);
-}
-
-void
 fake_ata_release(struct fake_ata *f)
 {
 	spin_lock(&f->port.lock);

@@ -6,8 +6,8 @@
  *
  *	fake_ata_script(f, (uint8_t[]){ FATE_CRC, FATE_FINE }, 2);	the second try works
  *
- * When the script is at its end, all is fine.  There are no interrupts but fake_ata_intr(); a test
- * that calls none lives on the port's thread, which looks every tick.
+ * When the script is at its end, all is fine.  There is no interrupt but the one of
+ * fake_ata_release(): a test lives on the port's thread, which looks every tick.
  */
 #ifndef TESTS_KERNEL_FAKE_ATA_H
 #define TESTS_KERNEL_FAKE_ATA_H
@@ -62,7 +62,6 @@ void	 fake_ata_destroy(struct fake_ata *f);
 void	 fake_ata_script(struct fake_ata *f, const uint8_t *fates, unsigned n);
 /* For ops.settle, which a fresh port has not. */
 bool	 fake_ata_settle(struct ata_port *port);
-void	 fake_ata_intr(struct fake_ata *f);
 void	 fake_ata_release(struct fake_ata *f);
 struct disk *fake_ata_disk(struct fake_ata *f, unsigned unit);
 /* An identification like that of QEMU's disks. */

@@ -184,12 +184,6 @@ gate_release(unsigned n)
 }
 
 void
-gate_release_error(unsigned n)
-{
-	finish_with(take_held(n), EIO);
-}
-
-void
 gate_release_all(void)
 {
 	gate_hold(false);

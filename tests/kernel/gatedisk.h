@@ -43,9 +43,8 @@ struct vnode *gate_file(const char *path);
 
 void gate_hold(bool hold);		/* requests that come; those already held stay */
 unsigned gate_held(void);
-/* Let the n-th of the held requests go, oldest first; with an error: as EIO.  => n < gate_held() */
+/* Let the n-th of the held requests go, oldest first.  => n < gate_held() */
 void gate_release(unsigned n);
-void gate_release_error(unsigned n);
 void gate_release_all(void);		/* and hold no more */
 
 /* Requests that touch these sectors end with EIO; one range at a time. */

@@ -48,7 +48,7 @@ static struct tlb_request {
 
 /* Seam for the self-tests: leave other CPUs' translations as they are, and see that it matters. */
 bool pmap_tlb_local_only;
-uint64_t pmap_tlb_shootdowns, pmap_tlb_interrupts;	/* (atomic) */
+uint64_t pmap_tlb_shootdowns;	/* (atomic) */
 
 static void
 invalidate_local(vm_offset_t start, vm_offset_t end)
@@ -104,10 +104,8 @@ shoot_down(struct cpu *self, uint32_t others, vm_offset_t start, vm_offset_t end
 	for (left = others; left != 0; left &= left - 1) {
 		struct cpu *cpu = &cpus[__builtin_ctz(left)];
 
-		if (__atomic_fetch_or(&cpu->tlb_pending, 1u << self->id, __ATOMIC_SEQ_CST) == 0) {
+		if (__atomic_fetch_or(&cpu->tlb_pending, 1u << self->id, __ATOMIC_SEQ_CST) == 0)
 			lapic_send(cpu->lapic_id, VECTOR_TLB);
-			__atomic_fetch_add(&pmap_tlb_interrupts, 1, __ATOMIC_RELAXED);
-		}
 	}
 	__atomic_fetch_add(&pmap_tlb_shootdowns, 1, __ATOMIC_RELAXED);
 	/* A panicking CPU has stopped the others. */

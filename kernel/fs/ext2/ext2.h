@@ -40,8 +40,7 @@
 #define EXT2_NPOINTERS		15	/* and single, double, triple indirect */
 #define EXT2_LINK_MAX		32000
 #define EXT2_FASTLINK_MAX	60	/* bytes of a link's target that fit in place of the pointers */
-#define EXT2_BLOCK_SIZE_MIN	1024	/* bytes */
-#define EXT2_BLOCK_SIZE_MAX	65536
+#define EXT2_BLOCK_SIZE_MAX	65536	/* bytes */
 
 struct ext2_super {
 	uint32_t	s_inodes_count;
@@ -581,7 +580,6 @@ uint64_t ext2_pointer_blocks(const struct ext2_mount *em, uint64_t lbn, uint64_t
 /* ext2_write.c, ext2_truncate.c.  => vnode locked exclusively */
 int  ext2_write(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
 int  ext2_setsize(struct vnode *vp, uint64_t size, struct ucred *cred);		/* both ways */
-int  ext2_grow(struct ext2_inode *ip, uint64_t size, struct ucred *cred, uint64_t zero_to);
 /* free all blocks from `keep` on */
 int  ext2_truncate_blocks(struct ext2_inode *ip, uint64_t keep);
 int  ext2_delete(struct ext2_inode *ip);		/* nobody needs it any more */
