@@ -12,7 +12,7 @@
  *
  * Until that thread runs, and again from a panic on, output paints at once.  A panic also begins a
  * clean page and stops at its end: it says the important things first, and they must not be
- * scrolled away.  The rest is on the serial line.
+ * scrolled away.  The rest is on the serial line; but what asks for a key takes the last row for itself.
  *
  * Control characters: newline, return, backspace, tab, and of the escape sequences "ESC [" those for
  * moving the cursor (A B C D H), clearing (J K) and inverse writing (m); others are swallowed.
@@ -297,13 +297,24 @@ screen_panic(void)
 }
 
 static void
+screen_last_line(void)
+{
+	if (!page_full)
+		return;
+	page_full = false;
+	row = surface.rows - 1;
+	col = 0;
+	blank(row * surface.cols, surface.rows * surface.cols);
+}
+
+static void
 screen_flush(void)
 {
 	paint(false);
 }
 
 static struct console_output screen_output = {
-	.write = screen_write, .panic = screen_panic, .flush = screen_flush
+	.write = screen_write, .panic = screen_panic, .last_line = screen_last_line, .flush = screen_flush
 };
 
 static void

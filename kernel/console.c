@@ -282,6 +282,8 @@ console_hold(void)
 
 	if (word == NULL || !streq(word, "hold"))
 		return;
+	for (struct console_output *o = outputs; o != NULL; o = o->next)
+		o->last_line();
 	printf("Press a key to leave.\n");
 	while (!ps2kbd_poll() && !(inb(COM1 + UART_LSR) & LSR_DATA))
 		cpu_pause();

@@ -15,6 +15,7 @@ struct console_output {
 	/* => console's lock held, or a panic: must not sleep, print, or wait for long */
 	void (*write)(const char *s, size_t len);
 	void (*panic)(void);		/* a panic begins: no lock will be let go of any more */
+	void (*last_line)(void);	/* of a panic: the line that comes now must be seen, whatever came before it */
 	void (*flush)(void);		/* the machine stops: show everything now */
 	struct console_output *next;
 };

@@ -149,7 +149,8 @@ def panic_page(machine, look):
     """The panic is at the top, and stays there until somebody has pressed a key."""
     machine.wait_for(look, "^faultline>")
     machine.type("panic\n")
-    lines = machine.wait_for(look, "^threads:")
+    lines = machine.wait_for(look, "^Press a key to leave")
+    check("threads:" in lines, f"no threads in {lines}")
     check("panic: the monitor was asked to panic" in lines[:3], f"the page begins with {lines[:3]}")
     check("backtrace:" in lines and any("cmd_panic+" in line for line in lines), f"no backtrace in {lines}")
     machine.type("x")
