@@ -48,7 +48,7 @@ void console_hold(void);
 /* From panic: break the console's lock, tell the outputs. */
 void console_break_lock(void);
 
-/* Leave QEMU: status 0 to 110 goes out as 16 + status on isa-debug-exit (DESIGN 2). */
+/* Leave QEMU: status 0 to 110 goes out as 16 + status on isa-debug-exit, and boot/qemu takes the 16 off again. */
 void machine_exit(int status) __noreturn;
 void machine_exit_panic(void) __noreturn;	/* writes 0x7f */
 

@@ -3,10 +3,10 @@
  * The end.
  *
  * A panic prints what it knows, most important first, because any line may be the last: the reason,
- * the registers, the backtrace, what the other CPUs did when they were stopped, the threads with what they
- * wait for, the counters.  It takes no
- * lock (`panicking` lets every spin lock be walked through) and trusts no structure further than it
- * must.  A second panic while the first one prints stops the machine at once.
+ * the registers, the backtrace, what the other CPUs did when they were stopped, the threads with what
+ * they wait for, the counters.  It takes no lock (`panicking` lets every spin lock be walked through)
+ * and trusts no structure further than it must.  A second panic while the first one prints stops the
+ * machine at once.
  */
 #include "kernel/amd64/machdep.h"
 #include "kernel/console.h"

@@ -48,8 +48,8 @@ struct slab_object {
 	const void	*caller;	/* who allocated or freed it last */
 };
 /*
- * The object that va lies in, or whose red zone.  false: va is not in a slab.  Takes no lock.  =>
- * debug builds
+ * The object that va lies in, or whose red zone.  false: va is not in a slab.  Takes no lock.
+ * => debug builds
  */
 bool slab_describe(vm_offset_t va, struct slab_object *o);
 

@@ -32,7 +32,7 @@ enum thread_prio { PRI_INTR, PRI_PAGEOUT, PRI_KERNEL, PRI_USER, PRI_IDLE, PRI_CO
 #define KSTACK_PAGES		(4 << FAULTLINE_KASAN)	/* plus one unmapped guard page below; red zones need room */
 
 /*
- * How the last failed access to a user address ended (DESIGN 5): what a signal would have carried.
+ * How the last failed access to a user address ended (vm/vm_fault_trap.c): what a signal would have carried.
  */
 struct fault_info {
 	/* 0: none; SIGSEGV 11, SIGBUS 7, SIGKILL 9 (out of memory) */

@@ -119,8 +119,8 @@ find_run(struct vm_object *object, struct vm_page **m, int count, int reqpage, i
 }
 
 /*
- * What came from the disk for one page: is it the page's still, and is it what was written?  =>
- * object locked.
+ * What came from the disk for one page: is it the page's still, and is it what was written?
+ * => object locked.
  */
 static int
 accept(struct vm_object *object, struct vm_page *m, uint32_t block)

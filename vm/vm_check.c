@@ -3,6 +3,7 @@
  * The laws of the VM, checked by walking everything: each page, each object, each address space.
  *
  *	pages	   P1 queues whole  P2 free means free  P3 found where it says it is  P4 wired: on no queue  P5 dirty is valid
+ *		   P6 mapped is valid
  *	objects	   O1 references  O2 busy pages have paging_in_progress  O3 a file has one size  O4 chains end  O8 pages add up
  *	swap	   every block taken is some object's; a clean page is what its block holds (checksum)
  *	maps	   M1, M2 and the gaps
@@ -135,9 +136,10 @@ static void
 check_anonymous(const struct vm_object *object)
 {
 	if (object->dirty_count != 0 || object->dirty_head != VM_PAGE_NIL)
-		panic("object %p: anonymous, with a list of %u dirty pages", object, object->dirty_count);
+		vm_check_violation("object %p: anonymous, with a list of %u dirty pages", object, object->dirty_count);
 	if (object->type == OBJT_DEFAULT && object->un_pager.swp.nblocks != 0)
-		panic("object %p: %u swap blocks, and the default pager", object, object->un_pager.swp.nblocks);
+		vm_check_violation("object %p: %u swap blocks, and the default pager", object,
+		    object->un_pager.swp.nblocks);
 }
 
 static void

@@ -6,10 +6,11 @@
 #include "kernel/lib/types.h"
 
 /*
- * Check P1 to P6, P9, O1 to O4, O6, O8, M1 to M3 and that page tables and reverse mappings agree;
- * panics with what is wrong and where.
+ * Check P1 to P6 (vm_page.h), O1 to O4, O6 and O8 (vm_object.h), M1 to M3 (vm_map.h), and that page tables
+ * and reverse mappings agree; panics with what is wrong and where.
  *
- * => the system is at rest: no thread is inside the VM.  Stops reclaim meanwhile.  Sleeps.
+ * => the caller has no object locked; others may be at work: they are stopped meanwhile, and reclaim, too.
+ *    Sleeps in "vmchk".
  */
 void vm_check(void);
 /* For the walkers of other files: a law is broken.  => panics; with the hook, goes on. */

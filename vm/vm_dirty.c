@@ -228,11 +228,9 @@ vm_object_page_clean(struct vm_object *object, vm_pindex_t start, vm_pindex_t en
 		count = cluster_gather(m, start, end, pages);
 		error = cluster_put(object, pages, count, (flags & OBJPC_SYNC) != 0);
 		left -= MIN((uint32_t)count - 1, left - 1);
-		if (error != 0) {
-			if (first_error == 0)
-				first_error = error;
-			/* Dirty again, and at the end of the list: step over it. */
-		}
+		/* What failed is dirty again, and at the end of the list: this pass goes on with the next. */
+		if (first_error == 0)
+			first_error = error;
 	}
 	vm_object_unlock(object);
 	return (first_error);

@@ -25,7 +25,10 @@
 #define SEGV_ACCERR	2
 #define BUS_ADRERR	2
 
-/* What the user sees: DESIGN 5's table, in one place. */
+/*
+ * What the user sees.  A bad sector is SIGBUS like what lies past EOF, as on Linux; who gets no memory is
+ * ended (vm_oom.c).
+ */
 static void
 fault_explain(int kr, vm_offset_t addr, struct fault_info *why)
 {

@@ -113,8 +113,8 @@ page_vnode(struct vm_page *m, vm_pindex_t *pindex)
 	return (vp);
 }
 
-/* Write the cluster around one page.  => vnode referenced; given up.  false: it was locked. */
-static bool
+/* Write the cluster around one page, unless the vnode is locked.  => vnode referenced; given up. */
+static void
 launder_cluster(struct vnode *vp, vm_pindex_t pindex)
 {
 	vm_pindex_t start = pindex / VM_PAGER_CLUSTER_MAX * VM_PAGER_CLUSTER_MAX;
@@ -123,7 +123,7 @@ launder_cluster(struct vnode *vp, vm_pindex_t pindex)
 	if (!VOP_TRYLOCK(vp, LK_EXCLUSIVE)) {
 		VM_PATH("laundry_skips_locked_vnode");
 		vrele(vp);
-		return (false);
+		return;
 	}
 	/* re-check: with the vnode locked its object cannot die; it may have died before. */
 	object = vnode_pager_object(vp);
@@ -134,7 +134,6 @@ launder_cluster(struct vnode *vp, vm_pindex_t pindex)
 	VOP_UNLOCK(vp);
 	vnode_pager_settle(vp);
 	vrele(vp);
-	return (true);
 }
 
 /* One look at each page of the queue.  Returns whether anything moved. */

@@ -301,31 +301,30 @@ vm_map_join_range(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 
 /* ---- space ---- */
 
-/* The first entry behind `entry`, in order, with a gap of at least len. */
-static struct vm_map_entry *
-next_with_gap(struct vm_map_entry *entry, vm_size_t len)
+struct vm_map_entry *
+vm_map_entry_with_gap(struct vm_map_entry *entry, vm_size_t len, int way)
 {
-	struct rb_node *node = &entry->node;
+	struct rb_node *node = &entry->node, *from, *beyond;
 
 	for (;;) {
-		struct rb_node *right = node->child[1], *from;
+		beyond = node->child[way];
+		if (beyond != NULL && node_entry(beyond)->max_gap >= len) {
+			/* There is one below: the nearest of them to where we come from. */
+			for (node = beyond; ; ) {
+				struct rb_node *nearer = node->child[!way];
 
-		if (right != NULL && node_entry(right)->max_gap >= len) {
-			for (node = right; ; ) {
-				struct rb_node *left = node->child[0];
-
-				if (left != NULL && node_entry(left)->max_gap >= len)
-					node = left;
+				if (nearer != NULL && node_entry(nearer)->max_gap >= len)
+					node = nearer;
 				else if (node_entry(node)->gap >= len)
 					return (node_entry(node));
 				else
-					node = node->child[1];
+					node = node->child[way];
 			}
 		}
 		do {
 			from = node;
 			node = rb_parent(node);
-		} while (node != NULL && node->child[1] == from);
+		} while (node != NULL && node->child[way] == from);
 		if (node == NULL)
 			return (NULL);
 		if (node_entry(node)->gap >= len)
@@ -347,7 +346,7 @@ vm_map_findspace(struct vm_map *map, vm_offset_t *addr, vm_size_t len)
 		*addr = want;
 		return (KERN_SUCCESS);
 	}
-	e = next_with_gap(e, len);
+	e = vm_map_entry_with_gap(e, len, 1);
 	if (e == NULL)
 		return (KERN_NO_SPACE);
 	*addr = e->end;

@@ -12,8 +12,7 @@
  *
  * Invariants: M1 sorted, disjoint, page aligned, inside [min, max).  M2 nentries and size are
  * right.  M3 needs_copy: no writable mapping in the range.  M4 wired: all pages resident and mapped
- * wired.  M6 every object reference belongs to one entry.
- * M7 the timestamp never goes back.
+ * wired.  M6 every object reference belongs to one entry.  M7 the timestamp never goes back.
  *
  * (m) the map's lock   (a) atomic, a hint
  */
@@ -206,7 +205,8 @@ struct vm_map_place {
  */
 int  vm_map_lookup(struct vm_map *map, vm_offset_t addr, vm_prot_t type, bool try, struct vm_map_place *place);
 
-void vm_map_check(struct vm_map *map);		/* M1 to M3, M7; panics.  => map locked */
+/* M1, M2 and the gaps, for vm_check(), which compares M3 with the page tables.  => nobody changes the map */
+void vm_map_check(struct vm_map *map);
 void vm_map_print(struct vm_map *map);
 
 #endif

@@ -18,44 +18,6 @@
 #define STACK_FIRST	(128 * KiB)		/* mapped from the start */
 #define STACK_STEP	(64 * KiB)		/* grows by at least this much, where there is room */
 
-static inline struct vm_map_entry *
-node_entry(struct rb_node *node)
-{
-	return (container_of(node, struct vm_map_entry, node));
-}
-
-/* The last entry before `entry`, in order, with a gap of at least len behind it; NULL: none. */
-static struct vm_map_entry *
-previous_with_gap(struct vm_map_entry *entry, vm_size_t len)
-{
-	struct rb_node *node = &entry->node, *from;
-
-	for (;;) {
-		struct rb_node *left = node->child[0];
-
-		if (left != NULL && node_entry(left)->max_gap >= len) {
-			for (node = left; ; ) {
-				struct rb_node *right = node->child[1];
-
-				if (right != NULL && node_entry(right)->max_gap >= len)
-					node = right;
-				else if (node_entry(node)->gap >= len)
-					return (node_entry(node));
-				else
-					node = node->child[0];
-			}
-		}
-		do {
-			from = node;
-			node = rb_parent(node);
-		} while (node != NULL && node->child[0] == from);
-		if (node == NULL)
-			return (NULL);
-		if (node_entry(node)->gap >= len)
-			return (node_entry(node));
-	}
-}
-
 static int
 highest_gap(struct vm_map *map, vm_offset_t *addr, vm_size_t len)
 {
@@ -70,7 +32,7 @@ highest_gap(struct vm_map *map, vm_offset_t *addr, vm_size_t len)
 		*addr = MIN(e->end + e->gap, top) - len;
 		return (KERN_SUCCESS);
 	}
-	e = previous_with_gap(e, len);
+	e = vm_map_entry_with_gap(e, len, 0);
 	if (e == NULL)
 		return (KERN_NO_SPACE);
 	*addr = e->end + e->gap - len;

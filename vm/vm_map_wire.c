@@ -50,8 +50,6 @@ vm_map_lock_range(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 static void
 unwire_pages(struct vm_map *map, struct vm_map_entry *e, vm_offset_t start, vm_offset_t end)
 {
-	if (start >= end)
-		return;
 	for (vm_offset_t va = start; va < end; va += PAGE_SIZE)
 		vm_fault_unwire_page(e->object, OFF_TO_IDX(e->offset + (va - e->start)));
 }

@@ -10,7 +10,7 @@
 
 #include "kernel/fs/vnode.h"
 #include "kernel/thread.h"
-#include "vm/vm_map.h"
+#include "vm/vm_map_impl.h"
 #include "vm/vm_object.h"
 #include "vm/vnode_pager.h"
 
@@ -142,8 +142,7 @@ sync_find(struct vm_map *map, vm_offset_t addr, vm_offset_t end, int flags, stru
 	vm_map_rlock(map);
 	e = vm_map_lookup_entry(map, addr);
 	if (e == NULL) {
-		for (e = vm_map_first(map); e != NULL && e->start < addr; e = vm_map_next(e))
-			;
+		e = vm_map_next(vm_map_entry_before(map, addr));
 		if (e != NULL)
 			part->end = MIN(end, e->start);
 		error = ENOMEM;

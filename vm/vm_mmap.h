@@ -34,14 +34,6 @@ int  vm_mmap(struct vmspace *vm, vm_offset_t *addr, vm_size_t len, vm_prot_t pro
 	    vm_ooffset_t off);
 int  vm_munmap(struct vmspace *vm, vm_offset_t addr, vm_size_t len);	/* 0 or EINVAL */
 
-
-/*
- * What an entry's pages are once its private copies are gone: the object and the place in it that `start` shows,
- * or NULL for zeros.  => map locked.
- */
-struct vm_map_entry;
-struct vm_object *vm_map_entry_bottom(struct vm_map_entry *e, vm_ooffset_t *offset);
-
 #define MREMAP_MAYMOVE	1
 #define MREMAP_FIXED	2
 /*

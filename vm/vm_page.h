@@ -30,6 +30,20 @@
  * plus a bit that says that somebody sleeps on the page.  A page becomes exclusive-busy only under
  * its object's exclusive lock, and is looked up and busied under one hold of that lock, so nobody
  * can free it in between.
+ *
+ * The laws of pages.  vm_check() walks P1 to P6, the others are asserted where they matter:
+ *
+ *	P1   it is on one queue at most, `queue` says which, and the queues' counters are right
+ *	P2   free: no object, no mapping, clean, neither busy nor wired
+ *	P3   of an object: it is what a look-up of (object, pindex) finds, and is counted there
+ *	P4   wired: on no queue
+ *	P5   a dirty sector is valid; a file's dirty pages, and no others, are on their object's list
+ *	P6   mapped: valid throughout
+ *	P9   exclusive-busy: by one thread, and that one lets go of it
+ *	P10  to call it clean, first take write access away, then fold in the modified bit, then look at `dirty`
+ *	P11  who frees it, renames it or takes its contents has it exclusive-busy, and nobody has it mapped
+ *	P12  what a pager is given to fill is exclusive-busy, unmapped, not fully valid, and lies in one row
+ *	B5   what is valid is newer than the disk or the same: nothing is read over it
  */
 #ifndef VM_VM_PAGE_H
 #define VM_VM_PAGE_H
@@ -103,7 +117,7 @@ struct vm_page {
 	uint8_t		 cache;		/* (f) free: 1 + the CPU whose cache it is in; 0: in the depot */
 	volatile uint8_t flags;		/* see above; changed atomically */
 };
-_Static_assert(sizeof(struct vm_page) <= 96, "DESIGN 4: a vm_page is at most 96 bytes");
+_Static_assert(sizeof(struct vm_page) <= 96, "a vm_page is at most 96 bytes");
 
 #define VM_PAGE_NIL	UINT32_MAX
 

@@ -22,7 +22,7 @@ const struct pagerops *pagertab[OBJT_COUNT] = {
 };
 
 static const char *const status_names[] = {
-	"VM_PAGER_OK", "VM_PAGER_BAD", "VM_PAGER_FAIL", "VM_PAGER_PEND", "VM_PAGER_ERROR", "VM_PAGER_AGAIN"
+	"VM_PAGER_OK", "VM_PAGER_BAD", "VM_PAGER_FAIL", "VM_PAGER_ERROR", "VM_PAGER_AGAIN"
 };
 
 const char *

@@ -4,17 +4,18 @@
  *
  * The contract, checked around every call by vm_pager.c:
  *
- *   get  The caller passes m[0..count-1]: consecutive pages of one object, inside it,
- *   exclusive-busy by the caller, unmapped,
- *	   clean, and not fully valid (P12); paging_in_progress is held; no object is locked; the vnode, if any, is locked.
- *	   On every return code m[reqpage] is still exclusive-busy with the caller; every other page was finished (valid,
- *	   unbusied, on a queue) or freed by the pager.  VM_PAGER_OK: m[reqpage] is fully valid and clean.
- *   put  The caller passes consecutive pages, exclusive-busy, write-protected; the vnode, if any,
- *   is locked exclusively.  The pager
- *	   clears the dirty bits when the transfer starts and downgrades to shared busy; the pages come back shared-busy.
- *	   rtvals[] arrives filled with VM_PAGER_ERROR and is filled completely: OK: written; BAD: past EOF, no longer dirty;
- *	   ERROR, AGAIN: what was not written is dirty again.
- *   has   answers for every block of the page, and always sets *before and *after.
+ *   get  The caller passes m[0..count-1]: consecutive pages of one object, exclusive-busy by the caller, unmapped,
+ *	  not fully valid (P12), and but for m[reqpage] without any contents; paging_in_progress is held; no object is
+ *	  locked; the vnode, if any, is locked.
+ *	  On every return code m[reqpage] is still exclusive-busy with the caller; every other page was finished (valid,
+ *	  unbusied, on a queue) or freed by the pager.  VM_PAGER_OK: m[reqpage] is fully valid, and what was dirty of
+ *	  it is so still (B5).
+ *   put  The caller passes consecutive pages, exclusive-busy, fully valid, write-protected; the vnode, if any, is
+ *	  locked exclusively.  The pager clears the dirty bits when the transfer starts and downgrades to shared busy;
+ *	  the pages come back shared-busy.
+ *	  rtvals[] arrives filled with VM_PAGER_ERROR and is filled completely: OK: written; BAD: past EOF, no longer
+ *	  dirty; ERROR, AGAIN: what was not written is dirty again.
+ *   has  answers for every block of the page, and always sets *before and *after.
  */
 #ifndef VM_VM_PAGER_H
 #define VM_VM_PAGER_H
@@ -28,9 +29,7 @@ struct vm_page;
 enum vm_pager_status {
 	VM_PAGER_OK,		/* done */
 	VM_PAGER_BAD,		/* outside of what the pager has: past EOF, or its vnode is gone */
-	/* in range, but the pager has no such page: look in the backing object */
-	VM_PAGER_FAIL,
-	VM_PAGER_PEND,		/* started; pager owns the pages (put only) */
+	VM_PAGER_FAIL,		/* in range, but the pager has no such page: look in the backing object */
 	VM_PAGER_ERROR,		/* could not be read or written */
 	VM_PAGER_AGAIN		/* no resources now */
 };

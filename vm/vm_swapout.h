@@ -19,8 +19,8 @@ void vm_swapout_wakeup(void);
  */
 size_t vm_object_swapout(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 /*
- * The same for the cluster around one page of the laundry queue, if it is an anonymous one.  =>
- * nothing held.
+ * The same for the cluster around one page of the laundry queue, if it is an anonymous one.
+ * => nothing held.
  */
 void vm_swapout_page(struct vm_page *m);
 

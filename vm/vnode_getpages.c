@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The vnode pager, second half: bringing the pages of a file in.
+ * The vnode pager, second part: bringing the pages of a file in.
  *
  *	vm_fault / VOP_READ
  *	     |  page absent: allocate it, busy it, lock the vnode shared
@@ -9,9 +9,9 @@
  *	     | EOPNOTSUPP
  *	     v
  *	vnode_pager_leaf_getpages
+ *	     |-- past EOF ------------------------------> VM_PAGER_BAD
  *	     |-- no VOP_BMAP ---------------------------> vnode_pager_input_old     VOP_READ into the page
- *	     |-- vnode_pager_addr: past EOF ------------> VM_PAGER_BAD
- *	     |                     a hole --------------> a page of zeros, no I/O
+ *	     |-- vnode_pager_addr: a hole --------------> a page of zeros, no I/O
  *	     |                     several pieces,
  *	     |                     or page half valid --> vnode_pager_input_smlfs   one request a piece
  *	     |                     one run of blocks

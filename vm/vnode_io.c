@@ -95,8 +95,8 @@ fill_page(struct vm_object *object, struct vm_page *m, int ahead)
 }
 
 /*
- * Is the page before this one here already?  Then somebody reads the file from front to back.  =>
- * object locked.
+ * Is the page before this one here already?  Then somebody reads the file from front to back.
+ * => object locked.
  */
 static bool
 follows_resident(struct vm_page *m)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The vnode pager, first half: the object of a file, from its making to its end.  How its pages
- * come in is in vnode_getpages.c.
+ * The vnode pager, first part: the object of a file, from its making to its end.  How its pages
+ * come in is in vnode_getpages.c, how they go out in vnode_putpages.c.
  *
  *	vnode  --v_object-->  vm_object           at most one each way
  *	       <---handle---                      the object holds one reference on the vnode as long as it lives

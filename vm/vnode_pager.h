@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The vnode pager: a file's pages, read from the blocks where the filesystem keeps them.  Contracts
- * in vnode_pager.c.
+ * The vnode pager: a file's pages, read from the blocks where the filesystem keeps them, and written
+ * there.  vm_pager.h has the contracts of what stands in vnodepagerops.
  */
 #ifndef VM_VNODE_PAGER_H
 #define VM_VNODE_PAGER_H
@@ -16,8 +16,8 @@ extern const struct pagerops vnodepagerops;
 
 struct vm_object *vnode_pager_alloc(void *handle, vm_ooffset_t size, vm_prot_t prot, vm_ooffset_t offset, struct ucred *cred);
 /*
- * The vnode's object if it has a live one, with a reference for the caller; leaves the cache.  =>
- * sleeps in "vnpobj".
+ * The vnode's object if it has a live one, with a reference for the caller; leaves the cache.
+ * => sleeps in "vnpobj".
  */
 struct vm_object *vnode_pager_object(struct vnode *vp);
 /*
@@ -39,8 +39,8 @@ struct vnode *vnode_pager_lock(struct vm_object *object);
  */
 void vnode_pager_uncache(struct vnode *vp);
 /*
- * The file's filesystem goes: its object is empty from now on, whoever maps it gets SIGBUS.  =>
- * vnode locked exclusively; sleeps for busy pages
+ * The file's filesystem goes: its object is empty from now on, whoever maps it gets SIGBUS.
+ * => vnode locked exclusively; sleeps for busy pages
  */
 void vnode_pager_gone(struct vnode *vp);
 /*

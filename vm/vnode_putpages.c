@@ -149,7 +149,7 @@ put_runs(struct putstate *ps, int ioflag)
 	return (first_error);
 }
 
-/* Once per kind and second: a full disk under a busy mapping would otherwise fill the console. */
+/* Twice in five seconds at most: a full disk under a busy mapping would otherwise fill the console. */
 static void
 put_report(struct vm_object *object, int error)
 {

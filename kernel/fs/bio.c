@@ -3,7 +3,7 @@
  * Buffers: waiting for a request to a disk, and the cache of metadata blocks.
  *
  * Only metadata lives here: inodes, pointer blocks, directories, descriptors.  A file's data lives
- * in its object's pages (DESIGN 6), so no block is ever in both places and nothing needs to be kept
+ * in its object's pages (vm/vnode_io.c), so no block is ever in both places and nothing needs to be kept
  * coherent.
  *
  *	            bread, absent                 read succeeded

@@ -110,8 +110,8 @@ void buf_init(struct buf *bp, struct vnode *devvp, daddr_t blkno, void *data, si
 /* => any context.  Call once per request, with b_error/B_ERROR and b_resid set. */
 void biodone(struct buf *bp);
 /*
- * What a B_CALL function does when its request is simply over: set B_DONE and wake biowait().  =>
- * any context.
+ * What a B_CALL function does when its request is simply over: set B_DONE and wake biowait().
+ * => any context.
  */
 void bdone(struct buf *bp);
 /* => sleeps until B_DONE with wait name `wmesg`.  Returns 0 or the buffer's error. */
@@ -150,8 +150,8 @@ unsigned bio_dirty_orders(struct vnode *devvp);
 /* So many blocks are dirty that somebody should write them before dirtying more. */
 bool bio_dirty_full(void);
 /*
- * A metadata block is free again: drop its buffer, dirty or not, after any I/O on it has ended.  =>
- * sleeps.
+ * A metadata block is free again: drop its buffer, dirty or not, after any I/O on it has ended.
+ * => sleeps.
  */
 void bforget(struct vnode *devvp, daddr_t blkno, size_t size);
 /* give it back; B_INVAL or B_ERROR: forget the contents */

@@ -8,7 +8,7 @@
  *
  * Reading a disk as a file goes straight to the disk through a buffer of its own, not through the
  * metadata cache: that cache belongs to the filesystem mounted there, which alone knows in which
- * block size it reads, and it promises no coherence to anybody else (DESIGN 6).  Nobody maps a
+ * block size it reads, and it promises no coherence to anybody else.  Nobody maps a
  * disk.
  *
  * Lock: vnode_list_lock guards dk_vnode, with the same protocol as any filesystem's table of

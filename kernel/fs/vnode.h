@@ -282,8 +282,8 @@ void vget_wait(struct vnode *vp);
 void vrele(struct vnode *vp);
 void vput(struct vnode *vp);			/* VOP_UNLOCK + vrele */
 /*
- * A new vnode of mp (NULL: a device), one reference, unlocked.  May recycle an idle one.  =>
- * sleeps.  ENFILE when none can be had.
+ * A new vnode of mp (NULL: a device), one reference, unlocked.  May recycle an idle one.
+ * => sleeps.  ENFILE when none can be had.
  */
 int  getnewvnode(struct mount *mp, const struct vnodeops *ops, struct vnode **vpp);
 /* detach from its filesystem now.  => sleeps; referenced, unlocked */
@@ -427,8 +427,8 @@ extern struct mount *rootfs;
 /* Its root, referenced and unlocked.  => the mount cannot go away meanwhile: the caller owns it. */
 #define VFS_ROOT(mp, vpp)	((mp)->mnt_op->root((mp), (vpp)))
 /*
- * Root of the filesystem mounted on dvp (NULL: the root filesystem); ENOENT when there is none.  =>
- * sleeps.
+ * Root of the filesystem mounted on dvp (NULL: the root filesystem); ENOENT when there is none.
+ * => sleeps.
  */
 int  vfs_root_of(struct vnode *dvp, struct vnode **vpp);
 
@@ -505,8 +505,8 @@ void syncer_init(void);
 void syncer_freeze(bool on);
 int  vfs_sync_all(bool wait);			/* every mount: vfsops' sync; first error */
 /*
- * Write the dirty pages of a mount's files: of those that have been dirty for `min_age` ticks.  =>
- * sleeps, nothing locked.  First error.
+ * Write the dirty pages of a mount's files: of those that have been dirty for `min_age` ticks.
+ * => sleeps, nothing locked.  First error.
  */
 int  vfs_clean_files(struct mount *mp, uint64_t min_age);
 /*
@@ -521,7 +521,7 @@ int  vfs_settle_files(struct mount *mp);
 int  vfs_allow_stores(struct mount *mp, bool allow);
 
 /*
- * vm/vnode_io.c: for every filesystem whose data lives in its object (DESIGN 6, the unified cache).
+ * vm/vnode_io.c: for every filesystem whose data lives in its object, where read, write, mmap and exec meet.
  */
 int  vnode_object_read(struct vnode *vp, struct uio *uio, int ioflag, struct ucred *cred);
 /*

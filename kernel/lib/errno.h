@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Error numbers, with Linux's values (DESIGN 8): the system-call layer hands them out as they are.
+ * Error numbers, with Linux's values: the system-call layer hands them out as they are.
  */
 #ifndef KERNEL_LIB_ERRNO_H
 #define KERNEL_LIB_ERRNO_H

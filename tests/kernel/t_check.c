@@ -136,6 +136,8 @@ PLANTER(object_too_small, FLIP(at.bottom->size, 3))
 PLANTER(object_offset, FLIP(at.top->backing_object_offset, 512))
 PLANTER(object_backing, FLIP(at.top->backing_object, at.top))
 PLANTER(object_pages, FLIP(at.bottom->resident_page_count, 5))
+PLANTER(anonymous_with_list, FLIP(at.top->dirty_count, 1))
+PLANTER(default_with_block, FLIP(at.top->un_pager.swp.nblocks, 1))
 PLANTER(map_entry_end, FLIP(at.entry->end, at.entry->end + PAGE_SIZE))
 PLANTER(map_entry_unaligned, FLIP(at.entry->start, at.entry->start + 8))
 PLANTER(map_entries, FLIP(at.vm->map.nentries, 2))
@@ -181,6 +183,8 @@ static const struct {
 	{ "an unaligned offset", "(O4)", object_offset },
 	{ "a chain that ends in itself", "(O4)", object_backing },
 	{ "a resident count", "(O8)", object_pages },
+	{ "an anonymous object's list of dirty pages", "anonymous, with a list", anonymous_with_list },
+	{ "a swap block of what was never swapped out", "and the default pager", default_with_block },
 	{ "a gap", "gap", map_entry_end },
 	{ "an unaligned entry", "(M1)", map_entry_unaligned },
 	{ "a number of entries", "(M2)", map_entries },
