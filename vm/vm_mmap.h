@@ -36,6 +36,7 @@ int  vm_munmap(struct vmspace *vm, vm_offset_t addr, vm_size_t len);	/* 0 or EIN
 
 #define MREMAP_MAYMOVE	1
 #define MREMAP_FIXED	2
+#define MREMAP_DONTUNMAP 4		/* the old range stays, as if nobody had stored into it yet */
 /*
  * Linux's mremap.  A new place is searched for below `top`.
  * => sleeps.  0 and *addr; EINVAL; EFAULT: the old range is not mapped by one kind of memory; ENOMEM: no room.

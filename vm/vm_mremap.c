@@ -4,6 +4,7 @@
  *
  *	shrink		the end is unmapped
  *	grow in place	the gap behind is mapped to what comes next: zeros, or the file's next pages
+ *	(leave behind	after a move, with DONTUNMAP: the old place is mapped again, to memory without stores)
  *	move		the entries are taken out and put in elsewhere; the objects, and so the pages, stay what they are
  *
  * No page is copied, ever.  The page tables of the old place are emptied; faults fill those of the new one.
@@ -52,11 +53,13 @@ one_kind(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 	return (true);
 }
 
-/* Map [end, end + more) as what goes on behind the entry that ends there.  => map exclusively locked. */
+/*
+ * Map [start, end) to what e shows from `skip` bytes behind its start on: shared memory, to the same pages; private
+ * memory, to what it was made from.  => map exclusively locked.
+ */
 static int
-extend(struct vm_map *map, vm_offset_t end, vm_size_t more)
+insert_like(struct vm_map *map, struct vm_map_entry *e, vm_size_t skip, vm_offset_t start, vm_offset_t end)
 {
-	struct vm_map_entry *e = vm_map_lookup_entry(map, end - PAGE_SIZE);
 	bool shared = e->inheritance == VM_INHERIT_SHARE;
 	vm_ooffset_t offset = e->offset;
 	struct vm_object *object = shared ? e->object : vm_map_entry_bottom(e, &offset);
@@ -64,11 +67,20 @@ extend(struct vm_map *map, vm_offset_t end, vm_size_t more)
 
 	if (object != NULL)
 		vm_object_reference(object);
-	kr = vm_map_insert(map, object, offset + (vm_ooffset_t)(e->end - e->start), end, end + more, e->protection,
-	    e->max_protection, (shared ? 0 : MAP_COPY_ON_WRITE) | (e->stores ? MAP_STORES : 0), e->inheritance);
+	kr = vm_map_insert(map, object, offset + (vm_ooffset_t)skip, start, end, e->protection, e->max_protection,
+	    (shared ? 0 : MAP_COPY_ON_WRITE) | (e->stores ? MAP_STORES : 0), e->inheritance);
 	if (kr != KERN_SUCCESS && object != NULL)
 		__atomic_sub_fetch(&object->ref_count, 1, __ATOMIC_RELEASE);	/* not the last: the entry has one */
 	return (kr);
+}
+
+/* Map [end, end + more) as what goes on behind the entry that ends there.  => map exclusively locked. */
+static int
+extend(struct vm_map *map, vm_offset_t end, vm_size_t more)
+{
+	struct vm_map_entry *e = vm_map_lookup_entry(map, end - PAGE_SIZE);
+
+	return (insert_like(map, e, e->end - e->start, end, end + more));
 }
 
 /* Take [from, from + len) to `to`, where nothing is.  => map exclusively locked. */
@@ -91,32 +103,41 @@ move(struct vm_map *map, vm_offset_t from, vm_offset_t to, vm_size_t len)
 	}
 }
 
-/* A second mapping of shared memory, from length 0.  => map exclusively locked. */
+/* What was moved from `from` to `to` leaves its like behind.  => map exclusively locked. */
 static int
-duplicate(struct vm_map *map, vm_offset_t from, vm_offset_t to, vm_size_t len)
+leave_behind(struct vm_map *map, vm_offset_t from, vm_offset_t to, vm_size_t len)
 {
-	struct vm_map_entry *e = vm_map_lookup_entry(map, from);
-	int kr;
+	struct vm_map_entry *e;
+	int kr = KERN_SUCCESS;
 
-	vm_object_reference(e->object);
-	kr = vm_map_insert(map, e->object, e->offset + (vm_ooffset_t)(from - e->start), to, to + len, e->protection,
-	    e->max_protection, e->stores ? MAP_STORES : 0, VM_INHERIT_SHARE);
-	if (kr != KERN_SUCCESS)
-		__atomic_sub_fetch(&e->object->ref_count, 1, __ATOMIC_RELEASE);
+	for (e = vm_map_lookup_entry(map, to); kr == KERN_SUCCESS && e != NULL && e->start < to + len; e = vm_map_next(e))
+		kr = insert_like(map, e, 0, e->start - to + from, e->end - to + from);
 	return (kr);
+}
+
+/* How many entries lie in the range.  => map locked */
+static uint32_t
+entries_in(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+	struct vm_map_entry *e;
+	uint32_t n = 0;
+
+	for (e = vm_map_lookup_entry(map, start); e != NULL && e->start < end; e = vm_map_next(e))
+		n++;
+	return (n);
 }
 
 static int
 check_arguments(vm_offset_t addr, vm_size_t old_len, vm_size_t new_len, int flags, vm_offset_t to)
 {
-	bool fixed = (flags & MREMAP_FIXED) != 0;
+	bool place = (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0;	/* given, if only as a hint, which we do not take */
 
-	if ((addr & PAGE_MASK) != 0 || (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED)) != 0 || new_len == 0 ||
-	    (fixed && !(flags & MREMAP_MAYMOVE)))
+	if ((addr & PAGE_MASK) != 0 || (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0 ||
+	    new_len == 0 || (flags != 0 && !(flags & MREMAP_MAYMOVE)) || ((flags & MREMAP_DONTUNMAP) && old_len != new_len))
 		return (EINVAL);
 	if (new_len > VM_USER_MAX || old_len > VM_USER_MAX)
 		return (EINVAL);
-	if (fixed && ((to & PAGE_MASK) != 0 || to < VM_USER_MIN || to > VM_USER_MAX - new_len ||
+	if (place && ((to & PAGE_MASK) != 0 || ((flags & MREMAP_FIXED) && to < VM_USER_MIN) || to > VM_USER_MAX - new_len ||
 	    (addr < to + new_len && to < addr + old_len)))
 		return (EINVAL);
 	return (addr < VM_USER_MIN || old_len > VM_USER_MAX - addr ? EFAULT : 0);
@@ -129,6 +150,7 @@ static int
 relocate(struct vm_map *map, vm_offset_t *addr, vm_size_t old_len, vm_size_t new_len, int flags, vm_offset_t to,
     vm_offset_t top, struct vm_map_entry **doomed)
 {
+	struct vm_map_entry *e;
 	int kr;
 
 	if (flags & MREMAP_FIXED) {
@@ -139,10 +161,13 @@ relocate(struct vm_map *map, vm_offset_t *addr, vm_size_t old_len, vm_size_t new
 			return (ENOMEM);
 	}
 	if (old_len == 0) {
-		kr = duplicate(map, *addr, to, new_len);
+		e = vm_map_lookup_entry(map, *addr);
+		kr = insert_like(map, e, *addr - e->start, to, to + new_len);
 	} else {
 		move(map, *addr, to, MIN(old_len, new_len));
 		kr = new_len > old_len ? extend(map, to + old_len, new_len - old_len) : KERN_SUCCESS;
+		if (flags & MREMAP_DONTUNMAP)
+			kr = leave_behind(map, *addr, to, old_len);
 	}
 	if (kr == KERN_SUCCESS)
 		*addr = to;
@@ -160,7 +185,7 @@ remap_locked(struct vm_map *map, vm_offset_t *addr, vm_size_t old_len, vm_size_t
 		return (EFAULT);
 	if (old_len == 0 && (e->inheritance != VM_INHERIT_SHARE || e->object == NULL || !(flags & MREMAP_MAYMOVE)))
 		return (EINVAL);
-	if (!(flags & MREMAP_FIXED) && old_len != 0) {
+	if (!(flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && old_len != 0) {
 		last = vm_map_lookup_entry(map, *addr + old_len - PAGE_SIZE);
 		if (last->end == *addr + old_len && last->gap >= new_len - old_len)
 			return (vm_errno(extend(map, last->end, new_len - old_len)));
@@ -175,6 +200,7 @@ vm_mremap(struct vmspace *vm, vm_offset_t *addr, vm_size_t old_len, vm_size_t ne
     vm_offset_t top)
 {
 	struct vm_map_entry *doomed = NULL;
+	uint32_t more = 3;		/* the new one, and what it cuts where it comes to lie */
 	bool wired = false;
 	int error;
 
@@ -189,9 +215,11 @@ vm_mremap(struct vmspace *vm, vm_offset_t *addr, vm_size_t old_len, vm_size_t ne
 		old_len = new_len;
 	}
 	vm_map_lock_range(&vm->map, vm->map.min, vm->map.max);
-	if (!vm_map_room(&vm->map, *addr, *addr + old_len, 3)) {
-		error = ENOMEM;		/* 3: the new one, and what it cuts where it comes to lie */
-	} else if (old_len == new_len && !(flags & MREMAP_FIXED)) {
+	if (flags & MREMAP_DONTUNMAP)
+		more += entries_in(&vm->map, *addr, *addr + old_len);
+	if (!vm_map_room(&vm->map, *addr, *addr + old_len, more)) {
+		error = ENOMEM;
+	} else if (old_len == new_len && !(flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))) {
 		error = vm_map_lookup_entry(&vm->map, *addr) != NULL ? 0 : EFAULT;
 	} else {
 		struct vm_map_entry *e = vm_map_lookup_entry(&vm->map, *addr);

@@ -130,15 +130,20 @@ map_anywhere(struct proc *p, vm_offset_t *addr, vm_offset_t top, vm_size_t len, 
 	return (error);
 }
 
-/* Make the range resident, as far as that goes. */
-static void
-populate(struct proc *p, vm_offset_t addr, vm_size_t len, vm_prot_t prot)
+/* Make the range resident, up to what cannot be.  ENOMEM: a hole, or no memory; EINVAL: no such access; EFAULT; ERESTARTSYS */
+static int
+populate(struct proc *p, vm_offset_t addr, vm_size_t len, vm_prot_t type)
 {
-	vm_prot_t type = prot & VM_PROT_WRITE ? VM_PROT_WRITE : VM_PROT_READ;
+	int kr = KERN_SUCCESS;
 
-	for (vm_offset_t at = addr; prot != VM_PROT_NONE && at < addr + len; at += PAGE_SIZE)
-		if (vm_fault(&p->vmspace->map, at, type, 0, NULL) != KERN_SUCCESS || signal_deliverable())
-			return;
+	for (vm_offset_t at = addr; kr == KERN_SUCCESS && at < addr + len; at += PAGE_SIZE) {
+		kr = vm_fault(&p->vmspace->map, at, type, 0, NULL);
+		if (signal_deliverable())
+			return (ERESTARTSYS);
+	}
+	if (kr == KERN_INVALID_ADDRESS || kr == KERN_RESOURCE_SHORTAGE)
+		return (ENOMEM);
+	return (kr == KERN_SUCCESS ? 0 : kr == KERN_PROTECTION_FAILURE ? EINVAL : EFAULT);
 }
 
 static bool
@@ -199,8 +204,8 @@ sys_mmap(const uint64_t *a)
 		return (-error);
 	if ((p->lock_future || (a[3] & MAP_LOCKED)) && may_lock(p, round_page(len)) == 0)
 		(void)vm_mlock(p->vmspace, addr, len);	/* as Linux: failing is no error of mmap */
-	else if (a[3] & MAP_POPULATE)
-		populate(p, addr, round_page(len), prot);
+	else if ((a[3] & MAP_POPULATE) && prot != VM_PROT_NONE)
+		(void)populate(p, addr, round_page(len), prot & VM_PROT_WRITE ? VM_PROT_WRITE : VM_PROT_READ);
 	return ((int64_t)addr);
 }
 
@@ -254,7 +259,14 @@ sys_mremap(const uint64_t *a)
 int64_t
 sys_madvise(const uint64_t *a)
 {
-	return (-vm_madvise(curproc->vmspace, a[0], a[1], (int)a[2]));
+	enum { POPULATE_READ = 22, POPULATE_WRITE = 23 };
+	int advice = (int)a[2];
+
+	if (advice != POPULATE_READ && advice != POPULATE_WRITE)
+		return (-vm_madvise(curproc->vmspace, a[0], a[1], advice));
+	if ((a[0] & PAGE_MASK) != 0 || a[0] > VM_USER_MAX || round_page(a[1]) > VM_USER_MAX - a[0] || round_page(a[1]) < a[1])
+		return (-EINVAL);
+	return (-populate(curproc, a[0], round_page(a[1]), advice == POPULATE_WRITE ? VM_PROT_WRITE : VM_PROT_READ));
 }
 
 int64_t

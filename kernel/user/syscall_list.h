@@ -177,6 +177,7 @@ SYSCALL(439, faccessat2, 4)
 SYSCALL(40, sendfile, 4)
 SYSCALL(221, fadvise64, 4)
 SYSCALL(285, fallocate, 4)
+SYSCALL(319, memfd_create, 2)
 
 /* sockets: sys_socket.c */
 SYSCALL(41, socket, 3)
@@ -217,5 +218,5 @@ NOSYS(103, syslog) NOSYS(173, ioperm) NOSYS(222, timer_create) NOSYS(223, timer_
 NOSYS(226, timer_delete) NOSYS(232, epoll_wait) NOSYS(233, epoll_ctl) NOSYS(275, splice)
 NOSYS(276, tee) NOSYS(283, timerfd_create) NOSYS(284, eventfd) NOSYS(289, signalfd4)
 NOSYS(290, eventfd2) NOSYS(291, epoll_create1) NOSYS(294, inotify_init1)
-NOSYS(319, memfd_create) NOSYS(324, membarrier) NOSYS(334, rseq) NOSYS(425, io_uring_setup)
+NOSYS(324, membarrier) NOSYS(334, rseq) NOSYS(425, io_uring_setup)
 NOSYS(434, pidfd_open) NOSYS(449, futex_waitv)

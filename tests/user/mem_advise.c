@@ -98,10 +98,35 @@ in_core(void)
 	fact("nothing", "%s", result(mincore(a, 0, vec)));
 }
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#define MADV_POPULATE_WRITE	23
+#endif
+
+static void
+populate(void)
+{
+	unsigned char *a = map(8 * PAGE, RW, ANON, -1, 0);
+	unsigned char *f = map(4 * PAGE, RW, MAP_SHARED, scratch_file(NULL, 2 * PAGE), 0);
+
+	fact("POPULATE_WRITE", "%s", result(madvise(a, 4 * PAGE, MADV_POPULATE_WRITE)));
+	fact("brings them in", "%s", residency(a, 8));
+	fact("POPULATE_READ of a file", "%s", result(madvise(f, 2 * PAGE, MADV_POPULATE_READ)));
+	fact("and of what lies behind its end", "%s", result(madvise(f, 4 * PAGE, MADV_POPULATE_READ)));
+	fact("misaligned", "%s", result(madvise(a + 1, PAGE, MADV_POPULATE_READ)));
+	need(mprotect(a, PAGE, PROT_READ) == 0 && mprotect(a + PAGE, PAGE, PROT_NONE) == 0, "mprotect");
+	fact("POPULATE_WRITE of what is read-only", "%s", result(madvise(a, PAGE, MADV_POPULATE_WRITE)));
+	fact("POPULATE_READ without access", "%s", result(madvise(a, 2 * PAGE, MADV_POPULATE_READ)));
+	need(munmap(a + PAGE, PAGE) == 0, "munmap");
+	fact("over a hole", "%s", result(madvise(a, 4 * PAGE, MADV_POPULATE_READ)));
+	fact("nothing", "%s", result(madvise(a, 0, MADV_POPULATE_READ)));
+}
+
 int
 main(int argc, char **argv)
 {
 	probe_init(argc, argv);
+	populate();
 	dont_need();
 	other_advice();
 	in_core();

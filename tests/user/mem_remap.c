@@ -96,11 +96,42 @@ files(void)
 	fact("and the page that is new is the file's", "%d", q[2 * PAGE] == pattern(2 * PAGE));
 }
 
+/* MREMAP_DONTUNMAP: the bytes move, and the old place stays, without what was stored there. */
+static void
+left_behind(void)
+{
+	const int moving = MREMAP_MAYMOVE | MREMAP_DONTUNMAP;
+	unsigned char *p = map(4 * PAGE, RW, ANON, -1, 0), *to = map(4 * PAGE, RW, ANON, -1, 0), *q;
+
+	p[PAGE] = 0x88;
+	q = mremap(p, 4 * PAGE, 4 * PAGE, moving, NULL);
+	need(q != MAP_FAILED, "MREMAP_DONTUNMAP");
+	fact("moved, and the old place stays", "%s, %s, %s", load(q + PAGE), load(p + PAGE), store(p + PAGE, 0x89));
+	fact("apart from each other", "%s", load(q + PAGE));
+	fact("to an address", "%d %s %s", mremap(q, 4 * PAGE, 4 * PAGE, moving | MREMAP_FIXED, to) == to, load(to + PAGE), load(q + PAGE));
+	fact("with another length", "%s", outcome(mremap(to, 4 * PAGE, 5 * PAGE, moving, NULL), to));
+	fact("where it may not move", "%s", outcome(mremap(to, 4 * PAGE, 4 * PAGE, MREMAP_DONTUNMAP, NULL), to));
+	fact("to a misaligned hint", "%s", outcome(mremap(to, 4 * PAGE, 4 * PAGE, moving, (void *)1), to));
+	p = map(2 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	p[PAGE] = 0x8a;
+	q = mremap(p, 2 * PAGE, 2 * PAGE, moving, NULL);
+	need(q != MAP_FAILED, "MREMAP_DONTUNMAP");
+	fact("shared memory is in both", "%s %s", load(p + PAGE), load(q + PAGE));
+	p[0] = 0x8b;
+	fact("and still shared", "%s", load(q));
+	p = map(2 * PAGE, RW, MAP_PRIVATE, scratch_file(NULL, 2 * PAGE), 0);
+	p[PAGE] = 0x8c;
+	q = mremap(p, 2 * PAGE, 2 * PAGE, moving, NULL);
+	need(q != MAP_FAILED, "MREMAP_DONTUNMAP");
+	fact("a file's private page, and what was copied before", "%s %d", load(q + PAGE), p[PAGE] == pattern(PAGE));
+}
+
 int
 main(int argc, char **argv)
 {
 	probe_init(argc, argv);
 	sizes();
+	left_behind();
 	to_an_address();
 	refused();
 	files();

@@ -4,6 +4,7 @@
 #include "probe.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -107,10 +108,52 @@ read_into_own_mapping(void)
 	fact("changes nothing", "%d", all_pattern(p + PAGE, 2 * PAGE, 4 * PAGE));
 }
 
+static int
+store_there(void *at)
+{
+	*(unsigned char *)at = 0x23;
+	return (0);
+}
+
+/* Files that are memory: without a name (memfd), and with one (POSIX shared memory). */
+static void
+memory_files(void)
+{
+	int fd = memfd_create("probe", MFD_CLOEXEC), shm;
+	unsigned char *p, *q, byte = 0;
+	char name[32];
+	struct stat st;
+
+	need(fd >= 0 && ftruncate(fd, 3 * PAGE) == 0, "memfd_create");
+	p = map(3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	q = map(3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	fact("a new memfd reads", "%s", load(p + 3 * PAGE - 1));
+	need(in_child(store_there, p + PAGE) == 0 && pread(fd, &byte, 1, PAGE) == 1, "pread");
+	fact("a child's store, read and mapped", "0x%02x %s %s", byte, load(p + PAGE), load(q + PAGE));
+	need(fstat(fd, &st) == 0, "fstat");
+	fact("its size, names, close-on-exec", "%ld %ld %d", (long)st.st_size, (long)st.st_nlink, fcntl(fd, F_GETFD));
+	need(ftruncate(fd, PAGE) == 0, "ftruncate");
+	fact("cut off", "%s", load(p + 2 * PAGE));
+	need(ftruncate(fd, 3 * PAGE) == 0, "ftruncate");
+	fact("and grown again", "%s", load(p + PAGE));
+	fact("unknown flag", "%s", result(memfd_create("probe", 0x100)));
+	fact("no name", "%s", result(memfd_create((const char *)8, 0)));
+	snprintf(name, sizeof(name), "/probe-%d", getpid());
+	shm = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	need(shm >= 0 && ftruncate(shm, PAGE) == 0, "shm_open");
+	p = map(PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, shm, 0);
+	need(in_child(store_there, p) == 0, "fork");
+	fact("shared memory by name", "%s", load(p));
+	fact("twice", "%s", result(shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600)));
+	fact("unlinked, it is still mapped", "%s %s", result(shm_unlink(name)), load(p));
+	fact("and cannot be opened", "%s", result(shm_open(name, O_RDWR, 0600)));
+}
+
 int
 main(int argc, char **argv)
 {
 	probe_init(argc, argv);
+	memory_files();
 	all_views_are_one();
 	outlives_descriptor_and_name();
 	store_survives_munmap();

@@ -36,6 +36,7 @@ static struct {
 	{ "tty", DEV(5, 0), 0666, NULL, NULL }, { "console", DEV(5, 1), 0600, NULL, NULL },
 	{ "fd", 0, 0777, "/proc/self/fd", NULL }, { "stdin", 0, 0777, "/proc/self/fd/0", NULL },
 	{ "stdout", 0, 0777, "/proc/self/fd/1", NULL }, { "stderr", 0, 0777, "/proc/self/fd/2", NULL },
+	{ "shm", 0, 0777, "/tmp", NULL },	/* what the C library's shm_open() and sem_open() share */
 };
 
 static struct vnode *root_vnode;	/* vnode_list_lock */

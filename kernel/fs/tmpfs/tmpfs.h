@@ -96,6 +96,12 @@ void tmpfs_node_rele(struct tmpfs_mount *tm, struct tmpfs_node *node);
 /* Its vnode, referenced.  => the caller holds a reference on the node; sleeps */
 int  tmpfs_vget(struct tmpfs_mount *tm, struct tmpfs_node *node, struct vnode **vpp);
 
+/*
+ * A regular file without a name on the tmpfs that vp lies on: it goes with its last user.  ENOSPC; EOPNOTSUPP: no tmpfs.
+ * => vp referenced; *vpp referenced, unlocked; sleeps
+ */
+int  tmpfs_unnamed(struct vnode *vp, const struct vattr *va, struct vnode **vpp);
+
 /* tmpfs_names.c */
 void tmpfs_dir_destroy(struct tmpfs_node *dir);	/* its entries' memory; => nobody uses the mount */
 int  tmpfs_lookup(struct vnode *dvp, const char *name, size_t len, struct vnode **vpp);

@@ -130,6 +130,24 @@ tmpfs_vget(struct tmpfs_mount *tm, struct tmpfs_node *node, struct vnode **vpp)
 	return (0);
 }
 
+int
+tmpfs_unnamed(struct vnode *vp, const struct vattr *va, struct vnode **vpp)
+{
+	struct mount *mp = vfs_busy(vp);
+	struct tmpfs_node *node;
+	int error;
+
+	if (mp == NULL)
+		return (EIO);
+	error = mp->mnt_op == &tmpfs_vfsops ? tmpfs_node_alloc(MTOT(mp), VREG, va, &node) : EOPNOTSUPP;
+	if (error == 0) {
+		error = tmpfs_vget(MTOT(mp), node, vpp);
+		tmpfs_node_rele(MTOT(mp), node);	/* from here on it is its vnode's alone */
+	}
+	vfs_unbusy(mp);
+	return (error);
+}
+
 /* ---- the mount ---- */
 
 /* "64m" and the like.  false: not a number. */
