@@ -75,7 +75,8 @@ struct thread {
 	struct user_state *ustate;
 	struct fault_info fault;		/* (t) last failed user access */
 	bool		 nofault;		/* (t) a copy to or from user memory fails where it would fault */
-	uint64_t	 faults;		/* (t) page faults taken, for tests and the bench */
+	uint64_t	 faults;		/* (t) page faults taken */
+	uint64_t	 io_faults;		/* (t) requests to a pager that faults have made */
 	/* (t) the last one, for the livelock detector: address */
 	vm_offset_t	 refault_va;
 	uint64_t	 refault_state;		/* (t) and a digest of error code and registers */

@@ -180,6 +180,7 @@ fault_pagein(struct faultstate *fs)
 	vm_object_unlock(fs->object);
 	fault_map_release(fs);
 	VMCNT_INC(v_io_faults);
+	curthread->io_faults++;
 	result = vm_pager_read_page(fs->object, fs->m, behind, ahead, &got);
 	vm_object_lock(fs->object);
 	/* What came alone is mapped alone; the first touch of a neighbour that is there maps the others. */

@@ -279,6 +279,7 @@ become(struct proc *p, struct exec_image *img, struct vmspace *old, const char *
 	struct uthread *ut = curuthread;
 	struct vnode *old_text = p->text;
 
+	usage_note_memory(p);
 	spin_lock(&proc_lock);
 	p->vmspace = img->vm;
 	p->execed = true;

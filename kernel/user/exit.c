@@ -195,6 +195,7 @@ proc_end(struct proc *p)
 	struct vmspace *vm;
 	bool freed;
 
+	usage_note_memory(p);
 	vfork_release(p);
 	spin_lock(&proc_lock);			/* /proc may look at it */
 	vm = p->vmspace;
@@ -246,6 +247,7 @@ uthread_exit(void)
 	TAILQ_REMOVE(&p->threads, ut, link);
 	last = --p->nthreads == 0;
 	p->faults += td->faults;
+	p->io_faults += td->io_faults;
 	if (last && !p->exiting) {
 		p->exiting = true;
 		p->exit_status = ut->exit_status;
@@ -300,7 +302,7 @@ struct wait_result {
 	int		pid, code, status;	/* status: as siginfo has it */
 	int		wstatus;		/* as wait4() has it */
 	uint32_t	uid;
-	uint64_t	user_ticks, sys_ticks, faults;
+	struct usage	used;			/* its own, and its children's */
 	struct proc	*dead;			/* to be freed */
 };
 
@@ -314,10 +316,7 @@ wait_matches(const struct proc *p, int idtype, int id)
 static void
 reap(struct proc *p, struct wait_result *r)
 {
-	struct proc *parent = p->parent;
-
-	parent->child_ticks[0] += p->user_ticks + p->child_ticks[0];
-	parent->child_ticks[1] += p->sys_ticks + p->child_ticks[1];
+	usage_add(&p->parent->child_usage, &r->used);
 	proc_unlink(p);
 	r->dead = p;
 }
@@ -328,8 +327,9 @@ wait_look(struct proc *p, uint32_t options, struct wait_result *r)
 {
 	bool keep = (options & WNOWAIT) != 0;
 
-	*r = (struct wait_result){ .pid = p->pid, .uid = p->cred->uid, .user_ticks = p->user_ticks,
-	    .sys_ticks = p->sys_ticks, .faults = p->faults };
+	*r = (struct wait_result){ .pid = p->pid, .uid = p->cred->uid };
+	usage_of(p, &r->used);
+	usage_add(&r->used, &p->child_usage);
 	if (p->state == PROC_ZOMBIE) {
 		if (!(options & WEXITED))
 			return (false);
@@ -412,7 +412,7 @@ sys_wait4(const uint64_t *a)
 		return (-error);
 	if (a[1] != 0 && copyout(&r.wstatus, a[1], sizeof(r.wstatus)) != 0)
 		return (-EFAULT);
-	if (a[3] != 0 && rusage_copyout(a[3], r.user_ticks, r.sys_ticks, r.faults) != 0)
+	if (a[3] != 0 && rusage_copyout(a[3], &r.used) != 0)
 		return (-EFAULT);
 	return (r.pid);
 }
@@ -438,7 +438,7 @@ sys_waitid(const uint64_t *a)
 		info = (struct siginfo){ .signo = SIGCHLD, .code = r.code, .pid = r.pid, .uid = r.uid, .status = r.status };
 	if (a[2] != 0 && siginfo_copyout(&info, a[2]) != 0)
 		return (-EFAULT);
-	if (a[4] != 0 && rusage_copyout(a[4], r.user_ticks, r.sys_ticks, r.faults) != 0)
+	if (a[4] != 0 && rusage_copyout(a[4], &r.used) != 0)
 		return (-EFAULT);
 	return (0);
 }

@@ -46,6 +46,13 @@ struct rlimit {
 /* What they count: time, a process's ticks in user mode, all its ticks. */
 enum { ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF, ITIMER_COUNT };
 
+/* What a process used, or all those together that its parent has waited for. */
+struct usage {
+	uint64_t	user_ticks, sys_ticks;
+	uint64_t	faults, io_faults;	/* page faults; those that asked a pager */
+	uint64_t	max_resident;		/* pages; of several processes, the largest's */
+};
+
 struct itimer {
 	uint64_t	due;			/* ticks of what it counts; 0: not set */
 	uint64_t	interval;		/* ticks; 0: once */
@@ -91,8 +98,9 @@ struct proc {
 
 	uint64_t	 start_ns;		/* (c) clock_ns() at birth */
 	volatile uint64_t user_ticks, sys_ticks; /* (a) of all threads, also dead ones */
-	uint64_t	 child_ticks[2];	/* (P) user and system, of children waited for */
-	uint64_t	 faults;		/* (a) page faults of threads that are gone */
+	struct usage	 child_usage;		/* (P) of those waited for, and of theirs */
+	uint64_t	 faults, io_faults;	/* (P) of threads that are gone */
+	uint64_t	 max_resident;		/* (a) pages, seen at ticks and before memory was given back */
 	struct itimer	 timers[ITIMER_COUNT];	/* (P) setitimer() */
 };
 
@@ -114,7 +122,7 @@ struct uthread {
 	vm_offset_t	 set_tid;		/* (t) CLONE_CHILD_SETTID: to be written in the new memory; 0: none */
 	int		 exit_status;		/* (t) counts if it is the last one to go */
 	struct trapframe *frame;		/* (t) the user registers while in the kernel */
-	volatile uint64_t ticks;		/* (t) that the clock found it running: written in the interrupt */
+	volatile uint64_t ticks[2];		/* (t) in user mode, in the kernel; the clock's interrupt counts them */
 	uint64_t	 fault_cr2, fault_error, fault_trapno; /* (t) of the last exception, for the signal frame */
 };
 

@@ -64,7 +64,10 @@ struct timespec {
 };
 int  timespec_in(vm_offset_t from, struct timespec *ts);	/* EFAULT, EINVAL: not a time */
 uint64_t timespec_ns(const struct timespec *ts);		/* saturates */
-int  rusage_copyout(vm_offset_t to, uint64_t user_ticks, uint64_t sys_ticks, uint64_t faults);
+int  rusage_copyout(vm_offset_t to, const struct usage *u);
+void usage_of(struct proc *p, struct usage *u);			/* => proc_lock */
+void usage_add(struct usage *to, const struct usage *u);
+void usage_note_memory(struct proc *p);				/* before memory is given back, and now and then.  => for curproc, or proc_lock */
 uint64_t ns_to_ticks(uint64_t ns);				/* rounded up, and one for the tick under way */
 
 #endif

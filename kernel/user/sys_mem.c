@@ -214,6 +214,7 @@ sys_munmap(const uint64_t *a)
 {
 	if ((a[0] & PAGE_MASK) != 0 || a[1] == 0 || a[0] >= VM_USER_MAX || a[1] > VM_USER_MAX - a[0])
 		return (-EINVAL);
+	usage_note_memory(curproc);
 	return (-vm_munmap(curproc->vmspace, MAX(a[0], VM_USER_MIN), a[1]));
 }
 
@@ -262,6 +263,7 @@ sys_madvise(const uint64_t *a)
 	enum { POPULATE_READ = 22, POPULATE_WRITE = 23 };
 	int advice = (int)a[2];
 
+	usage_note_memory(curproc);
 	if (advice != POPULATE_READ && advice != POPULATE_WRITE)
 		return (-vm_madvise(curproc->vmspace, a[0], a[1], advice));
 	if ((a[0] & PAGE_MASK) != 0 || a[0] > VM_USER_MAX || round_page(a[1]) > VM_USER_MAX - a[0] || round_page(a[1]) < a[1])

@@ -9,6 +9,7 @@
 #include "kernel/lib/string.h"
 #include "kernel/user/proc_impl.h"
 #include "kernel/user/syscall.h"
+#include "vm/vm_map.h"
 
 #define NS		1000000000ul
 #define TICK_NS		(NS / HZ)
@@ -74,7 +75,7 @@ clock_read_other(int clock, uint64_t *ns)
 	if (clock & CLOCK_OF_THREAD) {
 		ut = id == 0 ? curuthread : uthread_find(id);
 		found = ut != NULL && ut->proc == curproc;
-		*ns = found ? ut->ticks * TICK_NS : 0;
+		*ns = found ? (ut->ticks[0] + ut->ticks[1]) * TICK_NS : 0;
 	} else {
 		p = id == 0 ? curproc : proc_find(id);
 		found = p != NULL;
@@ -104,7 +105,7 @@ clock_read(int clock, uint64_t *ns)
 		*ns = (p->user_ticks + p->sys_ticks) * TICK_NS;
 		return (true);
 	case CLOCK_THREAD_CPUTIME:
-		*ns = curuthread->ticks * TICK_NS;
+		*ns = (curuthread->ticks[0] + curuthread->ticks[1]) * TICK_NS;
 		return (true);
 	default:
 		return (clock < 0 && clock_read_other(clock, ns));
@@ -287,7 +288,8 @@ proc_tick(struct thread *td)
 	struct proc *p = td->user->proc;
 	bool user = td->frame != NULL && (td->frame->cs & 3) != 0;
 
-	td->user->ticks++;
+	td->user->ticks[user ? 0 : 1]++;
+	usage_note_memory(p);
 	__atomic_fetch_add(user ? &p->user_ticks : &p->sys_ticks, 1, __ATOMIC_RELAXED);
 	__atomic_fetch_add(user ? &all_user_ticks : &all_sys_ticks, 1, __ATOMIC_RELAXED);
 	/* A look without the lock: what another CPU is setting just now is seen at the next tick. */
@@ -388,44 +390,75 @@ sys_alarm(const uint64_t *a)
 /* ---- time used ---- */
 
 int
-rusage_copyout(vm_offset_t to, uint64_t user_ticks, uint64_t sys_ticks, uint64_t faults)
+rusage_copyout(vm_offset_t to, const struct usage *u)
 {
 	struct {
 		struct timeval	utime, stime;
-		int64_t		maxrss, shared, data, stack, minflt, rest[9];
-	} ru = { .utime = to_timeval(user_ticks * TICK_NS), .stime = to_timeval(sys_ticks * TICK_NS),
-	    .minflt = (int64_t)faults };
+		int64_t		maxrss, shared, data, stack, minflt, majflt, rest[8];
+	} ru = { .utime = to_timeval(u->user_ticks * TICK_NS), .stime = to_timeval(u->sys_ticks * TICK_NS),
+	    .maxrss = (int64_t)(u->max_resident * (PAGE_SIZE / KiB)),
+	    .minflt = (int64_t)(u->faults - MIN(u->io_faults, u->faults)), .majflt = (int64_t)u->io_faults };
 
 	_Static_assert(sizeof(ru) == 144, "Linux's struct rusage");
 	return (copyout(&ru, to, sizeof(ru)));
 }
 
-/* Page faults of the process so far. */
-static uint64_t
-faults_of(struct proc *p)
+void
+usage_note_memory(struct proc *p)
+{
+	struct vmspace *vm = __atomic_load_n(&p->vmspace, __ATOMIC_RELAXED);
+
+	/* It stays meanwhile: the process takes it away itself, under proc_lock. */
+	if (vm != NULL && vm->pmap.resident_count > p->max_resident)
+		__atomic_store_n(&p->max_resident, vm->pmap.resident_count, __ATOMIC_RELAXED);
+}
+
+void
+usage_of(struct proc *p, struct usage *u)
 {
 	struct uthread *ut;
-	uint64_t n;
 
-	spin_lock(&proc_lock);
-	n = p->faults;
-	TAILQ_FOREACH(ut, &p->threads, link)
-		n += ut->td->faults;
-	spin_unlock(&proc_lock);
-	return (n);
+	usage_note_memory(p);
+	*u = (struct usage){ .user_ticks = p->user_ticks, .sys_ticks = p->sys_ticks, .faults = p->faults,
+	    .io_faults = p->io_faults, .max_resident = p->max_resident };
+	TAILQ_FOREACH(ut, &p->threads, link) {
+		u->faults += ut->td->faults;
+		u->io_faults += ut->td->io_faults;
+	}
+}
+
+void
+usage_add(struct usage *to, const struct usage *u)
+{
+	to->user_ticks += u->user_ticks;
+	to->sys_ticks += u->sys_ticks;
+	to->faults += u->faults;
+	to->io_faults += u->io_faults;
+	to->max_resident = MAX(to->max_resident, u->max_resident);
 }
 
 int64_t
 sys_getrusage(const uint64_t *a)
 {
+	struct thread *td = curthread;
 	struct proc *p = curproc;
+	struct usage u;
 
+	spin_lock(&proc_lock);
+	usage_of(p, &u);
+	if ((int)a[0] == RUSAGE_CHILDREN)
+		u = p->child_usage;
+	spin_unlock(&proc_lock);
 	switch ((int)a[0]) {
-	case RUSAGE_SELF:
 	case RUSAGE_THREAD:
-		return (-rusage_copyout(a[1], p->user_ticks, p->sys_ticks, faults_of(p)));
+		u.user_ticks = curuthread->ticks[0];
+		u.sys_ticks = curuthread->ticks[1];
+		u.faults = td->faults;
+		u.io_faults = td->io_faults;
+		/* FALLTHROUGH */
+	case RUSAGE_SELF:
 	case RUSAGE_CHILDREN:
-		return (-rusage_copyout(a[1], p->child_ticks[0], p->child_ticks[1], 0));
+		return (-rusage_copyout(a[1], &u));
 	default:
 		return (-EINVAL);
 	}
@@ -435,8 +468,8 @@ int64_t
 sys_times(const uint64_t *a)
 {
 	struct proc *p = curproc;
-	int64_t t[4] = { (int64_t)p->user_ticks, (int64_t)p->sys_ticks, (int64_t)p->child_ticks[0],
-	    (int64_t)p->child_ticks[1] };
+	int64_t t[4] = { (int64_t)p->user_ticks, (int64_t)p->sys_ticks, (int64_t)p->child_usage.user_ticks,
+	    (int64_t)p->child_usage.sys_ticks };
 
 	if (a[0] != 0 && copyout(t, a[0], sizeof(t)) != 0)
 		return (-EFAULT);

@@ -343,6 +343,46 @@ text_busy(void)
 	unlink("copy.tmp");
 }
 
+static void
+touch(unsigned pages)
+{
+	unsigned char *p = map(pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	need(madvise(p, pages * PAGE, MADV_NOHUGEPAGE) == 0, "madvise");
+	for (unsigned i = 0; i < pages; i++)
+		p[i * PAGE] = 1;
+	need(munmap(p, pages * PAGE) == 0, "munmap");
+}
+
+/* Faults, and the most that was in memory, as getrusage() and wait4() tell them: Linux counts it a little loosely. */
+static void
+usage(void)
+{
+	struct rusage before, after, one;
+	int status;
+	pid_t pid;
+
+	need(getrusage(RUSAGE_SELF, &before) == 0, "getrusage");
+	touch(2048);
+	need(getrusage(RUSAGE_SELF, &after) == 0 && getrusage(RUSAGE_THREAD, &one) == 0, "getrusage");
+	fact("2048 pages, so many faults or little more", "%d", after.ru_minflt - before.ru_minflt >= 2048 &&
+	    after.ru_minflt - before.ru_minflt < 2100);
+	fact("for none of them was a disk asked", "%ld", after.ru_majflt - before.ru_majflt);
+	fact("the thread's, and the process's", "%d", one.ru_minflt >= 2048 && one.ru_minflt <= after.ru_minflt);
+	fact("the most that was in memory, when it is gone", "%d", after.ru_maxrss >= 1536 * 4 && after.ru_maxrss < 4096 * 4);
+	fflush(stdout);
+	pid = fork();
+	need(pid >= 0, "fork");
+	if (pid == 0) {
+		touch(4096);
+		_exit(0);
+	}
+	need(wait4(pid, &status, 0, &one) == pid && getrusage(RUSAGE_CHILDREN, &after) == 0, "wait4");
+	fact("a child's, when it is waited for", "%d %d", one.ru_minflt >= 4096, one.ru_maxrss >= 3072 * 4);
+	fact("and all children's", "%d %d", after.ru_minflt >= one.ru_minflt, after.ru_maxrss >= one.ru_maxrss);
+	fact("of whom", "%s", result(getrusage(7, &one)));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -361,6 +401,7 @@ main(int argc, char **argv)
 	vforking();
 	waiting();
 	limits();
+	usage();
 	sharing();
 	text_busy();
 	return (0);
