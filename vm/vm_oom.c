@@ -13,9 +13,11 @@
  *	             we wait on                the allocation fails
  *
  * Largest: private pages, swap blocks, and dirty pages of files, for these are what reclaim could not
- * have.  Who may be ended is not known here: killers say so (processes: all but the first one).  A
- * doomed address space gets no more pages: its own faults fail at once, wherever they wait.  It is
- * chosen once; if what it had does not come back, or is not enough, the next standstill chooses the next.
+ * have; and what the kernel has on its account: page tables, map entries, objects, reverse mappings, and what its killer
+ * knows (stacks of threads, pipes).  A program that touches little and maps much is no small one.  Who may be ended is not
+ * known here: killers say so (processes: all but the first one).  A doomed address space gets no more
+ * pages: its own faults fail at once, wherever they wait.  It is chosen once; if what it had does not
+ * come back, or is not enough, the next standstill chooses the next.
  *
  * What the kernel needs for itself (vm_oom_wait_kernel) is never denied: it may have locks, and who is to
  * be ended may wait for them.  So the kernel takes from the reserve, and only when that is used up, too, it
@@ -50,7 +52,7 @@ static TAILQ_HEAD(, vm_killer) killers = TAILQ_HEAD_INITIALIZER(killers);	/* oom
 struct victim {
 	struct vmspace	 *vm;		/* referenced; NULL: none */
 	struct vm_killer *killer;
-	size_t		  pages, swapped;
+	size_t		  pages, swapped, kernel;	/* pages: of all kinds */
 	unsigned	  candidates;
 	char		  who[WHO_MAX];
 };
@@ -89,20 +91,31 @@ entry_size(const struct vm_map_entry *e, size_t *swapped)
 	return (MIN(vm_object_is_anonymous(object) ? object->resident_page_count : object->dirty_count, npages));
 }
 
-/* Pages that nobody can have while vm lives, in memory and swapped out; an estimate.  => vm referenced */
+/* Pages of the kernel's that go with an address space.  Looked at without locks, for an estimate. */
 static size_t
-oom_size(struct vmspace *vm, size_t *swapped)
+kernel_size(const struct vmspace *vm)
 {
-	size_t pages = 0;
+	size_t bytes = PEEK(vm->map.nentries) * sizeof(struct vm_map_entry) +
+	    PEEK(vm->pmap.resident_count) * sizeof(struct pv_entry);
+
+	return (PEEK(vm->pmap.ptp_count) + howmany(bytes, PAGE_SIZE));
+}
+
+size_t
+vm_oom_size(struct vmspace *vm, size_t *swapped)
+{
+	size_t pages = kernel_size(vm), objects = 0;
 
 	*swapped = 0;
 	/* A map that somebody has locked is not waited for: its pages that are mapped will do. */
 	if (!vm_map_tryrlock(&vm->map))
-		return (vm->pmap.resident_count);
-	for (struct vm_map_entry *e = vm_map_first(&vm->map); e != NULL; e = vm_map_next(e))
+		return (pages + PEEK(vm->pmap.resident_count));
+	for (struct vm_map_entry *e = vm_map_first(&vm->map); e != NULL; e = vm_map_next(e)) {
 		pages += entry_size(e, swapped);
+		objects += e->object != NULL && PEEK(e->object->ref_count) == 1;
+	}
 	vm_map_runlock(&vm->map);
-	return (pages + *swapped);
+	return (pages + howmany(objects * sizeof(struct vm_object), PAGE_SIZE) + *swapped);
 }
 
 /* Compare one address space with the best so far.  => oom_mutex; vm referenced */
@@ -111,24 +124,24 @@ consider(struct vmspace *vm, struct victim *best)
 {
 	struct vm_killer *killer;
 	char who[WHO_MAX];
-	size_t swapped, pages;
+	size_t swapped, pages, held = 0;
 
 	if (vm->doomed)
 		return;
 	TAILQ_FOREACH(killer, &killers, link)
-		if (killer->may_end(vm, who, sizeof(who)))
+		if (killer->may_end(vm, who, sizeof(who), &held))
 			break;
 	if (killer == NULL)
 		return;
 	best->candidates++;
-	pages = oom_size(vm, &swapped);
+	pages = vm_oom_size(vm, &swapped) + held;
 	if (best->vm != NULL && pages <= best->pages)
 		return;
 	if (best->vm != NULL)
 		vmspace_free(best->vm);
 	vmspace_ref(vm);
 	*best = (struct victim){ .vm = vm, .killer = killer, .pages = pages, .swapped = swapped,
-	    .candidates = best->candidates };
+	    .kernel = held + kernel_size(vm), .candidates = best->candidates };
 	snprintf(best->who, sizeof(best->who), "%s", who);
 }
 
@@ -144,8 +157,8 @@ end_largest(struct vmspace *self)
 	if (best.vm == NULL)
 		return (false);
 	VM_PATH("oom_ends_somebody");
-	printf("out of memory: %s is ended: it holds %lu pages in memory and %lu swapped out, the most of %u that may "
-	    "be ended\n", best.who, best.pages - best.swapped, best.swapped, best.candidates);
+	printf("out of memory: %s is ended: it holds %lu pages in memory, about %lu of them in the kernel, and %lu swapped out, the "
+	    "most of %u that may be ended\n", best.who, best.pages - best.swapped, best.kernel, best.swapped, best.candidates);
 	best.vm->doomed = true;
 	best.killer->end(best.vm);
 	vm_pageout_progress(0);		/* it gets the time to go */

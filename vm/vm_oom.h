@@ -14,8 +14,11 @@ struct vmspace;
  */
 struct vm_killer {
 	TAILQ_ENTRY(vm_killer) link;
-	/* May the users of vm be ended?  Then says who they are, for the log. */
-	bool	(*may_end)(struct vmspace *vm, char *who, size_t size);
+	/*
+	 * May the users of vm be ended?  Then says who they are, for the log, and adds to *held what else goes with them:
+	 * pages that the kernel has for them, like their stacks in it.
+	 */
+	bool	(*may_end)(struct vmspace *vm, char *who, size_t size, size_t *held);
 	/* End them: their memory comes back soon, and not by this thread's doing. */
 	void	(*end)(struct vmspace *vm);
 };
@@ -37,5 +40,11 @@ bool vm_oom_wait(struct vmspace *vm, int *waits, vm_offset_t addr);
  * => sleeps in "vmwait".  Returns the class to try with next, VM_ALLOC_NORMAL or VM_ALLOC_SYSTEM.
  */
 int  vm_oom_wait_kernel(int *waits);
+
+/*
+ * Pages that nobody can have while vm lives: in memory, those of its tables and entries too, and swapped out; an estimate.
+ * => vm referenced
+ */
+size_t vm_oom_size(struct vmspace *vm, size_t *swapped);
 
 #endif

@@ -257,6 +257,22 @@ fdtable_next(struct fdtable *t, int fd)
 	return (fd);
 }
 
+size_t
+fdtable_pipe_bytes(struct fdtable *t)
+{
+	size_t bytes = 0;
+
+	spin_lock(&t->lock);
+	for (int fd = 0; fd < t->nslots; fd++) {
+		const struct file *fp = t->slots[fd].file;
+
+		if (fp != NULL && fp->vp == NULL)
+			bytes += pipe_bytes() / 2 / PEEK(fp->refs);
+	}
+	spin_unlock(&t->lock);
+	return (bytes);
+}
+
 /* How many descriptors curproc may have. */
 static int
 fd_limit(void)

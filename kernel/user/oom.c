@@ -4,18 +4,24 @@
  * processes that run in it, and SIGKILL ends them.  The first process is never chosen: without it
  * there is no system left to save.
  *
- * Lock order: proc_lock, taken alone.
+ * Lock order: proc_parts_lock, so that open files stay; in it proc_lock, or a table of descriptors'.
  */
 #include "kernel/lib/printf.h"
+#include "kernel/thread.h"
 #include "kernel/user/proc.h"
 #include "vm/vm_oom.h"
 
+/*
+ * Stacks of threads in the kernel, and pipes, each of whose ends counts as half of it, or less if others have it, too.
+ */
 static bool
-may_end(struct vmspace *vm, char *who, size_t size)
+may_end(struct vmspace *vm, char *who, size_t size, size_t *held)
 {
+	struct fdtable *files = NULL;
 	bool found = false;
 	struct proc *p;
 
+	spin_lock(&proc_parts_lock);
 	spin_lock(&proc_lock);
 	TAILQ_FOREACH(p, &all_procs, all_link) {
 		if (p->state != PROC_ALIVE || p->vmspace != vm)
@@ -25,9 +31,14 @@ may_end(struct vmspace *vm, char *who, size_t size)
 			break;
 		}
 		snprintf(who, size, "process %d (%s)", p->pid, p->name);
+		*held += (size_t)p->nthreads * KSTACK_PAGES;
+		files = p->files;
 		found = true;
 	}
 	spin_unlock(&proc_lock);
+	if (found && files != NULL)
+		*held += fdtable_pipe_bytes(files) / PAGE_SIZE;
+	spin_unlock(&proc_parts_lock);
 	return (found);
 }
 

@@ -52,6 +52,12 @@ is_writer(uint32_t flags)
 	return ((flags & O_ACCMODE) != O_RDONLY);
 }
 
+size_t
+pipe_bytes(void)
+{
+	return (sizeof(struct pipe));
+}
+
 static struct pipe *
 pipe_alloc(int users)
 {

@@ -157,6 +157,7 @@ void fdtable_close_on_exec(struct fdtable *files);
 void fdtable_release(struct fdtable *files);		/* the last owner's closes all */
 struct file *fdtable_get(struct fdtable *files, int fd); /* referenced; NULL: not open */
 int  fdtable_next(struct fdtable *files, int fd);	/* the lowest open descriptor from fd on; -1: none */
+size_t fdtable_pipe_bytes(struct fdtable *files);	/* that pipes have for it, an estimate; => does not sleep */
 struct fs_context *fs_context_create(void);		/* root and cwd: the root volume's root; umask 022 */
 struct fs_context *fs_context_fork(struct fs_context *from);
 struct fs_context *fs_context_share(struct fs_context *fs);

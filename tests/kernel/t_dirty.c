@@ -246,7 +246,7 @@ KTEST(dirty, writer_on_a_full_disk_dies_and_the_machine_lives)
 static int asked_to_end;
 
 static bool
-may_end_anybody(struct vmspace *vm, char *who, size_t size)
+may_end_anybody(struct vmspace *vm, char *who, size_t size, size_t *held)
 {
 	snprintf(who, size, "an address space of the test");
 	return (true);

@@ -20,12 +20,13 @@ static MALLOC_DEFINE(M_TOOM, "oom tests");
 
 static struct {
 	struct vmspace	*big, *small;
-	struct vmspace	*volatile ended;
+	struct vmspace	*volatile ended;	/* the last one */
+	struct vmspace	*first;
 	int		 times;
 } oom;
 
 static bool
-may_end(struct vmspace *vm, char *who, size_t size)
+may_end(struct vmspace *vm, char *who, size_t size, size_t *held)
 {
 	if (vm != oom.big && vm != oom.small)
 		return (false);
@@ -37,7 +38,8 @@ static void
 end(struct vmspace *vm)
 {
 	oom.ended = vm;
-	oom.times++;
+	if (oom.times++ == 0)
+		oom.first = vm;
 }
 
 static struct vm_killer test_killer = { .may_end = may_end, .end = end };
@@ -154,6 +156,72 @@ KTEST(oom, who_does_not_go_is_not_asked_twice)
 	CHECK_EQ(curthread->fault.signo, SIGKILL);
 	CHECK_EQ(oom.times, 2);
 	CHECK(oom.big->doomed && oom.small->doomed && !other->doomed);
+	vmspace_free(other);
+	oom_end();
+}
+
+#define APART		40			/* pages, each with a table of its own */
+#define PIECES		3000			/* entries of a map */
+
+/* Private memory of which one page in each table's reach is touched. */
+static void
+touch_in_tables(struct vmspace *vm)
+{
+	vm_offset_t at = AT(0) + GiB;
+
+	CHECK_EQ(vm_mmap(vm, &at, APART * 2 * MiB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0), 0);
+	for (vm_offset_t off = 0; off < APART * 2 * MiB; off += 2 * MiB)
+		CHECK_EQ(put(vm, at + off, 1), 0);
+}
+
+/* Memory that nobody touched, in as many entries as pages. */
+static void
+map_in_pieces(struct vmspace *vm)
+{
+	vm_offset_t at = AT(0) + 2 * GiB;
+
+	CHECK_EQ(vm_mmap(vm, &at, PIECES * PAGE_SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0), 0);
+	for (vm_offset_t off = PAGE_SIZE; off < PIECES * PAGE_SIZE; off += 2 * PAGE_SIZE)
+		CHECK_EQ(vm_map_protect(&vm->map, at + off, at + off + PAGE_SIZE, VM_PROT_READ), KERN_SUCCESS);
+}
+
+KTEST_COUNTING(oom, tables_and_entries_count_as_pages_do)
+{
+	struct vmspace *vm = vmspace_alloc();
+	size_t swapped, before = vm_oom_size(vm, &swapped), tables, pieces;
+
+	touch_in_tables(vm);
+	tables = vm_oom_size(vm, &swapped);
+	CHECK(tables >= before + 2 * APART);
+	map_in_pieces(vm);
+	CHECK(vm->map.nentries >= PIECES);
+	pieces = vm_oom_size(vm, &swapped);
+	CHECK(pieces >= tables + PIECES * sizeof(struct vm_map_entry) / PAGE_SIZE);
+	vm_map_lock(&vm->map);			/* by somebody who sleeps: an estimate will do */
+	CHECK(vm_oom_size(vm, &swapped) >= tables);
+	vm_map_unlock(&vm->map);
+	vmspace_free(vm);
+}
+
+/* The one has more pages in memory, the other more in all. */
+KTEST_COUNTING(oom, who_makes_the_kernel_hold_most_goes)
+{
+	struct vmspace *other;
+	int n = 0;
+
+	if (!oom_begin())
+		return;
+	vmspace_free(oom.big);
+	oom.big = vmspace_alloc();
+	map_anonymous(oom.big, 0, 4 * ROOM, MAP_PRIVATE);
+	touch(oom.big, 0, ROOM / 8 + PIECES * sizeof(struct vm_map_entry) / PAGE_SIZE / 2);
+	map_in_pieces(oom.small);
+	other = vmspace_alloc();		/* nobody may end this one */
+	map_anonymous(other, 0, 4 * ROOM, MAP_PRIVATE);
+	while (oom.times < 1 && n < 2 * ROOM && put(other, AT(n), 1) == 0)
+		n++;
+	CHECK(oom.times >= 1);
+	CHECK(oom.first == oom.small);
 	vmspace_free(other);
 	oom_end();
 }
