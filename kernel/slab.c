@@ -220,6 +220,35 @@ slab_destroy(struct slab *s)
 	vm_page_free(PHYS_TO_VM_PAGE(DMAP_TO_PHYS(s)));
 }
 
+/* n objects of a slab with room were taken.  => cache locked. */
+static inline void
+slab_taken(struct kmem_cache *c, struct slab *s, size_t n)
+{
+	if (s->inuse == 0)
+		c->nempty--;
+	s->inuse += (uint32_t)n;
+	if (s->inuse == c->per_slab) {
+		TAILQ_REMOVE(&c->partial, s, link);
+		TAILQ_INSERT_HEAD(&c->full, s, link);
+	}
+	c->inuse += n;
+}
+
+/* Take the first free object out of a slab with room.  => cache locked. */
+static inline void *
+slab_take_one(struct kmem_cache *c, struct slab *s)
+{
+	uint64_t *free = s->free;
+	void *p;
+
+	while (*free == 0)
+		free++;
+	p = object(c, s, (uint32_t)(free - s->free) * 64 + (uint32_t)__builtin_ctzl(*free));
+	*free &= *free - 1;
+	slab_taken(c, s, 1);
+	return (p);
+}
+
 /* Take up to n > 0 free objects out of a slab with room; returns how many.  => cache locked. */
 static size_t
 slab_take(struct kmem_cache *c, struct slab *s, void **p, size_t n)
@@ -235,19 +264,12 @@ slab_take(struct kmem_cache *c, struct slab *s, void **p, size_t n)
 			p[got++] = first + (uint32_t)__builtin_ctzl(free) * c->stride;
 		s->free[word] = free;
 	}
-	if (s->inuse == 0)
-		c->nempty--;
-	s->inuse += (uint32_t)n;
-	if (s->inuse == c->per_slab) {
-		TAILQ_REMOVE(&c->partial, s, link);
-		TAILQ_INSERT_HEAD(&c->full, s, link);
-	}
-	c->inuse += n;
+	slab_taken(c, s, n);
 	return (n);
 }
 
 /* Put object i back.  => cache locked.  Returns the slab if it is to be destroyed, else NULL. */
-static struct slab *
+static inline struct slab *
 slab_put(struct kmem_cache *c, struct slab *s, uint32_t i)
 {
 	s->free[i / 64] |= 1ul << i % 64;
@@ -297,7 +319,7 @@ slab_alloc(struct kmem_cache *c, const char *type, size_t size, int flags, const
 	spin_lock(&c->lock);
 	s = slab_with_room(c, flags);
 	if (s != NULL) {
-		(void)slab_take(c, s, &p, 1);
+		p = slab_take_one(c, s);
 		if (FAULTLINE_DEBUG)
 			note_allocated(c, p, type, size, caller);
 	}
@@ -317,7 +339,7 @@ page_is_slab(const struct slab *s)
 }
 
 /* The slab that p is an object of, and which; NULL when it is none. */
-static struct slab *
+static inline struct slab *
 slab_of(const void *p, uint32_t *index)
 {
 	struct slab *s = (struct slab *)trunc_page(p);
@@ -340,7 +362,7 @@ slab_of(const void *p, uint32_t *index)
  * Check object i of s as well as this build can, and put it back.  => cache locked.
  *    false: it was free already.  *gone: a slab to be destroyed without the lock, or NULL.
  */
-static bool
+static inline bool
 free_locked(struct kmem_cache *c, struct slab *s, uint32_t i, const char *type, const void *caller,
     struct slab **gone)
 {

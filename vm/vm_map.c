@@ -183,7 +183,7 @@ vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry)
 struct vm_map_entry *
 vm_map_entry_create(void)
 {
-	return (kmem_cache_alloc(entry_zone, M_WAITOK | M_ZERO));
+	return (kmem_cache_alloc(entry_zone, M_WAITOK));
 }
 
 /* ---- how many ---- */
@@ -374,20 +374,15 @@ vm_map_insert(struct vm_map *map, struct vm_object *object, vm_ooffset_t offset,
 	if (before->end > start || start - before->end > before->gap || before->end + before->gap < end)
 		return (KERN_NO_SPACE);
 	e = vm_map_entry_create();
-	e->start = start;
-	e->end = end;
-	e->object = object;
-	e->offset = object != NULL ? offset : 0;
-	e->protection = prot;
-	e->max_protection = max;
-	e->inheritance = inherit;
-	e->needs_copy = object != NULL && (cow & MAP_COPY_ON_WRITE);
-	e->stores = (cow & MAP_STORES) != 0;
+	*e = (struct vm_map_entry){
+		.start = start, .end = end, .object = object, .offset = object != NULL ? offset : 0,
+		.protection = prot, .max_protection = max, .inheritance = inherit,
+		.needs_copy = object != NULL && (cow & MAP_COPY_ON_WRITE), .stores = (cow & MAP_STORES) != 0,
+		.grow_top = cow & MAP_STACK_GROWS ? end : 0, .next_read = OFF_TO_IDX(offset),
+		.error_seen = object != NULL ? object->error_gen : 0
+	};
 	if (e->stores)
 		vnode_pager_stores(object, (vm_ooffset_t)(end - start));
-	e->grow_top = cow & MAP_STACK_GROWS ? end : 0;
-	e->next_read = OFF_TO_IDX(offset);
-	e->error_seen = object != NULL ? object->error_gen : 0;
 	vm_map_entry_link(map, before, e);
 	vm_map_join_range(map, start, end);
 	return (KERN_SUCCESS);

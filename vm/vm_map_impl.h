@@ -12,7 +12,7 @@
 /* Page aligned, not empty, inside the map?  (Needs no lock.) */
 bool vm_map_range_valid(const struct vm_map *map, vm_offset_t start, vm_offset_t end);
 
-struct vm_map_entry *vm_map_entry_create(void);		/* zeroed; => sleeps for memory */
+struct vm_map_entry *vm_map_entry_create(void);	/* the caller fills it, all of it; => sleeps for memory */
 /* Put an entry into the tree, right behind `after`. */
 void vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_entry *entry);
 void vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry);

@@ -44,32 +44,12 @@
 
 #define VM_PHYS_SEGS	BOOT_MEM_MAX
 
-/* A stretch of RAM and its place in vm_page_array. */
-struct vm_phys_seg {
-	uint64_t	first_pfn, end_pfn;	/* pages [first, end) */
-	uint32_t	index;			/* of first_pfn in vm_page_array */
-};
-
 struct vm_page *vm_page_array;
 uint32_t vm_page_count;
 struct vm_ladder vm_ladder;
 
-static struct vm_phys_seg vm_phys_seg[VM_PHYS_SEGS];
-static int vm_phys_nsegs;
-
-struct vm_page *
-PHYS_TO_VM_PAGE(vm_paddr_t pa)
-{
-	uint64_t pfn = pa >> PAGE_SHIFT;
-
-	for (int i = 0; i < vm_phys_nsegs; i++) {
-		const struct vm_phys_seg *seg = &vm_phys_seg[i];
-
-		if (pfn >= seg->first_pfn && pfn < seg->end_pfn)
-			return (&vm_page_array[seg->index + (pfn - seg->first_pfn)]);
-	}
-	return (NULL);
-}
+struct vm_phys_seg vm_phys_seg[VM_PHYS_SEGS];
+int vm_phys_nsegs;
 
 /* Find the stretches of RAM.  Page 0 is left out: a zero physical address means "none". */
 static void
@@ -87,7 +67,7 @@ phys_segs_find(const struct boot_info *bi)
 	}
 }
 
-/* Largest first: that is where PHYS_TO_VM_PAGE() finds most pages. */
+/* Largest first, see vm_page.h. */
 static void
 phys_segs_sort(void)
 {

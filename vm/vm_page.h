@@ -126,8 +126,26 @@ extern uint32_t vm_page_count;		/* (c) */
 
 static inline vm_paddr_t VM_PAGE_TO_PHYS(const struct vm_page *m) { return ((vm_paddr_t)m->pfn << PAGE_SHIFT); }
 static inline void *VM_PAGE_TO_DMAP(const struct vm_page *m) { return (PHYS_TO_DMAP(VM_PAGE_TO_PHYS(m))); }
+
+/* A stretch of RAM and its place in vm_page_array.  Largest first: that is where most pages are found. */
+struct vm_phys_seg {
+	uint64_t	first_pfn, end_pfn;	/* (c) pages [first, end) */
+	uint32_t	index;			/* (c) of first_pfn in vm_page_array */
+};
+extern struct vm_phys_seg vm_phys_seg[];
+extern int vm_phys_nsegs;			/* (c) */
+
 /* NULL when no RAM is there. */
-struct vm_page *PHYS_TO_VM_PAGE(vm_paddr_t pa);
+static inline struct vm_page *
+PHYS_TO_VM_PAGE(vm_paddr_t pa)
+{
+	uint64_t pfn = pa >> PAGE_SHIFT;
+
+	for (const struct vm_phys_seg *seg = vm_phys_seg; seg < vm_phys_seg + vm_phys_nsegs; seg++)
+		if (pfn >= seg->first_pfn && pfn < seg->end_pfn)
+			return (&vm_page_array[seg->index + (pfn - seg->first_pfn)]);
+	return (NULL);
+}
 
 /* Free-page thresholds: one ladder, computed at boot and asserted ordered; drawn in vm_page.c. */
 struct vm_ladder {

@@ -365,7 +365,7 @@ retire(struct pmap *pmap, struct retired *r)
 	r->n = 0;
 }
 
-/* Remove [va, stop), which lies in one table. */
+/* Remove [va, stop), which lies in one table, of which some entry is in use. */
 static void
 remove_in_table(struct pmap *pmap, pt_entry_t *pde, vm_offset_t va, vm_offset_t stop)
 {
@@ -373,12 +373,14 @@ remove_in_table(struct pmap *pmap, pt_entry_t *pde, vm_offset_t va, vm_offset_t 
 	struct retired r;
 
 	r.n = 0;
-	for (; va < stop && PTP_COUNT(*pde) > 0; va += PAGE_SIZE, pte++) {
+	for (; va < stop; va += PAGE_SIZE, pte++) {
 		if (*pte == 0)
 			continue;
 		r.va[r.n] = va;
 		r.pte[r.n++] = pte_swap(pte, 0);
 		pde_count_out(pmap, pde);
+		if (PTP_COUNT(*pde) == 0)
+			break;
 		if (r.n == RETIRE_MAX)
 			retire(pmap, &r);
 	}
