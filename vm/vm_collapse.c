@@ -171,25 +171,45 @@ vm_object_has_content(struct vm_object *object, vm_pindex_t pindex)
 	return ((m != NULL && vm_page_all_valid(m)) || swap_pager_has_block(object, pindex));
 }
 
-/* Does the object hide every page of backing that it could see?  => both locked. */
+/*
+ * Does the object hide every page of backing between two of the object's own indices?  If not, one that shows
+ * through is noted.  => both locked.
+ */
 static bool
-hides_all(struct vm_object *object, struct vm_object *backing)
+hides_range(struct vm_object *object, struct vm_object *backing, vm_pindex_t first, vm_pindex_t end)
 {
 	vm_pindex_t skip = OFF_TO_IDX(object->backing_object_offset);
 
-	for (struct vm_page *p = vm_page_find_least(backing, skip); p != NULL; p = vm_page_next(p)) {
-		if (p->pindex - skip >= object->size)
+	for (struct vm_page *p = vm_page_find_least(backing, skip + first); p != NULL; p = vm_page_next(p)) {
+		if (p->pindex - skip >= end)
 			break;
-		if (!vm_object_has_content(object, p->pindex - skip))
+		if (!vm_object_has_content(object, p->pindex - skip)) {
+			object->shows_through = p->pindex - skip;
 			return (false);
+		}
 	}
-	for (vm_pindex_t at = skip; swap_pager_next(backing, &at) && at - skip < object->size; at++) {
+	for (vm_pindex_t at = skip + first; swap_pager_next(backing, &at) && at - skip < end; at++) {
 		if (!vm_object_has_content(object, at - skip)) {
 			VM_PATH("bypass_sees_block");
+			object->shows_through = at - skip;
 			return (false);
 		}
 	}
 	return (true);
+}
+
+/*
+ * Does the object hide every page of backing that it could see?  => both locked.
+ *    Asked by each fault that copies a page.  So it looks first where it found a page that shows through when
+ *    it was asked last: one page after the other is copied, and from the first one on it would look at all
+ *    the copies each time.
+ */
+static bool
+hides_all(struct vm_object *object, struct vm_object *backing)
+{
+	vm_pindex_t from = MIN(object->shows_through, object->size);
+
+	return (hides_range(object, backing, from, object->size) && hides_range(object, backing, 0, from));
 }
 
 static bool

@@ -169,15 +169,22 @@ vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_
 	map->size += entry->end - entry->start;
 }
 
+/* => the caller sees to the gap behind the entry before it */
+static void
+entry_remove(struct vm_map *map, struct vm_map_entry *entry)
+{
+	rb_remove(&map->entries, &entry->node, entry_augment);
+	map->nentries--;
+	map->size -= entry->end - entry->start;
+}
+
 void
 vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry)
 {
 	struct vm_map_entry *prev = entry_prev(entry);
 
-	rb_remove(&map->entries, &entry->node, entry_augment);
+	entry_remove(map, entry);
 	gap_update(map, prev);
-	map->nentries--;
-	map->size -= entry->end - entry->start;
 }
 
 struct vm_map_entry *
@@ -430,18 +437,22 @@ free_private_pages(const struct vm_map_entry *e)
 struct vm_map_entry *
 vm_map_unlink_range(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 {
-	struct vm_map_entry *e, *next, *doomed = NULL;
+	struct vm_map_entry *e = vm_map_clip_start(map, start), *prev, *next, *doomed = NULL;
 
-	for (e = vm_map_clip_start(map, start); e != NULL && e->start < end; e = next) {
+	if (e == NULL || e->start >= end)
+		return (NULL);
+	prev = entry_prev(e);
+	for (; e != NULL && e->start < end; e = next) {
 		vm_map_clip_end(map, e, end);
 		next = vm_map_next(e);
 		if (e->wired_count > 0)
 			vm_map_entry_unwire(map, e);
 		pmap_remove(map->pmap, e->start, e->end);
-		vm_map_entry_unlink(map, e);
+		entry_remove(map, e);
 		e->node.child[0] = doomed != NULL ? &doomed->node : NULL;
 		doomed = e;
 	}
+	gap_update(map, prev);
 	return (doomed);
 }
 

@@ -87,6 +87,8 @@ struct vm_object {
 	int		 error;			/* (o) errno of the last failed write */
 	struct vm_object *backing_object;	/* (o) what we shadow; referenced */
 	vm_ooffset_t	 backing_object_offset;	/* (o) our byte 0 is its byte ...; page aligned */
+	/* (o) where a page of the backing object showed through when last looked at, our index; a hint */
+	vm_pindex_t	 shows_through;
 	void		*handle;		/* (o) the pager's key: the vnode; NULL once dead */
 	union {
 		struct {

@@ -7,6 +7,9 @@
  * are resident, the mappings of the address space.  Searches in trees may cost the logarithm: the
  * bound on a ratio is 1 + 0.015 log2(N), which is 1.10 for 100 and 1.20 for 10,000; for the file's
  * size it is one pointer block more for each factor of 1024, in cold faults only.
+ *
+ * And the copy of a page that is shared since a fork: each one looks whether anything below still shows
+ * through, which must not be a look at all that was copied before.
  */
 #include "kernel/amd64/cpu.h"
 #include "kernel/lib/printf.h"
@@ -176,6 +179,33 @@ entries_cost(struct bench_file *f, uint32_t count)
 		sum += time_soft_fault(base + (first + n % sampled) * step);
 	vm_map_remove(&bench_vm->map, base, base + count * step);
 	return (sum / SAMPLES);
+}
+
+/* A page's copy, the mean of `count` pages written in order, all of them shared with a child that sleeps. */
+static uint64_t
+forked_cost(uint32_t count)
+{
+	vm_offset_t va = anon_map(count);
+	struct vmspace *child;
+	uint64_t insn;
+
+	(void)time_writes(va, count, 1);
+	child = vmspace_fork(bench_vm);
+	KASSERT(child != NULL, "no memory for a fork of %u pages", count);
+	insn = time_writes(va, count, 1);
+	vmspace_free(child);
+	unmap(va, count);
+	return (insn / count);
+}
+
+void
+bench_forked(void)
+{
+	uint64_t few = forked_cost(64), many = forked_cost(1024);
+
+	bench_report("forked.64", few);
+	bench_report("forked.1024", many);
+	report_ratio("forked.ratio", many, few);
 }
 
 void

@@ -39,6 +39,7 @@ static const struct bench_scenario scenarios[] = {
 	{ "mprotect", "mprotect to read-only and back, without the system call", bench_mprotect },
 	{ "size", "a fault, and how large the file is", bench_size },
 	{ "resident", "a fault, and how many pages of the file are resident", bench_resident },
+	{ "forked", "writing 64 and 1,024 pages that a child shares", bench_forked },
 	{ "entries", "a fault, and how many mappings there are", bench_entries },
 	{ "smp", "faults a second on 1, 2 and 4 CPUs", bench_smp },
 };

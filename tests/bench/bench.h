@@ -58,7 +58,7 @@ void bench_cold(void), bench_random(void), bench_seq(void), bench_small_ram(void
 void bench_qenter(void), bench_mmap(void), bench_mprotect(void);
 void bench_dirty(void), bench_msync(void), bench_launder(void), bench_swap(void);
 void bench_write64(void), bench_chain(void), bench_trace(void);
-void bench_size(void), bench_resident(void), bench_entries(void), bench_smp(void);
+void bench_size(void), bench_resident(void), bench_forked(void), bench_entries(void), bench_smp(void);
 
 /* ---- meter ---- */
 

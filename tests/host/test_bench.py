@@ -152,6 +152,11 @@ def resident_pages_cost_their_logarithm(runs):
 
 
 @test
+def copies_after_a_fork_cost_their_logarithm(runs):
+    ratio_within(runs, "forked.ratio", 1024 / 64)
+
+
+@test
 def mappings_cost_their_logarithm(runs):
     ratio_within(runs, "entries.ratio-100", 100)
     ratio_within(runs, "entries.ratio-10000", 10000)

@@ -498,6 +498,38 @@ KTEST(object, bypass_goes_past_what_is_wholly_hidden)
 	vm_object_deallocate(bottom);
 }
 
+/* Whatever the order in which pages are hidden, and also when one shows through again that was hidden: a look finds it. */
+KTEST(object, bypass_waits_for_the_last_page_that_shows)
+{
+	static const vm_pindex_t order[] = { 3, 0, 1, 5, 4, 2 };
+	struct vm_object *bottom = vm_object_allocate(OBJT_DEFAULT, 8), *top;
+	struct vm_page *again;
+
+	for (vm_pindex_t i = 1; i < 7; i++)
+		(void)page_make(bottom, i, 1);
+	vm_object_reference(bottom);
+	top = shadow_of(bottom, 1, 6);
+	for (size_t i = 0; i + 1 < nitems(order); i++) {
+		(void)page_make(top, order[i], 2);
+		collapse(top);
+		CHECK(top->backing_object == bottom);
+	}
+	vm_object_lock(top);
+	again = vm_page_lookup(top, 0);		/* before the place where the last look ended */
+	CHECK(vm_page_tryxbusy(again));
+	vm_page_free(again);
+	vm_object_unlock(top);
+	(void)page_make(top, 2, 2);
+	collapse(top);
+	CHECK(top->backing_object == bottom);
+	(void)page_make(top, 0, 2);
+	collapse(top);
+	CHECK(top->backing_object == NULL);
+	CHECK_EQ(bottom->ref_count, 1);
+	vm_object_deallocate(top);
+	vm_object_deallocate(bottom);
+}
+
 /*
  * Pages of the backing object outside of the window do not count; a page that is there but holds
  * nothing does not hide.
