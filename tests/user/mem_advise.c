@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "probe.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -122,10 +124,55 @@ populate(void)
 	fact("nothing", "%s", result(madvise(a, 0, MADV_POPULATE_READ)));
 }
 
+/* A number of /proc/self/FILE, behind KEY and, if that is not NULL, behind the line that begins with FROM; -1: there is none. */
+static long
+told(const char *file, const char *from, const char *key)
+{
+	char line[512];
+	FILE *f = fopen(file, "r");
+	long value = -1;
+
+	need(f != NULL, file);
+	while (fgets(line, sizeof(line), f) != NULL) {
+		if (from != NULL && strncmp(line, from, strlen(from)) == 0)
+			from = NULL;
+		else if (from == NULL && value < 0 && strncmp(line, key, strlen(key)) == 0)
+			value = strtol(line + strlen(key), NULL, 10);
+	}
+	fclose(f);
+	return (value);
+}
+
+/* What /proc says of ten pages that have no neighbours. */
+static void
+in_proc(void)
+{
+	unsigned char *a = map(12 * PAGE, PROT_NONE, ANON, -1, 0) + PAGE;
+	const char *smaps = "/proc/self/smaps", *status = "/proc/self/status";
+	char from[32];
+
+	need(mprotect(a, 10 * PAGE, RW) == 0 && madvise(a, 10 * PAGE, MADV_NOHUGEPAGE) == 0, "mprotect");
+	snprintf(from, sizeof(from), "%lx-", (unsigned long)a);
+	fact("untouched: size, in memory", "%ld %ld", told(smaps, from, "Size:"), told(smaps, from, "Rss:"));
+	for (int i = 0; i < 6; i++)
+		a[i * PAGE] = 1;
+	fact("six stores: in memory, in proportion", "%ld %ld", told(smaps, from, "Rss:"), told(smaps, from, "Pss:"));
+	fact("private and changed, anonymous, on the swap disk", "%ld %ld %ld", told(smaps, from, "Private_Dirty:"),
+	    told(smaps, from, "Anonymous:"), told(smaps, from, "Swap:"));
+	need(mlock(a, 10 * PAGE) == 0, "mlock");
+	fact("locked: in memory, locked", "%ld %ld", told(smaps, from, "Rss:"), told(smaps, from, "Locked:"));
+	fact("and in all", "%ld", told(status, NULL, "VmLck:"));
+	need(munlock(a, 10 * PAGE) == 0, "munlock");
+	fact("unlocked", "%ld %ld", told(smaps, from, "Locked:"), told(status, NULL, "VmLck:"));
+	need(madvise(a, 10 * PAGE, MADV_DONTNEED) == 0, "madvise");
+	fact("given back", "%ld", told(smaps, from, "Rss:"));
+}
+
 int
 main(int argc, char **argv)
 {
 	probe_init(argc, argv);
+	in_proc();
 	populate();
 	dont_need();
 	other_advice();

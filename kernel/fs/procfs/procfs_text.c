@@ -2,6 +2,8 @@
 /*
  * What the files of /proc say.  Formats are Linux's where a program reads them (free, ps, mount, top).
  *
+ * What they say of a process's memory is in procfs_memory.c.
+ *
  * A process's fields are copied under proc_lock and written down without it.  Its memory, which exec may replace and exit
  * give up at any moment, is referenced meanwhile; it is shown to those who may send it signals.
  */
@@ -214,19 +216,9 @@ const struct procfs_entry procfs_machine[] = {
 
 /* ---- a process ---- */
 
-struct snapshot {
-	int		pid, ppid, pgid, sid, nthreads;
-	uint32_t	uid, gid;
-	char		name[16];
-	char		state;
-	uint64_t	user_ticks, sys_ticks, start_ns;
-	uint64_t	size, resident;		/* pages */
-	vm_offset_t	brk_start, brk, stack_top, arg_start, arg_end;
-};
-
 /* vmp: its memory is wanted, referenced.  => ESRCH; EACCES, and ENOENT for a zombie, with vmp only */
-static int
-look_into(int pid, struct snapshot *s, struct vmspace **vmp)
+int
+procfs_look(int pid, struct snapshot *s, struct vmspace **vmp)
 {
 	struct proc *p;
 	int error = 0;
@@ -240,8 +232,9 @@ look_into(int pid, struct snapshot *s, struct vmspace **vmp)
 	}
 	*s = (struct snapshot){ .pid = p->pid, .ppid = p->parent != NULL ? p->parent->pid : 0, .pgid = p->pgid,
 	    .sid = p->sid, .nthreads = p->nthreads, .uid = p->cred->uid, .gid = p->cred->gid,
-	    .user_ticks = p->user_ticks, .sys_ticks = p->sys_ticks, .start_ns = p->start_ns, .brk_start = p->brk_start,
-	    .brk = p->brk, .stack_top = p->stack_top, .arg_start = p->arg_start, .arg_end = p->arg_end };
+	    .user_ticks = p->user_ticks, .sys_ticks = p->sys_ticks, .start_ns = p->start_ns, .max_resident = p->max_resident,
+	    .brk_start = p->brk_start, .brk = p->brk, .stack_top = p->stack_top, .arg_start = p->arg_start, .arg_end = p->arg_end,
+	    .env_end = p->env_end };
 	memcpy(s->name, p->name, sizeof(s->name));
 	s->state = p->state == PROC_ZOMBIE ? 'Z' : p->stop_signal != 0 ? 'T' : p == curproc ? 'R' : 'S';
 	if (p->vmspace != NULL) {
@@ -261,7 +254,7 @@ look_into(int pid, struct snapshot *s, struct vmspace **vmp)
 static int
 look_at(int pid, struct snapshot *s)
 {
-	return (look_into(pid, s, NULL));
+	return (procfs_look(pid, s, NULL));
 }
 
 static int
@@ -282,17 +275,6 @@ fill_stat(struct text *t, int pid)
 }
 
 static int
-fill_statm(struct text *t, int pid)
-{
-	struct snapshot s;
-	int error = look_at(pid, &s);
-
-	if (error == 0)
-		text_add(t, "%lu %lu 0 0 0 0 0\n", s.size, s.resident);
-	return (error);
-}
-
-static int
 fill_status(struct text *t, int pid)
 {
 	struct snapshot s;
@@ -302,42 +284,20 @@ fill_status(struct text *t, int pid)
 		return (error);
 	text_add(t, "Name:\t%s\nState:\t%c\nTgid:\t%d\nPid:\t%d\nPPid:\t%d\nUid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", s.name,
 	    s.state, s.pid, s.pid, s.ppid, s.uid, s.uid, s.uid, s.uid, s.gid, s.gid, s.gid, s.gid);
-	text_add(t, "VmSize:\t%8lu kB\nVmRSS:\t%8lu kB\nThreads:\t%d\n", s.size * PAGE_KIB, s.resident * PAGE_KIB, s.nthreads);
+	procfs_status_memory(t, pid);
+	text_add(t, "Threads:\t%d\n", s.nthreads);
 	return (0);
 }
 
-/* Bytes of a process's memory, as far as they can be had.  => sleeps */
-static void
-add_memory(struct text *t, struct vmspace *vm, vm_offset_t at, vm_offset_t end)
-{
-	struct vm_page *m;
-
-	end = MIN(end, at + (t->size - 1 - t->len));
-	while (at < end && vm_fault(&vm->map, at, VM_PROT_READ, VM_FAULT_HOLD, &m) == KERN_SUCCESS) {
-		size_t n = MIN(end - at, PAGE_SIZE - (at & PAGE_MASK));
-
-		memcpy(t->buf + t->len, (const char *)VM_PAGE_TO_DMAP(m) + (at & PAGE_MASK), n);
-		vm_page_unwire(m, PQ_ACTIVE);
-		t->len += n;
-		at += n;
-	}
-}
-
-/* The arguments, each with its NUL; a zombie has none. */
 static int
-fill_cmdline(struct text *t, int pid)
+fill_comm(struct text *t, int pid)
 {
-	struct vmspace *vm;
 	struct snapshot s;
-	int error = look_into(pid, &s, &vm);
+	int error = look_at(pid, &s);
 
-	if (error == ENOENT)
-		return (0);
-	if (error != 0)
-		return (error);
-	add_memory(t, vm, s.arg_start, s.arg_end);
-	vmspace_free(vm);
-	return (0);
+	if (error == 0)
+		text_add(t, "%s\n", s.name);
+	return (error);
 }
 
 /* A path that leads to a vnode, as far as one is known; takes over the reference. */
@@ -418,102 +378,11 @@ fill_root(struct text *t, int pid)
 	return (0);
 }
 
-/*
- * The file at the bottom of an entry's chain, referenced, and where in it the entry begins; NULL: anonymous memory.
- * => map locked
- */
-static struct vnode *
-file_of(const struct vm_map_entry *e, vm_ooffset_t *offset)
-{
-	struct vm_object *object = e->object, *next;
-	struct vnode *vp = NULL;
-
-	*offset = e->offset;
-	if (object == NULL)
-		return (NULL);
-	vm_object_rlock(object);
-	while ((next = object->backing_object) != NULL) {
-		*offset += object->backing_object_offset;
-		vm_object_rlock(next);
-		vm_object_unlock(object);
-		object = next;
-	}
-	if (object->type == OBJT_VNODE && object->handle != NULL) {
-		vp = object->handle;
-		vref(vp);
-	}
-	vm_object_unlock(object);
-	return (vp);
-}
-
-struct map_line {
-	vm_offset_t	 start, end;
-	vm_ooffset_t	 offset;
-	vm_prot_t	 prot;
-	bool		 shared;
-	struct vnode	*vp;		/* referenced, or NULL */
-};
-
-/* The first entry that ends behind `at`; false: none. */
-static bool
-map_line_from(struct vm_map *map, vm_offset_t at, struct map_line *line)
-{
-	struct vm_map_entry *e;
-
-	vm_map_rlock(map);
-	for (e = vm_map_first(map); e != NULL && e->end <= at; e = vm_map_next(e))
-		continue;
-	if (e != NULL) {
-		*line = (struct map_line){ .start = e->start, .end = e->end, .prot = e->protection,
-		    .shared = e->inheritance == VM_INHERIT_SHARE };
-		line->vp = file_of(e, &line->offset);
-	}
-	vm_map_runlock(map);
-	return (e != NULL);
-}
-
-static void
-add_map_line(struct text *t, const struct map_line *l, const struct snapshot *s)
-{
-	char name[NAME_MAX + 1] = "";
-
-	text_add(t, "%08lx-%08lx %c%c%c%c %08lx 00:00 %lu", l->start, l->end, l->prot & VM_PROT_READ ? 'r' : '-',
-	    l->prot & VM_PROT_WRITE ? 'w' : '-', l->prot & VM_PROT_EXECUTE ? 'x' : '-', l->shared ? 's' : 'p',
-	    l->vp != NULL ? (uint64_t)l->offset : 0ul, l->vp != NULL ? (uint64_t)l->vp->v_ino : 0ul);
-	if (l->vp != NULL) {
-		if (fs_path_of_file(l->vp, name, sizeof(name)) < 0)
-			cache_name_of(l->vp, name, sizeof(name));
-	} else if (l->end == s->stack_top) {
-		strlcpy(name, "[stack]", sizeof(name));
-	} else if (l->start < s->brk && l->end > s->brk_start) {
-		strlcpy(name, "[heap]", sizeof(name));
-	}
-	text_add(t, "%s%s\n", name[0] != '\0' ? " " : "", name);
-}
-
-static int
-fill_maps(struct text *t, int pid)
-{
-	struct vmspace *vm;
-	struct snapshot s;
-	struct map_line l;
-	int error = look_into(pid, &s, &vm);
-
-	if (error != 0)
-		return (error == ENOENT ? 0 : error);
-	for (vm_offset_t at = 0; map_line_from(&vm->map, at, &l); at = l.end) {
-		add_map_line(t, &l, &s);
-		if (l.vp != NULL)
-			vrele(l.vp);
-	}
-	vmspace_free(vm);
-	return (0);
-}
-
 const struct procfs_entry procfs_process[] = {
 	{ "exe", VLNK, fill_exe, proc_text }, { "cwd", VLNK, fill_cwd, proc_cwd }, { "root", VLNK, fill_root, NULL },
 	{ "fd", VDIR, NULL, NULL },
-	{ "maps", VREG, fill_maps, NULL }, { "stat", VREG, fill_stat, NULL }, { "statm", VREG, fill_statm, NULL },
-	{ "status", VREG, fill_status, NULL }, { "cmdline", VREG, fill_cmdline, NULL }, { "mounts", VREG, fill_mounts, NULL },
+	{ "maps", VREG, procfs_maps, NULL }, { "smaps", VREG, procfs_smaps, NULL }, { "stat", VREG, fill_stat, NULL },
+	{ "statm", VREG, procfs_statm, NULL }, { "status", VREG, fill_status, NULL }, { "comm", VREG, fill_comm, NULL },
+	{ "cmdline", VREG, procfs_cmdline, NULL }, { "environ", VREG, procfs_environ, NULL }, { "mounts", VREG, fill_mounts, NULL },
 	{ NULL, VNON, NULL, NULL },
 };
