@@ -273,6 +273,18 @@ void __tsan_init(void) { }
 		return (__atomic_compare_exchange_n(at, expected, value, false,			\
 		    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));					\
 	}
+/* clang asks for the value that was found instead. */
+#define COMPARE_VALUE(bits, type)								\
+	type __tsan_atomic##bits##_compare_exchange_val(volatile type *at, type expected,	\
+	    type value, int order, int other);							\
+	type __tsan_atomic##bits##_compare_exchange_val(volatile type *at, type expected,	\
+	    type value, int order, int other)							\
+	{											\
+		marked_store(at, sizeof(type), CALLER);						\
+		(void)__atomic_compare_exchange_n(at, &expected, value, false,			\
+		    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);					\
+		return (expected);								\
+	}
 #define ATOMICS(bits)	ATOMICS_OF(bits, uint##bits##_t)
 #define ATOMICS_OF(bits, type)									\
 	type __tsan_atomic##bits##_load(const volatile type *at, int order);			\
@@ -294,7 +306,7 @@ void __tsan_init(void) { }
 	}											\
 	FETCH(bits, type, add) FETCH(bits, type, sub) FETCH(bits, type, and)			\
 	FETCH(bits, type, or) FETCH(bits, type, xor)						\
-	COMPARE(bits, type, strong) COMPARE(bits, type, weak)
+	COMPARE(bits, type, strong) COMPARE(bits, type, weak) COMPARE_VALUE(bits, type)
 ATOMICS(8)
 ATOMICS(16)
 ATOMICS(32)
