@@ -10,14 +10,14 @@
 #include "kernel/thread.h"
 #include "kernel/yieldpoint.h"
 #include "tests/kernel/ktest.h"
-#include "vm/vm_object.h"
-#include "vm/vm_page.h"
+#include "tests/kernel/t_vm.h"
 
 #define ROUNDS	2000
 
 static struct mutex lock;
 static uint64_t field;
 static struct vm_page *page;
+static struct vmspace *space;		/* which has `page` mapped at AT(0) */
 static int reports, here;		/* (atomic) */
 static char first_report[200];
 
@@ -83,6 +83,24 @@ static void
 dirty_bare(void)
 {
 	vm_page_dirty(page);
+}
+
+static void
+store_through_the_mapping(void)
+{
+	CHECK_EQ(put(space, AT(0), 1), 0);
+}
+
+static void
+ask_the_mapping(void)
+{
+	vm_prot_t prot;
+
+	(void)pmap_is_modified(page);
+	(void)pmap_ts_referenced(page);
+	pmap_clear_modify(page);
+	CHECK(pmap_mapped(&space->pmap, AT(0), &prot));
+	pmap_protect(&space->pmap, AT(0), AT(1), VM_PROT_READ | VM_PROT_WRITE);
 }
 
 /* ---- two of them meet ---- */
@@ -186,4 +204,16 @@ KTEST_ONE(racewatch, dirty_bits_without_the_objects_lock_are_found)
 		expect_race(dirty_locked, dirty_bare, "write of", "in vm_page_dirty during a write in vm_page_dirty");
 	}
 	vm_object_deallocate(object);
+}
+
+/* On one CPU nobody stores while the other looks, for that is done with spin locks held. */
+KTEST(racewatch, processor_that_marks_an_entry_is_not_accused)
+{
+	space = vmspace_alloc();
+	map_anonymous(space, 0, 1, MAP_PRIVATE);
+	store_through_the_mapping();
+	page = mapped_page(space, AT(0));
+	if (CHECK(page != NULL))
+		expect_none(store_through_the_mapping, ask_the_mapping);
+	vmspace_free(space);
 }

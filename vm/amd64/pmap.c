@@ -241,7 +241,7 @@ prot_bits(vm_prot_t prot)
 static void
 enter_same(struct pmap *pmap, vm_offset_t va, struct vm_page *m, pt_entry_t *pte, pt_entry_t bits)
 {
-	pt_entry_t new = VM_PAGE_TO_PHYS(m) | bits, old = *pte;
+	pt_entry_t new = VM_PAGE_TO_PHYS(m) | bits, old = pte_load(pte);
 
 	if ((new | (old & (PG_A | PG_M))) == old)
 		return;		/* nothing to forget: who holds a page for I/O often finds it so */
@@ -296,7 +296,7 @@ pmap_enter(struct pmap *pmap, vm_offset_t va, struct vm_page *m, vm_prot_t prot,
 		}
 	}
 	pte = &PT_TABLE(*pde)[PT_INDEX(va, 1)];
-	old = *pte;
+	old = pte_load(pte);
 	if (likely(old == 0)) {
 		if (likely(pv_enter(pmap, va, m, pte, bits)))
 			pde_count_in(pmap, pde, 1);
@@ -374,7 +374,7 @@ remove_in_table(struct pmap *pmap, pt_entry_t *pde, vm_offset_t va, vm_offset_t 
 
 	r.n = 0;
 	for (; va < stop; va += PAGE_SIZE, pte++) {
-		if (*pte == 0)
+		if (pte_load(pte) == 0)
 			continue;
 		r.va[r.n] = va;
 		r.pte[r.n++] = pte_swap(pte, 0);
@@ -419,7 +419,7 @@ change_in_table(struct pmap *pmap, pt_entry_t *pde, vm_offset_t va, vm_offset_t 
 	bool changed = false;
 
 	for (; va < stop; va += PAGE_SIZE, pte++) {
-		old = *pte;
+		old = pte_load(pte);
 		if (old == 0 || ((old & clear) == 0 && (old & set) == set))
 			continue;
 		while (!__atomic_compare_exchange_n(pte, &old, (old & ~clear) | set, false,
@@ -475,12 +475,12 @@ vm_paddr_t
 pmap_extract(struct pmap *pmap, vm_offset_t va)
 {
 	vm_paddr_t pa = 0;
-	pt_entry_t *pte;
+	pt_entry_t e, *pte;
 
 	spin_lock(&pmap->lock);
 	pte = pmap_pte(pmap, va);
-	if (pte != NULL && (*pte & PG_V))
-		pa = (*pte & PG_FRAME) | (va & PAGE_MASK);
+	if (pte != NULL && ((e = pte_load(pte)) & PG_V))
+		pa = (e & PG_FRAME) | (va & PAGE_MASK);
 	spin_unlock(&pmap->lock);
 	return (pa);
 }
@@ -492,7 +492,7 @@ pmap_mapped(struct pmap *pmap, vm_offset_t va, vm_prot_t *prot)
 
 	spin_lock(&pmap->lock);
 	pte = pmap_pte(pmap, va);
-	e = pte == NULL ? 0 : *pte;
+	e = pte == NULL ? 0 : pte_load(pte);
 	spin_unlock(&pmap->lock);
 	if (!(e & PG_V))
 		return (false);
@@ -506,15 +506,15 @@ void
 pmap_foreach(struct pmap *pmap, void (*fn)(void *arg, vm_offset_t va, pt_entry_t pte), void *arg)
 {
 	vm_offset_t va = 0;
-	pt_entry_t *pde, *table;
+	pt_entry_t e, *pde, *table;
 
 	spin_lock(&pmap->lock);
 	while ((pde = next_table(pmap, &va, VM_USER_MAX)) != NULL) {
 		table = PT_TABLE(*pde);
 		va &= ~(LEVEL_SIZE(2) - 1);
 		for (unsigned i = 0; i < PT_ENTRIES; i++, va += PAGE_SIZE)
-			if (table[i] != 0)
-				fn(arg, va, table[i]);
+			if ((e = pte_load(&table[i])) != 0)
+				fn(arg, va, e);
 	}
 	spin_unlock(&pmap->lock);
 }

@@ -24,6 +24,28 @@
 #define PT_TABLE(e)	((pt_entry_t *)PHYS_TO_DMAP((e) & PG_FRAME))
 
 /*
+ * Page-table entries are shared with the processor, which sets PG_A and PG_M of a present one by itself,
+ * and with whoever looks without the pmap's lock: load them by this, change them atomically.
+ */
+static inline pt_entry_t
+pte_load(const pt_entry_t *pte)
+{
+	return (PEEK(*pte));
+}
+
+static inline pt_entry_t
+pte_swap(pt_entry_t *pte, pt_entry_t new)
+{
+	return (__atomic_exchange_n(pte, new, __ATOMIC_ACQ_REL));
+}
+
+static inline pt_entry_t
+pte_clear_bits(pt_entry_t *pte, pt_entry_t bits)
+{
+	return (__atomic_fetch_and(pte, ~bits, __ATOMIC_ACQ_REL));
+}
+
+/*
  * The entry that points to the page table of va; NULL when there is not even a directory.  The
  * entry itself may be not present.  => the pmap locked, or the kernel's half, or a pv entry for va
  * held through its page's pv lock.
@@ -31,11 +53,11 @@
 static inline pt_entry_t *
 pmap_pde(struct pmap *pmap, vm_offset_t va)
 {
-	pt_entry_t e = pmap->pml4[PT_INDEX(va, 4)];
+	pt_entry_t e = pte_load(&pmap->pml4[PT_INDEX(va, 4)]);
 
 	if (!(e & PG_V))
 		return (NULL);
-	e = PT_TABLE(e)[PT_INDEX(va, 3)];
+	e = pte_load(&PT_TABLE(e)[PT_INDEX(va, 3)]);
 	if (!(e & PG_V))
 		return (NULL);
 	return (&PT_TABLE(e)[PT_INDEX(va, 2)]);
@@ -45,11 +67,11 @@ pmap_pde(struct pmap *pmap, vm_offset_t va)
 static inline pt_entry_t *
 pmap_pte(struct pmap *pmap, vm_offset_t va)
 {
-	pt_entry_t *pde = pmap_pde(pmap, va);
+	pt_entry_t e, *pde = pmap_pde(pmap, va);
 
-	if (pde == NULL || !(*pde & PG_V))
+	if (pde == NULL || !((e = pte_load(pde)) & PG_V))
 		return (NULL);
-	return (&PT_TABLE(*pde)[PT_INDEX(va, 1)]);
+	return (&PT_TABLE(e)[PT_INDEX(va, 1)]);
 }
 
 /*
@@ -71,22 +93,6 @@ pde_count_out(struct pmap *pmap, pt_entry_t *pde)
 	*pde -= PTP_ONE;
 	if (PTP_COUNT(*pde) == 0)
 		pmap->empty_ptps++;
-}
-
-/*
- * Page-table entries are shared with the processor, which sets PG_A and PG_M by itself: always
- * change them atomically.
- */
-static inline pt_entry_t
-pte_swap(pt_entry_t *pte, pt_entry_t new)
-{
-	return (__atomic_exchange_n(pte, new, __ATOMIC_ACQ_REL));
-}
-
-static inline pt_entry_t
-pte_clear_bits(pt_entry_t *pte, pt_entry_t bits)
-{
-	return (__atomic_fetch_and(pte, ~bits, __ATOMIC_ACQ_REL));
 }
 
 /* pmap_tlb.c */

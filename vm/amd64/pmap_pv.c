@@ -158,7 +158,7 @@ pv_enter_run(struct pmap *pmap, vm_offset_t va, struct vm_page **pages, unsigned
 
 		if (m == NULL)
 			continue;
-		if (pte[i] != 0 || !pv_filled(pmap)) {
+		if (pte_load(&pte[i]) != 0 || !pv_filled(pmap)) {
 			pages[i] = NULL;
 			continue;
 		}
@@ -254,8 +254,8 @@ pv_pte_locked(const struct vm_page *m, const struct pv_entry *pv)
 {
 	pt_entry_t *pte = pv_pte(pv);
 
-	KASSERT((*pte & (PG_FRAME | PG_V)) == (VM_PAGE_TO_PHYS(m) | PG_V),
-	    "pv entry says page %u at 0x%lx, the page table says 0x%lx", m->pfn, pv->va, *pte);
+	KASSERT((pte_load(pte) & (PG_FRAME | PG_V)) == (VM_PAGE_TO_PHYS(m) | PG_V),
+	    "pv entry says page %u at 0x%lx, the page table says 0x%lx", m->pfn, pv->va, pte_load(pte));
 	return (pte);
 }
 
@@ -345,7 +345,7 @@ make_readonly(struct vm_page *m, struct pv_entry *pv, pt_entry_t *pte, void *arg
 {
 	pt_entry_t old;
 
-	if (*pte & (PG_RW | PG_M)) {
+	if (pte_load(pte) & (PG_RW | PG_M)) {
 		old = pte_clear_bits(pte, PG_RW | PG_M);
 		pmap_invalidate_page(pv->pmap, pv->va);
 		pmap_fold_bits(m, old & PG_M);
@@ -368,7 +368,7 @@ pmap_page_protect(struct vm_page *m, vm_prot_t prot)
 static bool
 forget_modified(struct vm_page *m, struct pv_entry *pv, pt_entry_t *pte, void *arg)
 {
-	if (*pte & PG_M) {
+	if (pte_load(pte) & PG_M) {
 		pte_clear_bits(pte, PG_M);
 		pmap_invalidate_page(pv->pmap, pv->va);
 	}
@@ -391,7 +391,7 @@ any_mapping_has(struct vm_page *m, pt_entry_t bit)
 
 	spin_lock(lock);
 	for (pv = m->pv; pv != NULL; pv = pv->next)
-		if (*pv_pte(pv) & bit)
+		if (pte_load(pv_pte(pv)) & bit)
 			break;
 	spin_unlock(lock);
 	return (pv != NULL);
@@ -420,7 +420,7 @@ count_and_clear_referenced(struct vm_page *m, struct pv_entry *pv, pt_entry_t *p
 {
 	struct ts_count *count = arg;
 
-	if (*pte & PG_A) {
+	if (pte_load(pte) & PG_A) {
 		pte_clear_bits(pte, PG_A);
 		pmap_invalidate_page(pv->pmap, pv->va);
 		count->referenced++;
