@@ -225,6 +225,12 @@ fdtable_get(struct fdtable *t, int fd)
 	return (fp);
 }
 
+bool
+file_is_open_to(const struct file *fp, bool write)
+{
+	return ((fp->flags & O_PATH) == 0 && (fp->flags & O_ACCMODE) != (write ? O_RDONLY : O_WRONLY));
+}
+
 struct file *
 fd_get(int fd)
 {

@@ -99,6 +99,7 @@ struct fs_context;
 struct file *file_alloc(const struct fileops *ops, void *data, struct vnode *vp, uint32_t flags); /* => sleeps */
 void file_ref(struct file *fp);
 void file_release(struct file *fp);		/* => sleeps */
+bool file_is_open_to(const struct file *fp, bool write);	/* write, or else read */
 /* An open descriptor's file, referenced; NULL: EBADF. */
 struct file *fd_get(int fd);
 /* The vnode of an open descriptor, also of one that was opened as a place only, referenced.  EBADF; EINVAL: it has none.  => sleeps */

@@ -45,11 +45,18 @@ device_number(const struct vnode *vp)
 	return (vp != NULL && vp->v_mount != NULL ? ((uintptr_t)vp->v_mount >> 6 & 0xffff) + 0x100 : 0);
 }
 
+/* What stat() and its relatives tell. */
+struct seen {
+	struct vattr	va;
+	uint64_t	dev;
+};
+
 static int
-stat_out(const struct vattr *va, const struct vnode *vp, vm_offset_t to)
+stat_out(const struct seen *seen, vm_offset_t to)
 {
+	const struct vattr *va = &seen->va;
 	struct user_stat st = {
-		.dev = device_number(vp), .ino = va->va_fileid, .nlink = va->va_nlink,
+		.dev = seen->dev, .ino = va->va_fileid, .nlink = va->va_nlink,
 		.mode = type_bits(va->va_type) | va->va_mode, .uid = va->va_uid, .gid = va->va_gid,
 		.rdev = va->va_rdev, .size = (int64_t)va->va_size, .blksize = va->va_blocksize,
 		.blocks = (int64_t)va->va_blocks,
@@ -60,30 +67,31 @@ stat_out(const struct vattr *va, const struct vnode *vp, vm_offset_t to)
 }
 
 static int
-stat_vnode(struct vnode *vp, vm_offset_t to)
+see_vnode(struct vnode *vp, struct seen *seen)
 {
-	struct vattr va = { 0 };
 	int error;
 
+	*seen = (struct seen){ .dev = device_number(vp) };
 	VOP_LOCK(vp, LK_SHARED);
-	error = VOP_GETATTR(vp, &va);
+	error = VOP_GETATTR(vp, &seen->va);
 	VOP_UNLOCK(vp);
-	return (error != 0 ? error : stat_out(&va, vp, to));
+	return (error);
 }
 
 static int
-stat_fd(int fd, vm_offset_t to)
+see_fd(int fd, struct seen *seen)
 {
 	struct file *fp = fd_get(fd);
-	struct vattr va = { 0 };
 	int error;
 
 	if (fp == NULL)
 		return (EBADF);
-	if (fp->vp != NULL)
-		error = stat_vnode(fp->vp, to);
-	else if ((error = fp->ops->stat(fp, &va)) == 0)
-		error = stat_out(&va, NULL, to);
+	if (fp->vp != NULL) {
+		error = see_vnode(fp->vp, seen);
+	} else {
+		*seen = (struct seen){ .dev = 0 };
+		error = fp->ops->stat(fp, &seen->va);
+	}
 	file_release(fp);
 	return (error);
 }
@@ -115,21 +123,76 @@ lookup_or_fd(int dirfd, vm_offset_t upath, uint64_t at_flags, struct vnode **vpp
 	return (vnode_of_fd(dirfd, vpp));
 }
 
-int64_t
-sys_newfstatat(const uint64_t *a)
+/* A path's file, or with AT_EMPTY_PATH and an empty path the descriptor's. */
+static int
+see_at(int dirfd, vm_offset_t upath, uint64_t at_flags, struct seen *seen)
 {
 	struct vnode *vp;
 	char first;
 	int error;
 
-	if ((a[3] & AT_EMPTY_PATH) && (int)a[0] != AT_FDCWD && (a[1] == 0 || (copyin(a[1], &first, 1) == 0 && first == '\0')))
-		return (-stat_fd((int)a[0], a[2]));
-	error = lookup_or_fd((int)a[0], a[1], a[3], &vp);
+	if ((at_flags & AT_EMPTY_PATH) && dirfd != AT_FDCWD && (upath == 0 || (copyin(upath, &first, 1) == 0 && first == '\0')))
+		return (see_fd(dirfd, seen));
+	error = lookup_or_fd(dirfd, upath, at_flags, &vp);
 	if (error == 0) {
-		error = stat_vnode(vp, a[2]);
+		error = see_vnode(vp, seen);
 		vrele(vp);
 	}
-	return (-error);
+	return (error);
+}
+
+int64_t
+sys_newfstatat(const uint64_t *a)
+{
+	struct seen seen;
+	int error = see_at((int)a[0], a[1], a[3], &seen);
+
+	return (-(error != 0 ? error : stat_out(&seen, a[2])));
+}
+
+/* Linux's struct statx, 256 bytes. */
+struct user_statx {
+	uint32_t	mask, blksize;
+	uint64_t	attributes;
+	uint32_t	nlink, uid, gid;
+	uint16_t	mode, pad0;
+	uint64_t	ino, size, blocks, attributes_mask;
+	struct {
+		int64_t	 sec;
+		uint32_t nsec, pad;
+	} atime, btime, ctime, mtime;
+	uint32_t	rdev_major, rdev_minor, dev_major, dev_minor;
+	uint64_t	rest[14];
+};
+_Static_assert(sizeof(struct user_statx) == 256, "struct statx");
+
+#define AT_NO_AUTOMOUNT	0x800
+#define AT_STATX_SYNC	0x6000			/* two bits: both at once mean nothing */
+#define STATX_BASIC	0x7ffu			/* all but the time of birth, which no volume of ours tells */
+#define STATX_RESERVED	0x80000000u
+
+int64_t
+sys_statx(const uint64_t *a)
+{
+	struct seen seen;
+	const struct vattr *va = &seen.va;
+	struct user_statx st;
+	int error;
+
+	if ((a[3] & STATX_RESERVED) || (a[2] & AT_STATX_SYNC) == AT_STATX_SYNC ||
+	    (a[2] & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC)) != 0)
+		return (-EINVAL);
+	error = see_at((int)a[0], a[1], a[2], &seen);
+	if (error != 0)
+		return (-error);
+	st = (struct user_statx){
+		.mask = STATX_BASIC, .blksize = va->va_blocksize, .nlink = va->va_nlink, .uid = va->va_uid, .gid = va->va_gid,
+		.mode = (uint16_t)(type_bits(va->va_type) | va->va_mode), .ino = va->va_fileid, .size = va->va_size,
+		.blocks = va->va_blocks, .atime.sec = va->va_atime, .ctime.sec = va->va_ctime, .mtime.sec = va->va_mtime,
+		.rdev_major = va->va_rdev >> 8 & 0xfff, .rdev_minor = (va->va_rdev & 0xff) | (va->va_rdev >> 12 & 0xfff00),
+		.dev_major = (uint32_t)(seen.dev >> 8), .dev_minor = (uint32_t)seen.dev & 0xff,
+	};
+	return (-copyout(&st, a[4], sizeof(st)));
 }
 
 int64_t
@@ -147,7 +210,10 @@ sys_lstat(const uint64_t *a)
 int64_t
 sys_fstat(const uint64_t *a)
 {
-	return (-stat_fd((int)a[0], a[1]));
+	struct seen seen;
+	int error = see_fd((int)a[0], &seen);
+
+	return (-(error != 0 ? error : stat_out(&seen, a[1])));
 }
 
 int64_t

@@ -23,11 +23,7 @@ typedef int (*transfer_fn)(struct file *fp, struct user_io *io, off_t *pos);
 static transfer_fn
 transfer_of(const struct file *fp, bool write)
 {
-	uint32_t mode = fp->flags & O_ACCMODE;
-
-	if ((fp->flags & O_PATH) || mode == (write ? O_RDONLY : O_WRONLY))
-		return (NULL);
-	return (write ? fp->ops->write : fp->ops->read);
+	return (!file_is_open_to(fp, write) ? NULL : write ? fp->ops->write : fp->ops->read);
 }
 
 /* Is it a range of the user half at all?  Linux looks before it does anything. */
@@ -183,91 +179,6 @@ transfer_vector_flags(const uint64_t *a, bool write)
 
 int64_t sys_preadv2(const uint64_t *a) { return (transfer_vector_flags(a, false)); }
 int64_t sys_pwritev2(const uint64_t *a) { return (transfer_vector_flags(a, true)); }
-
-/* ---- from file to file ---- */
-
-#define SENDFILE_PIECE	(16 * KiB)
-
-/* A piece from `in` at *pos into `out`, by buf.  *sent: bytes that arrived there; *pos is behind them. */
-static int
-send_piece(struct file *out, struct file *in, off_t *pos, char *buf, size_t want, size_t *sent)
-{
-	struct user_io io = { .at = (vm_offset_t)buf, .len = want, .kernel = true };
-	off_t at = *pos;
-	size_t got;
-	int error = in->ops->read(in, &io, &at);
-
-	got = want - io.len;
-	*sent = 0;
-	if (got == 0)
-		return (error);
-	io = (struct user_io){ .at = (vm_offset_t)buf, .len = got, .kernel = true };
-	if (out->ops->seekable)
-		mutex_lock(&out->pos_lock);
-	error = out->ops->write(out, &io, &out->pos);
-	if (out->ops->seekable)
-		mutex_unlock(&out->pos_lock);
-	*sent = got - io.len;
-	*pos += (off_t)*sent;
-	return (*sent < got && error == 0 ? EAGAIN : error);
-}
-
-static int64_t
-send_file(struct file *out, struct file *in, off_t *pos, uint64_t count)
-{
-	char *buf = kmalloc(SENDFILE_PIECE, &M_IOV, M_WAITOK);
-	int64_t total = 0;
-	size_t sent = 1;
-	int error = 0;
-
-	count = MIN(count, 0x7ffff000ul);
-	while (count > 0 && error == 0 && sent > 0 && !(total > 0 && signal_deliverable())) {
-		error = send_piece(out, in, pos, buf, MIN(count, SENDFILE_PIECE), &sent);
-		total += (int64_t)sent;
-		count -= sent;
-	}
-	kfree(buf, &M_IOV);
-	return (total > 0 ? total : -error);
-}
-
-/* The offset that a program gives, or the file's own. */
-static int64_t
-send_file_at(struct file *out, struct file *in, vm_offset_t uoff, uint64_t count)
-{
-	int64_t result;
-	off_t pos = in->pos;
-
-	if (uoff != 0 && copyin(uoff, &pos, sizeof(pos)) != 0)
-		return (-EFAULT);
-	if (pos < 0)
-		return (-EINVAL);
-	result = send_file(out, in, &pos, count);
-	if (uoff != 0)
-		return (copyout(&pos, uoff, sizeof(pos)) != 0 ? -EFAULT : result);
-	mutex_lock(&in->pos_lock);
-	in->pos = pos;
-	mutex_unlock(&in->pos_lock);
-	return (result);
-}
-
-int64_t
-sys_sendfile(const uint64_t *a)
-{
-	struct file *out = fd_get((int)a[0]), *in = fd_get((int)a[1]);
-	int64_t result;
-
-	if (out == NULL || in == NULL || transfer_of(in, false) == NULL || transfer_of(out, true) == NULL)
-		result = -EBADF;
-	else if (in->vp == NULL || in->vp->v_type != VREG || (out->flags & O_APPEND))
-		result = -EINVAL;
-	else
-		result = send_file_at(out, in, a[2], a[3]);
-	if (out != NULL)
-		file_release(out);
-	if (in != NULL)
-		file_release(in);
-	return (result);
-}
 
 /* ---- the offset ---- */
 

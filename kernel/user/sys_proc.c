@@ -276,20 +276,31 @@ sys_sched_yield(const uint64_t *a)
 	return (0);
 }
 
+/* Is there such a thread?  0: the caller.  -ESRCH; -EINVAL: not a thread's number */
+static int64_t
+check_thread(int tid)
+{
+	bool exists;
+
+	if (tid < 0)
+		return (-EINVAL);
+	spin_lock(&proc_lock);
+	exists = tid == 0 || uthread_find(tid) != NULL;
+	spin_unlock(&proc_lock);
+	return (exists ? 0 : -ESRCH);
+}
+
 int64_t
 sys_sched_getaffinity(const uint64_t *a)
 {
 	uint64_t mask = (1ul << ncpus) - 1;
-
-	bool exists;
+	int64_t result;
 
 	if (a[1] < sizeof(mask) || (a[1] & 7) != 0)
 		return (-EINVAL);
-	spin_lock(&proc_lock);
-	exists = (int)a[0] == 0 || uthread_find((int)a[0]) != NULL;
-	spin_unlock(&proc_lock);
-	if (!exists)
-		return (-ESRCH);
+	result = check_thread((int)a[0]);
+	if (result != 0)
+		return (result);
 	return (copyout(&mask, a[2], sizeof(mask)) != 0 ? -EFAULT : (int64_t)sizeof(mask));
 }
 
@@ -306,6 +317,32 @@ sys_getcpu(const uint64_t *a)
 /* There are no priorities among programs: everybody is at the middle, and may be told to be. */
 int64_t sys_getpriority(const uint64_t *a) { return (20); }
 int64_t sys_setpriority(const uint64_t *a) { return ((int)a[2] >= 0 || curthread->cred->uid == 0 ? 0 : -EACCES); }
+
+/* Nor policies: all are SCHED_OTHER's, whose only parameter, the priority, is 0. */
+int64_t sys_sched_getscheduler(const uint64_t *a) { return (check_thread((int)a[0])); }
+
+int64_t
+sys_sched_getparam(const uint64_t *a)
+{
+	static const int32_t priority;
+	int64_t result = a[1] != 0 ? check_thread((int)a[0]) : -EINVAL;
+
+	return (result != 0 ? result : -copyout(&priority, a[1], sizeof(priority)));
+}
+
+/* The policies that Linux has, for who asks: FIFO and RR know priorities from 1 to 99. */
+static int64_t
+policy_priority(int policy, int with_priorities)
+{
+	enum { SCHED_OTHER, SCHED_FIFO, SCHED_RR, SCHED_BATCH, SCHED_IDLE = 5 };
+
+	if (policy == SCHED_FIFO || policy == SCHED_RR)
+		return (with_priorities);
+	return (policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE ? 0 : -EINVAL);
+}
+
+int64_t sys_sched_get_priority_max(const uint64_t *a) { return (policy_priority((int)a[0], 99)); }
+int64_t sys_sched_get_priority_min(const uint64_t *a) { return (policy_priority((int)a[0], 1)); }
 
 /* ---- the machine ---- */
 
