@@ -12,7 +12,7 @@ import time
 import gdb
 from common import Command, say
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60       # only how long a failure takes
 attached = None         # the path of the socket
 machine = None          # the process of boot/qemu, if it was started here
 

@@ -56,7 +56,7 @@ def first_prompt(kernel, scratch):
     with open(script, "w", encoding="ascii") as f:
         f.write(ASK)
     debugfs(disk, f"write {script} /root/ask", write=True)
-    done = subprocess.run([os.path.join(TOP, "boot", "qemu"), "--icount", "--timeout", "120", "--kernel", kernel,
+    done = subprocess.run([os.path.join(TOP, "boot", "qemu"), "--icount", "--timeout", "300", "--kernel", kernel,
                            "--disk", disk, "--", "init=/bin/sh", "--", "-l", "/root/ask"],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = done.stdout.decode(errors="replace").replace("\r", "")
@@ -73,7 +73,7 @@ def main(kernel):
             shutil.copy(PROGRAM, os.path.join(root, "bin", name))
         image = os.path.join(scratch, "bench.img")
         mke2fs(image, 4096, 16 * MIB, root)
-        done = subprocess.run([os.path.join(TOP, "boot", "qemu"), "--icount", "--timeout", "120", "--kernel", kernel,
+        done = subprocess.run([os.path.join(TOP, "boot", "qemu"), "--icount", "--timeout", "300", "--kernel", kernel,
                                "--disk", image, "--", "init=/bin/bench", "--", "/bin/copy"],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         prompt = first_prompt(kernel, scratch)

@@ -63,7 +63,7 @@ class Run:
     err: what the launcher said; log: QEMU's own log.
     """
 
-    def __init__(self, *options, words=(), stdin=b"", timeout=60):
+    def __init__(self, *options, words=(), stdin=b"", timeout=150):
         log = scratch("qemu.log")
         if "--disk" not in options and "--no-disk" not in options:
             options += ("--disk", default_disk())
@@ -80,7 +80,7 @@ class Run:
 class Session(Run):
     """A boot whose monitor was given these lines at once.  answers[i]: what it printed to the i-th."""
 
-    def __init__(self, lines, *options, words=(), timeout=60, end="poweroff"):
+    def __init__(self, lines, *options, words=(), timeout=150, end="poweroff"):
         self.lines = list(lines) + ([end] if end else [])
         super().__init__(*options, words=["monitor", *words], timeout=timeout,
                          stdin="".join(line + "\n" for line in self.lines).encode())
@@ -101,7 +101,7 @@ class Session(Run):
 class Live:
     """A boot whose monitor is talked to line by line, while QEMU can be asked about it as well (QMP)."""
 
-    def __init__(self, *options, words=(), timeout=60):
+    def __init__(self, *options, words=(), timeout=150):
         self.qmp_path = scratch("qmp.sock")
         if os.path.exists(self.qmp_path):
             os.unlink(self.qmp_path)

@@ -30,7 +30,7 @@ def test(function):
     return function
 
 
-def launch(*options, words=(), timeout=60):
+def launch(*options, words=(), timeout=150):
     """Run the launcher -> (status, stdout, stderr).  QEMU's log goes to the scratch folder."""
     log = os.path.join(SCRATCH.name, "qemu.log")
     done = subprocess.run([os.path.join(TOP, "boot", "qemu"), "--log", log, "--timeout", str(timeout), *options,
@@ -38,7 +38,7 @@ def launch(*options, words=(), timeout=60):
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
-def kernel_mode(word, timeout=60):
+def kernel_mode(word, timeout=150):
     return launch("--kernel", KERNEL, "--no-disk", words=[word], timeout=timeout)
 
 
@@ -277,7 +277,7 @@ def a_disk_whose_machine_was_ended_is_looked_over_and_one_in_use_is_not():
     folder = os.path.join(SCRATCH.name, "empty")
     os.mkdir(folder)
     run.mkimage.mke2fs(image, 4096, 4 << 20, folder)
-    machine = subprocess.Popen([os.path.join(TOP, "boot", "qemu"), "--kernel", KERNEL, "--disk", image, "--timeout", "60",
+    machine = subprocess.Popen([os.path.join(TOP, "boot", "qemu"), "--kernel", KERNEL, "--disk", image, "--timeout", "150",
                                 "--log", os.path.join(SCRATCH.name, "qemu.log"), "--", "selftest=hang"],
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:

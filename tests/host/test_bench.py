@@ -20,7 +20,7 @@ import run  # noqa: E402
 
 TOP = mkimage.TOP
 KERNEL = os.environ.get("FAULTLINE_KERNEL", os.path.join(TOP, "build", "kernel.elf"))
-TIMEOUT_SECONDS = 80
+TIMEOUT_SECONDS = 300       # only how long a failure takes
 # A run in which RAM holds the files, twice, and one in which it doesn't.
 SMALL = "small-ram"
 FILE_MIB, REQUEST_KIB = 64, 128

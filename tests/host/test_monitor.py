@@ -242,7 +242,7 @@ def poweroff_gives_the_status():
     for status in (0, 7, 110):
         Session([], end=f"poweroff {status}").expect_end(status)
     Session([], end="exit 3").expect_end(3)
-    ended = guest.Run(words=["monitor"], stdin=b"queues\n\x04", timeout=20)
+    ended = guest.Run(words=["monitor"], stdin=b"queues\n\x04")
     equal("the exit status after Ctrl-D", ended.status, 0)
     contains("the output before Ctrl-D", ended.out, "pages of RAM")
 
@@ -258,7 +258,7 @@ def no_input_is_lost():
 @test
 def lines_can_be_edited():
     keys = b"objectz\x7fs\x08s\n" + b"junk\x15queues\n" + b"poweroff 9\x7f5\n"
-    ended = guest.Run(words=["monitor"], stdin=keys, timeout=20)
+    ended = guest.Run(words=["monitor"], stdin=keys)
     equal("the exit status", ended.status, 5)
     contains("the output", ended.out, "resident")
     contains("the output", ended.out, "pages of RAM")

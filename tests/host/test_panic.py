@@ -18,7 +18,7 @@ class Panic:
 
     def __init__(self, command, *options):
         lines = ["sum /tour/story.txt", command]
-        run = guest.Run(*options, words=["monitor"], timeout=20,
+        run = guest.Run(*options, words=["monitor"],
                         stdin="".join(line + "\n" for line in lines).encode())
         equal(f"the exit status of {command} ({run.err.strip()})", run.status, PANIC)
         contains("the launcher", run.err, "panicked")

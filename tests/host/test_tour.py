@@ -53,7 +53,7 @@ class Tour(guest.Run):
     """One boot that played the tour: its acts."""
 
     def __init__(self, *options, words=(), path=STORY):
-        super().__init__(*options, words=words, timeout=30)
+        super().__init__(*options, words=words)
         equal(f"the exit status ({self.err.strip()})", self.status, 0)
         self.parts = re.split(r"^---- (?:\d\. )?(.*)$", self.out, flags=re.M)
         equal(f"the number of headings in {self.out[-500:]!r}", len(self.parts), 11)
@@ -217,7 +217,7 @@ def default_disk():
 
 def sentences(*options, words=()):
     """A boot that cannot play the tour: what it says about it."""
-    run = guest.Run(*options, words=words, timeout=30)
+    run = guest.Run(*options, words=words)
     equal(f"the exit status ({run.err.strip()})", run.status, 0)
     return [line for line in run.out.splitlines() if line.startswith("tour: ")]
 
@@ -270,7 +270,7 @@ def a_bad_sector_ends_the_tour():
     rules = scratch("tour.rules")
     with open(rules, "w", encoding="ascii") as f:
         f.write(f'[inject-error]\nevent = "read_aio"\nerrno = "5"\nsector = "{blocks[2] * 8}"\nonce = "off"\n')
-    run = guest.Run("--disk", f"{image('4k')},ro,blkdebug={rules}", timeout=30)
+    run = guest.Run("--disk", f"{image('4k')},ro,blkdebug={rules}")
     equal("the exit status", run.status, 0)
     contains("the tour", run.out, "EIO")
     contains("the tour", run.out, "answers VM_PAGER_ERROR")

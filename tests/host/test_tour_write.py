@@ -36,7 +36,7 @@ class Chapter(guest.Run):
     """One boot that played a chapter: its acts by their headings."""
 
     def __init__(self, name, acts, *options, words=()):
-        super().__init__(*options, words=[f"tour={name}", *words], timeout=90)
+        super().__init__(*options, words=[f"tour={name}", *words])
         equal(f"the exit status ({self.err.strip()})", self.status, 0)
         parts = re.split(r"^---- (?:\d\. )?(.*)$", self.out, flags=re.M)
         self.head, self.acts = parts[0], [Act(text) for text in parts[2::2]]
@@ -156,7 +156,7 @@ def what_is_told_as_written_is_what_the_disk_got():
 
 @test
 def a_read_only_volume_is_left_alone():
-    run = guest.Run("--disk", fresh_image(4096) + ",ro", words=["tour=write"], timeout=60)
+    run = guest.Run("--disk", fresh_image(4096) + ",ro", words=["tour=write"])
     equal("the exit status", run.status, 0)
     contains("the tour", run.out, f"tour: {DRAFT} cannot be made: EROFS")
 

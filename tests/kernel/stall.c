@@ -9,7 +9,7 @@
 #include "kernel/fs/vnode.h"
 #include "kernel/clock.h"
 #include "kernel/thread.h"
-#include "tests/kernel/ktest.h"
+#include "tests/kernel/vmtest.h"
 
 static struct spinlock stall_lock = SPINLOCK_INITIALIZER("stall", RANK_NONE);
 
@@ -101,7 +101,7 @@ stall_held(void)
 bool
 stall_wait(unsigned n)
 {
-	uint64_t end = ticks + 2 * HZ;
+	uint64_t end = ticks + VT_PATIENCE;
 	bool there;
 
 	spin_lock(&stall_lock);

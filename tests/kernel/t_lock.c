@@ -7,18 +7,12 @@
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
 #include "tests/kernel/lockwatch.h"
+#include "tests/kernel/vmtest.h"
 
-#define PATIENCE	(5 * HZ)
 #define NTHREADS	6
 #define ROUNDS		200
 
 static MALLOC_DEFINE(M_TLOCK, "lock tests");
-
-#define WAIT_UNTIL(cond) ({								\
-	uint64_t _end = ticks + PATIENCE;						\
-	while (!(cond) && ticks < _end)							\
-		(void)tsleep(&_end, NULL, "ktest", 1);					\
-	CHECK(cond); })
 
 static struct mutex mtx;
 static struct rwlock rwl;
@@ -78,7 +72,7 @@ KTEST(lock, mutex_excludes)
 	/* However the CPUs run afterwards, at first all of them want what we have. */
 	mutex_lock(&mtx);
 	spawn_all(mutex_worker);
-	WAIT_UNTIL(mtx.waiters == NTHREADS);
+	VT_WAIT(mtx.waiters == NTHREADS);
 	mutex_unlock(&mtx);
 	join_all();
 	CHECK_EQ(counter, NTHREADS * ROUNDS);
@@ -144,7 +138,7 @@ KTEST(lock, readers_share)
 	go = false;
 	for (i = 0; i < 3; i++)
 		td[i] = thread_create("t-reader", PRI_KERNEL, hold_read_lock, NULL);
-	WAIT_UNTIL(inside == 3);
+	VT_WAIT(inside == 3);
 	CHECK_EQ(rwl.word & RW_READERS, 3);
 	CHECK(!rw_trywlock(&rwl));
 	CHECK(rw_tryrlock(&rwl));
@@ -183,10 +177,10 @@ KTEST(lock, waiting_writer_keeps_new_readers_out)
 	norder = 0;
 	rw_rlock(&rwl);
 	writer = thread_create("t-writer", PRI_KERNEL, want_write, NULL);
-	WAIT_UNTIL(rwl.write_waiters == 1);
+	VT_WAIT(rwl.write_waiters == 1);
 	CHECK(!rw_tryrlock(&rwl));
 	reader = thread_create("t-reader", PRI_KERNEL, want_read, NULL);
-	WAIT_UNTIL(rwl.read_waiters == 1);
+	VT_WAIT(rwl.read_waiters == 1);
 	CHECK_EQ(norder, 0);
 	rw_runlock(&rwl);
 	thread_join(writer);
@@ -203,7 +197,7 @@ KTEST(lock, upgrade_only_as_the_last_reader)
 	inside = 0;
 	go = false;
 	td = thread_create("t-reader", PRI_KERNEL, hold_read_lock, NULL);
-	WAIT_UNTIL(inside == 1);
+	VT_WAIT(inside == 1);
 	rw_rlock(&rwl);
 	CHECK(!rw_tryupgrade(&rwl));
 	CHECK(!rw_wheld(&rwl) && rw_held(&rwl));
@@ -224,10 +218,10 @@ KTEST(lock, downgrade_lets_waiting_readers_in)
 	go = false;
 	rw_wlock(&rwl);
 	td = thread_create("t-reader", PRI_KERNEL, hold_read_lock, NULL);
-	WAIT_UNTIL(rwl.read_waiters == 1);
+	VT_WAIT(rwl.read_waiters == 1);
 	CHECK_EQ(inside, 0);
 	rw_downgrade(&rwl);
-	WAIT_UNTIL(inside == 1);
+	VT_WAIT(inside == 1);
 	CHECK_EQ(rwl.word & RW_READERS, 2);
 	CHECK(!rw_trywlock(&rwl));
 	rw_runlock(&rwl);

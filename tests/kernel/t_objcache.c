@@ -308,9 +308,11 @@ KTEST(object, reclaim_rests_while_all_cached_files_are_locked)
 	bound = vm_object_cache_bound(0);
 	for (int i = 0; i < 2; i++)
 		CHECK(VOP_TRYLOCK(vp[i], LK_EXCLUSIVE));
+	wakeups = VMCNT_GET(v_pdwakeups);
 	vm_pageout_wakeup();
-	for (end = ticks + 5; ticks < end; vt_pause())
-		continue;
+	VT_WAIT(VMCNT_GET(v_pdwakeups) > wakeups);
+	vm_pageout_freeze(true);		/* until it has looked at them all */
+	vm_pageout_freeze(false);
 	CHECK_EQ(vm_object_cached_count(), 2);
 	wakeups = VMCNT_GET(v_pdwakeups);
 	for (end = ticks + 20; ticks < end; vt_pause())

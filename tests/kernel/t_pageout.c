@@ -489,7 +489,7 @@ KTEST(pageout, scan_comes_back_beside_a_thread_that_never_sleeps)
 	scan_done = false;
 	vm_object_lock(object);
 	td = thread_create("t-scan", PRI_PAGEOUT, scan_once, (void *)EVERYTHING);
-	for (start = ticks; !scan_done && ticks - start < 2000;)
+	for (start = ticks; !scan_done && ticks - start < VT_PATIENCE;)
 		cpu_pause();
 	CHECK(scan_done);
 	vm_object_unlock(object);

@@ -197,11 +197,12 @@ KTEST(smp, a_wakeup_interrupts_an_idle_cpu)
 
 static volatile uint32_t been_on;	/* (atomic) mask of CPUs */
 
+/* Until one of us has been on another CPU than the first; how soon that one comes is the host's affair. */
 static void
 spin_anywhere(void *arg)
 {
 	thread_unpin();			/* we were created where our creator is pinned */
-	for (uint64_t end = ticks + 30; ticks < end; )
+	for (uint64_t end = ticks + VT_PATIENCE; ticks < end && been_on <= 1; )
 		__atomic_fetch_or(&been_on, 1u << curcpu->id, __ATOMIC_RELAXED);
 }
 
@@ -222,7 +223,7 @@ KTEST(smp, a_cpu_without_work_takes_others_threads)
 	for (unsigned i = 0; i < ncpus; i++)
 		steals += cpus[i].steals;
 	CHECK(steals > before);
-	CHECK(been_on != 1);
+	CHECK(been_on > 1);
 }
 
 static void

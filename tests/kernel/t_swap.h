@@ -40,7 +40,7 @@ void gate_fail_writes(int n);
 /* Hold requests back from now on; let one go (false: none is waiting); how many wait. */
 void swap_gate_hold(bool on);
 bool swap_gate_release(void);
-bool gate_wait_for_one(void);		/* until a request is held: false after two seconds */
+bool gate_wait_for_one(void);		/* until a request is held; false, and the test fails: none came */
 
 /* A process's memory, in which the running thread is. */
 struct space {

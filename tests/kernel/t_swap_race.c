@@ -467,10 +467,13 @@ queue_for_laundry(struct vm_object *object, vm_pindex_t pindex, bool referenced)
 
 	vm_object_lock(object);
 	m = vm_page_lookup(object, pindex);
-	if (m != NULL && referenced)
-		vm_page_reference(m);
-	if (m != NULL)
+	if (m != NULL) {
+		(void)pmap_ts_referenced(m);
+		vm_page_flag_clear(m, PG_REFERENCED);
+		if (referenced)
+			vm_page_reference(m);
 		vm_page_launder(m);
+	}
 	vm_object_unlock(object);
 	vm_laundry_wakeup();
 }
@@ -479,7 +482,7 @@ queue_for_laundry(struct vm_object *object, vm_pindex_t pindex, bool referenced)
  * The thread meets a locked object, a page that was used meanwhile, and memory that is no longer
  * short when the write is over.
  */
-KTEST(swap, swapout_thread_passes_over_what_it_should)
+KTEST_COUNTING(swap, swapout_thread_passes_over_what_it_should)
 {
 	struct vm_object *object;
 	struct vm_page *list, *m;
@@ -491,6 +494,7 @@ KTEST(swap, swapout_thread_passes_over_what_it_should)
 	for (uint32_t i = 0; i < 40; i++)
 		CHECK_EQ(space_write(&s, i, 1100 + i), 0);
 	object = space_object(&s);
+	vm_pageout_freeze(true);	/* it would have all of them written before we ask */
 	vm_object_lock(object);
 	m = vm_page_lookup(object, 39);
 	list = take_free_pages();
@@ -508,15 +512,13 @@ KTEST(swap, swapout_thread_passes_over_what_it_should)
 	swap_gate_hold(true);
 	for (vm_pindex_t i = 0; i < 40; i += 10)
 		queue_for_laundry(object, i, false);
-	if (gate_wait_for_one()) {
-		give_pages_back(list);
-		list = NULL;
-	}
+	CHECK(gate_wait_for_one());
+	give_pages_back(list);
+	vm_pageout_freeze(false);
 	swap_gate_hold(false);
 	while (swap_gate_release())
 		;
 	let_others_run();
-	give_pages_back(list);
 	for (uint32_t i = 0; i < 40; i++)
 		space_holds(&s, i, 1100 + i);
 	vm_object_deallocate(object);

@@ -16,7 +16,7 @@
 #include "kernel/lib/errno.h"
 #include "kernel/malloc.h"
 #include "kernel/thread.h"
-#include "tests/kernel/ktest.h"
+#include "tests/kernel/vmtest.h"
 #include "vm/swap_map.h"
 #include "vm/swap_pager.h"
 #include "vm/vm_map.h"
@@ -237,9 +237,7 @@ swap_gate_release(void)
 bool
 gate_wait_for_one(void)
 {
-	for (int i = 0; i < 2 * HZ && gate.nheld == 0; i++)
-		tsleep(&gate, NULL, "gate", 1);
-	return (gate.nheld > 0);
+	return (VT_WAIT(gate.nheld > 0));
 }
 
 /* ---- memory ---- */
