@@ -47,6 +47,7 @@
 #define WHO_MAX		48
 
 static struct mutex oom_mutex = { .lk = { .name = "oom", .kind = LOCK_MUTEX, .rank = RANK_NONE } };
+static bool giving;		/* oom_mutex; somebody gives up idle files, without the mutex */
 static TAILQ_HEAD(, vm_killer) killers = TAILQ_HEAD_INITIALIZER(killers);	/* oom_mutex */
 
 struct victim {
@@ -169,8 +170,8 @@ end_largest(struct vmspace *self)
 /*
  * Files that nobody uses any more, but with pages that the disk had no room for: before somebody is
  * ended, they are tried once more, and then given up.
- * => oom_mutex: vnodes are only tried, for who has one locked may wait for us.  The laundry, which tries
- *    to write them again and again, soon lets go.  false: that brought nothing
+ * => `giving` is ours.  Vnodes are only tried, for who has one locked may wait for us.  The laundry, which
+ *    tries to write them again and again, soon lets go.  false: that brought nothing
  */
 static bool
 give_up_idle_files(void)
@@ -191,6 +192,35 @@ give_up_idle_files(void)
 	return (false);
 }
 
+/* Is it still so that somebody has to go, and not `self`, who is to go already?  => oom_mutex */
+static bool
+must_choose(const struct vmspace *self)
+{
+	return ((self == NULL || !self->doomed) && vm_pageout_hopeless());
+}
+
+/*
+ * Give up idle files if nobody else does, with the mutex let go: a write may need memory, or wait for a sync that
+ * does, and who asks for the kernel's (vm_oom_wait_kernel) must be able to end somebody meanwhile.
+ * => oom_mutex, also on return.  true: wait and see
+ */
+static bool
+idle_files_first(void)
+{
+	bool brought;
+
+	if (giving)
+		return (true);
+	giving = true;
+	mutex_unlock(&oom_mutex);
+	brought = give_up_idle_files();
+	mutex_lock(&oom_mutex);
+	giving = false;
+	if (brought)
+		vm_pageout_progress(1);
+	return (brought);
+}
+
 /*
  * Reclaim is at a standstill: end somebody.  Returns whether `self` may go on.
  */
@@ -200,19 +230,13 @@ choose_and_end(struct vmspace *self, vm_offset_t addr)
 	bool go_on;
 
 	mutex_lock(&oom_mutex);
-	/* re-check: whoever had the mutex before may have ended us, or another. */
-	if ((self != NULL && self->doomed) || !vm_pageout_hopeless()) {
+	/* re-check, both times: whoever had the mutex before may have ended us, or another. */
+	if (must_choose(self) && !idle_files_first() && must_choose(self)) {
+		vm_pageout_report_oom(addr);
+		go_on = end_largest(self);
+	} else {
 		go_on = self == NULL || !self->doomed;
-		mutex_unlock(&oom_mutex);
-		return (go_on);
 	}
-	if (give_up_idle_files()) {
-		vm_pageout_progress(1);
-		mutex_unlock(&oom_mutex);
-		return (true);
-	}
-	vm_pageout_report_oom(addr);
-	go_on = end_largest(self);
 	mutex_unlock(&oom_mutex);
 	return (go_on);
 }

@@ -10,7 +10,9 @@
 #include "tests/kernel/scratch.h"
 #include "tests/kernel/t_vm.h"
 #include "vm/swap_pager.h"
+#include "vm/vm_laundry.h"
 #include "vm/vm_oom.h"
+#include "vm/vm_pager.h"
 
 static MALLOC_DEFINE(M_TOOM, "oom tests");
 
@@ -316,6 +318,86 @@ KTEST(oom, a_page_that_goes_round_in_a_circle_is_no_progress)
 	CHECK(vm_free_count() <= vm_ladder.reserved + 1);
 	vmspace_free(other);
 	oom_end();
+}
+
+/* ---- idle files, given up by who needs memory for that ---- */
+
+static struct {
+	struct thread	*giver;
+	void		**taken;	/* pages that the giver has got from the kernel, a chain */
+	unsigned	 asked;		/* times that it was to write */
+} writer;
+
+/*
+ * Writing takes more memory than there is: the giver asks the kernel for it until somebody was ended, and has written
+ * nothing then.  Nobody else writes anything.
+ */
+static int
+write_takes_memory(struct vnode *vp, struct vm_page **m, int count, bool sync, int *rtvals, int *result)
+{
+	bool giver = curthread == writer.giver;
+	void **p;
+
+	for (int i = 0; i < count; i++) {
+		vm_page_downgrade(m[i]);
+		rtvals[i] = VM_PAGER_AGAIN;
+	}
+	writer.asked += giver;
+	while (giver && oom.ended == NULL) {
+		p = kmalloc(PAGE_SIZE, &M_TOOM, M_WAITOK);
+		*p = writer.taken;
+		writer.taken = p;
+	}
+	*result = VM_PAGER_AGAIN;
+	return (0);
+}
+
+/*
+ * Whoever gives up idle files may have to wait for memory, or for a sync that waits for it: somebody can be ended
+ * meanwhile.
+ */
+KTEST(oom, somebody_can_be_ended_while_idle_files_are_written)
+{
+	struct vt_job job = { .fn = go_when_ended };
+	const struct vnodeops *ops;
+	struct vnodeops hooked;
+	struct vnode *vp;
+	struct vmspace *big;
+	size_t done;
+	void **p;
+
+	SCRATCH_OR_SKIP();
+	memset(&writer, 0, sizeof(writer));
+	vp = scratch_create("/w/idle");
+	if (vp != NULL && oom_begin()) {
+		syncer_freeze(true);
+		VT_WAIT(!vm_laundry_writing());
+		ops = vp->v_op;
+		hooked = *ops;
+		hooked.putpages = write_takes_memory;
+		vp->v_op = &hooked;
+		CHECK_EQ(vn_write(vp, "changed", 7, 0, &done), 0);
+		big = oom.big;
+		vt_start(&job, "big");
+		fill_up();
+		writer.giver = curthread;
+		for (int i = ROOM / 8; i < BIG && oom.ended == NULL; i++)
+			CHECK_EQ(put(oom.small, AT(i), (uint8_t)i), 0);
+		job.arg = &job;
+		vt_finish(&job);
+		CHECK(writer.asked > 0);
+		CHECK(oom.ended == big);
+		vp->v_op = ops;
+		syncer_freeze(false);
+		oom_end();
+		while ((p = writer.taken) != NULL) {
+			writer.taken = *p;
+			kfree(p, &M_TOOM);
+		}
+	}
+	if (vp != NULL)
+		vrele(vp);
+	scratch_leave();
 }
 
 #define FILE_LEN	(64 * PAGE_SIZE)
