@@ -27,10 +27,14 @@ panicking_here(void)
 	return (panicking && panic_cpu == curcpu->id + 1);
 }
 
-/* Say the reason; false when this is a panic inside a panic.  Of several CPUs that panic only one comes back. */
-static bool
+/*
+ * Say the reason, who ran, and what he holds.  Of several CPUs that panic only one comes back, and nobody from a
+ * panic inside the panic.
+ */
+static void
 panic_begin(const char *fmt, va_list ap)
 {
+	struct thread *td = curthread;
 	unsigned nobody = 0, self;
 	bool first;
 
@@ -47,14 +51,8 @@ panic_begin(const char *fmt, va_list ap)
 	printf(first ? "\npanic: " : "\npanic inside the panic: ");
 	vprintf(fmt, ap);
 	printf("\n");
-	return (first);
-}
-
-static void
-panic_end(void)
-{
-	struct thread *td = curthread;
-
+	if (!first)
+		machine_exit_panic();
 	printf("  thread %s (tid %u) on CPU %u, CR2 %016lx CR3 %016lx CR4 %lx\n", td->name, td->tid,
 	    curcpu->id, read_cr2(), read_cr3(), read_cr4());
 	locks_print_held();
@@ -79,14 +77,10 @@ panic(const char *fmt, ...)
 	uint64_t rflags = read_rflags();
 	struct thread *td = curthread;
 	va_list ap;
-	bool first;
 
 	va_start(ap, fmt);
-	first = panic_begin(fmt, ap);
+	panic_begin(fmt, ap);
 	va_end(ap);
-	if (!first)
-		machine_exit_panic();
-	panic_end();
 	printf("registers:\n  rip %016lx  rsp %016lx  rbp %016lx  rflags %08lx\n",
 	    (uint64_t)__builtin_return_address(0), (uint64_t)__builtin_frame_address(0) + 16,
 	    *(const uint64_t *)__builtin_frame_address(0), rflags);
@@ -103,14 +97,10 @@ void
 panic_trap(const struct trapframe *frame, const char *fmt, ...)
 {
 	va_list ap;
-	bool first;
 
 	va_start(ap, fmt);
-	first = panic_begin(fmt, ap);
+	panic_begin(fmt, ap);
 	va_end(ap);
-	if (!first)
-		machine_exit_panic();
-	panic_end();
 	printf("registers:\n");
 	trap_print_frame(frame);
 	printf("backtrace:\n");

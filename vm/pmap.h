@@ -143,6 +143,7 @@ void pmap_qremove(vm_offset_t va, int count);	/* gone from every CPU on return *
 void pmap_kenter(vm_offset_t va, vm_paddr_t pa, uint64_t attributes);
 void pmap_kremove(vm_offset_t va);
 
+/* Contents, through the direct map.  => the page busy by us, or nobody else's; copying: the source too, in any mode */
 void pmap_zero_page(struct vm_page *m);
 void pmap_zero_page_area(struct vm_page *m, size_t off, size_t len);
 void pmap_copy_page(struct vm_page *src, struct vm_page *dst);

@@ -2,7 +2,7 @@
 /*
  * The swap pager: pages of anonymous memory that went to disk, and come back.
  *
- *	reclaim: dirty, idle --> LAUNDRY --> swapout thread: putpages --> clean, has a block --> freed by reclaim
+ *	reclaim: dirty, idle --> LAUNDRY --> swapout thread: putpages --> clean, has a block --> freed by that thread
  *	                                                                      ^                       |
  *	                         fault: getpages, with its neighbours --------+-----------------------+
  *

@@ -72,11 +72,8 @@ dont_need(struct vm_map *map, vm_offset_t start, vm_offset_t end, bool anonymous
 	vm_ooffset_t offset;
 	int error = 0;
 
-	vm_map_lock_range(map, start, end);
-	if (!vm_map_room(map, start, end, 0)) {
-		vm_map_unlock(map);
+	if (vm_map_lock_to_clip(map, start, end) != KERN_SUCCESS)
 		return (ENOMEM);
-	}
 	while (at < end) {
 		e = vm_map_entry_before(map, at);
 		if (e == &map->sentinel || e->end <= at) {
@@ -109,11 +106,8 @@ set_on_fork(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_on_f
 	vm_ooffset_t offset;
 	int error = 0;
 
-	vm_map_lock_range(map, start, end);
-	if (!vm_map_room(map, start, end, 0)) {
-		vm_map_unlock(map);
+	if (vm_map_lock_to_clip(map, start, end) != KERN_SUCCESS)
 		return (ENOMEM);
-	}
 	for (e = vm_map_clip_start(map, start); e != NULL && e->start < end && error == 0; e = vm_map_next(e)) {
 		vm_map_clip_end(map, e, end);
 		if (what == VM_FORK_WIPE && (e->inheritance == VM_INHERIT_SHARE || vm_map_entry_bottom(e, &offset) != NULL))

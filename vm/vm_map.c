@@ -219,6 +219,16 @@ vm_map_room(const struct vm_map *map, vm_offset_t start, vm_offset_t end, uint32
 	return (map->nentries + more + cuts(map, start) + cuts(map, end) <= entries_max);
 }
 
+int
+vm_map_lock_to_clip(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+	vm_map_lock_range(map, start, end);
+	if (vm_map_room(map, start, end, 0))
+		return (KERN_SUCCESS);
+	vm_map_unlock(map);
+	return (KERN_RESOURCE_SHORTAGE);
+}
+
 /* ---- clipping and joining ---- */
 
 /* Cut an entry in two at addr; returns the upper part. */
@@ -577,11 +587,8 @@ vm_map_advise(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_ad
 {
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
-	vm_map_lock_range(map, start, end);
-	if (!vm_map_room(map, start, end, 0)) {
-		vm_map_unlock(map);
+	if (vm_map_lock_to_clip(map, start, end) != KERN_SUCCESS)
 		return (KERN_RESOURCE_SHORTAGE);
-	}
 	for (struct vm_map_entry *e = vm_map_clip_start(map, start); e != NULL && e->start < end; e = vm_map_next(e)) {
 		vm_map_clip_end(map, e, end);
 		e->advice = advice;

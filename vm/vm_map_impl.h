@@ -42,6 +42,12 @@ void vm_map_join_range(struct vm_map *map, vm_offset_t start, vm_offset_t end);
  */
 struct vm_object *vm_map_entry_bottom(struct vm_map_entry *e, vm_ooffset_t *offset);
 
+/*
+ * Lock the range as vm_map_lock_range() does, if what its borders cut off can have entries.
+ * => KERN_SUCCESS; KERN_RESOURCE_SHORTAGE: not locked.
+ */
+int  vm_map_lock_to_clip(struct vm_map *map, vm_offset_t start, vm_offset_t end);
+
 /* Unwire the pages of one entry, wherever its chain holds them (vm_map_wire.c). */
 void vm_map_entry_unwire(struct vm_map *map, struct vm_map_entry *e);
 

@@ -153,11 +153,8 @@ vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 {
 	if (!vm_map_range_valid(map, start, end))
 		return (KERN_INVALID_ARGUMENT);
-	vm_map_lock_range(map, start, end);
-	if (!vm_map_room(map, start, end, 0)) {
-		vm_map_unlock(map);
+	if (vm_map_lock_to_clip(map, start, end) != KERN_SUCCESS)
 		return (KERN_RESOURCE_SHORTAGE);
-	}
 	for (struct vm_map_entry *e = vm_map_clip_start(map, start); e != NULL && e->start < end; e = vm_map_next(e)) {
 		vm_map_clip_end(map, e, end);
 		if (e->wired_count > 0)

@@ -22,6 +22,7 @@ struct vm_killer {
 	/* End them: their memory comes back soon, and not by this thread's doing. */
 	void	(*end)(struct vmspace *vm);
 };
+/* => sleeps; the structure stays the caller's until it is unregistered. */
 void vm_oom_register(struct vm_killer *killer);
 void vm_oom_unregister(struct vm_killer *killer);
 

@@ -150,12 +150,10 @@ PHYS_TO_VM_PAGE(vm_paddr_t pa)
 /* Free-page thresholds: one ladder, computed at boot and asserted ordered; drawn in vm_page.c. */
 struct vm_ladder {
 	uint32_t	interrupt_min;	/* below: only VM_ALLOC_INTERRUPT */
-	/* below: only VM_ALLOC_SYSTEM, what reclaiming itself needs */
-	uint32_t	reserved;
-	uint32_t	min;		/* below: allocators wait, the reclaim thread runs */
+	uint32_t	reserved;	/* below: only VM_ALLOC_SYSTEM, what reclaiming itself needs */
+	uint32_t	min;		/* below: the reclaim thread runs, and who is in vm_wait() stays there */
 	uint32_t	target;		/* reclaim stops here */
-	/* above: anonymous pages on the laundry queue stay unwritten */
-	uint32_t	launder;
+	uint32_t	launder;	/* above: anonymous pages on the laundry queue stay unwritten */
 };
 extern struct vm_ladder vm_ladder;
 

@@ -67,6 +67,7 @@ vm_object_has_pager(const struct vm_object *object)
 	return (object->type != OBJT_DEFAULT && pagertab[object->type] != NULL);
 }
 
+/* The calls, with the contract asserted before and after; has_page sets *before and *after to 0 first.  => sleep */
 int  vm_pager_get_pages(struct vm_object *object, struct vm_page **m, int count, int reqpage);
 enum vm_pager_has vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, int *before, int *after);
 void vm_pager_put_pages(struct vm_object *object, struct vm_page **m, int count, bool sync, int *rtvals);

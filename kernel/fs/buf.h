@@ -106,6 +106,7 @@ struct phys_seg {
  */
 int  buf_segments(const struct buf *bp, struct phys_seg *segs, int max);
 
+/* A buffer of the caller's own for one request: `len` bytes at `data`, to or from blkno (512-byte units).  Nothing is started. */
 void buf_init(struct buf *bp, struct vnode *devvp, daddr_t blkno, void *data, size_t len, uint32_t flags);
 /* => any context.  Call once per request, with b_error/B_ERROR and b_resid set. */
 void biodone(struct buf *bp);

@@ -42,9 +42,9 @@ enum vtype { VNON, VREG, VDIR, VLNK, VBLK, VCHR, VFIFO, VSOCK, VBAD };
 #define VAGE		0x0020u		/* recycle it before others: insert at the head of the free list */
 #define VXLOCK		0x0040u		/* being recycled; vget() waits and fails */
 #define VONFREE		0x0080u		/* on the free list */
-#define VNONAME		0x0200u		/* its file lost its last name: its object shall not rest in the object cache, for that would keep the file */
-#define VSWAP		0x0400u		/* swapped to: its blocks are the swap pager's, nobody else writes to it or cuts it */
 #define VUSED		0x0100u		/* a reference was taken since VOP_INACTIVE ran: run it again before resting */
+#define VNONAME		0x0200u		/* its file has no name any more: in the object cache its object would keep it */
+#define VSWAP		0x0400u		/* swapped to: its blocks are the swap pager's, nobody else writes to it or cuts it */
 
 struct vnode {
 	const struct vnodeops	*v_op;		/* (c) */
@@ -251,7 +251,7 @@ rename_allowed(int rules, enum vtype type, bool replaces)
 
 enum vlock_mode { LK_SHARED, LK_EXCLUSIVE };
 void VOP_LOCK(struct vnode *vp, enum vlock_mode mode);		/* => sleeps in "vnode" */
-bool VOP_TRYLOCK(struct vnode *vp, enum vlock_mode mode);
+bool VOP_TRYLOCK(struct vnode *vp, enum vlock_mode mode);	/* false: not now */
 void VOP_UNLOCK(struct vnode *vp);				/* either mode */
 /* in any mode, by anybody for shared */
 bool VOP_ISLOCKED(struct vnode *vp);

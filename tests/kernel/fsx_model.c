@@ -25,11 +25,7 @@ fsx_fini(struct fsx_model *m)
 uint64_t
 fsx_random(struct fsx_model *m, uint64_t below)
 {
-	uint64_t x = m->stream += 0x9e3779b97f4a7c15ul;
-
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ul;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebul;
-	return ((x ^ (x >> 31)) % below);
+	return (ktest_mix64(m->stream += 0x9e3779b97f4a7c15ul) % below);
 }
 
 /* A multiple of some unit that matters, or the file's end. */

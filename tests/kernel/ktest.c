@@ -192,6 +192,14 @@ ktest_seed(void)
 	return (kt.seed);
 }
 
+uint64_t
+ktest_mix64(uint64_t x)
+{
+	x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ul;
+	x = (x ^ (x >> 27)) * 0x94D049BB133111EBul;
+	return (x ^ (x >> 31));
+}
+
 /* splitmix64 */
 uint64_t
 ktest_random(void)
@@ -201,9 +209,7 @@ ktest_random(void)
 	spin_lock(&kt.lock);
 	x = kt.stream += 0x9E3779B97F4A7C15ul;
 	spin_unlock(&kt.lock);
-	x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ul;
-	x = (x ^ (x >> 27)) * 0x94D049BB133111EBul;
-	return (x ^ (x >> 31));
+	return (ktest_mix64(x));
 }
 
 /* ---- the run ---- */

@@ -56,6 +56,7 @@ void ktest_leaves_dirt(void);
 /* The run's seed, and a stream of random numbers derived from it (restarted for each test). */
 uint64_t ktest_seed(void);
 uint64_t ktest_random(void);
+uint64_t ktest_mix64(uint64_t x);		/* the finaliser of splitmix64; volume.mix64() on the host */
 
 #define CHECK(cond) ((cond) ? true : (ktest_fail(__FILE__, __LINE__, "%s is false", #cond), false))
 #define CHECK_EQ(got, want) ({								\

@@ -103,18 +103,6 @@ scratch_create(const char *path)
 	return (NULL);
 }
 
-struct vnode *
-scratch_open(const char *path)
-{
-	struct vnode *vp;
-	int error = namei(path, NULL, 0, &vp);
-
-	if (error == 0)
-		return (vp);
-	ktest_fail(__FILE__, __LINE__, "%s cannot be opened: %s", path, errno_name(error));
-	return (NULL);
-}
-
 uint64_t
 scratch_ino(const char *path)
 {

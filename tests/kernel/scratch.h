@@ -16,7 +16,6 @@ void scratch_leave(void);		/* and fails the test if something cannot be removed 
 
 /* A new empty file, referenced, or NULL and the test failed. */
 struct vnode *scratch_create(const char *path);
-struct vnode *scratch_open(const char *path);
 bool scratch_exists(const char *path);
 /* of the name itself, not of what a link leads to; 0: there is none */
 uint64_t scratch_ino(const char *path);

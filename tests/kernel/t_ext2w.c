@@ -429,7 +429,7 @@ KTEST(ext2w, times_change_when_they_should)
 		CHECK_EQ(vfs_sync_all(true), 0);
 		vm_object_cache_shrink(SIZE_MAX, true);
 		vnode_shrink(INT32_MAX);
-		vp = scratch_open("/w/times");
+		vp = testfile_open("/w/times");
 		if (vp != NULL) {
 			scratch_getattr(vp, &va);
 			CHECK_EQ(va.va_mode, 0600);

@@ -214,7 +214,7 @@ KTEST(ext2w, a_file_without_a_name_lives_while_it_is_used)
 static void
 links_set(const char *path, uint32_t n)
 {
-	struct vnode *vp = scratch_open(path);
+	struct vnode *vp = testfile_open(path);
 
 	if (vp == NULL)
 		return;
@@ -369,7 +369,7 @@ count_entry(void *arg, const struct dirent *de)
 static int
 count_entries(const char *path)
 {
-	struct vnode *vp = scratch_open(path);
+	struct vnode *vp = testfile_open(path);
 	int count = 0;
 	off_t off = 0;
 
@@ -398,7 +398,7 @@ KTEST(ext2w, a_directory_grows_and_its_room_is_used_again)
 	CHECK_EQ(count_entries("/w/many"), MANY);
 	forget();
 	CHECK_EQ(count_entries("/w/many"), MANY);
-	vp = scratch_open("/w/many");
+	vp = testfile_open("/w/many");
 	if (vp == NULL)
 		return;
 	scratch_getattr(vp, &va);
@@ -445,7 +445,7 @@ KTEST(ext2w, names_in_a_big_directory_are_found_without_a_walk)
 		snprintf(path, sizeof(path), "/w/crowd/%0120d", n);
 		touch(path);
 	}
-	dvp = scratch_open("/w/crowd");
+	dvp = testfile_open("/w/crowd");
 	scratch_getattr(dvp, &full);
 	for (int n = 0; n < CROWD && !ktest_failed(); n++) {
 		snprintf(path, sizeof(path), "/w/crowd/%0120d", n * 7 % CROWD);
@@ -556,7 +556,7 @@ KTEST(ext2w, a_changed_directory_loses_its_index)
 	SCRATCH_OR_SKIP();
 	CHECK_EQ(vn_mkdir("/w/indexed", &dir_attr), 0);
 	forget();
-	vp = scratch_open("/w/indexed");
+	vp = testfile_open("/w/indexed");
 	if (vp != NULL) {
 		ip = VTOI(vp);
 		ip->i_flags |= EXT2_FL_INDEX;		/* as if e2fsck -D had been here */

@@ -55,26 +55,16 @@ static struct {
 	unsigned	 acks;
 } pc;
 
-static uint64_t
-mix64(uint64_t x)
-{
-	x ^= x >> 30;
-	x *= 0xbf58476d1ce4e5b9ul;
-	x ^= x >> 27;
-	x *= 0x94d049bb133111ebul;
-	return (x ^ x >> 31);
-}
-
 /* What operation `number` writes to [off, off + len); powercut.contents() on the host. */
 static void
 fill(uint64_t number, uint64_t off, uint8_t *buf, size_t len)
 {
-	uint64_t base = mix64(pc.seed << 32 ^ number);
+	uint64_t base = ktest_mix64(pc.seed << 32 ^ number);
 
 	for (size_t i = 0; i < len; i++) {
 		uint64_t at = off + i;
 
-		buf[i] = (uint8_t)(mix64(base + at / 8 * 0x9e3779b97f4a7c15ul) >> at % 8 * 8);
+		buf[i] = (uint8_t)(ktest_mix64(base + at / 8 * 0x9e3779b97f4a7c15ul) >> at % 8 * 8);
 	}
 }
 

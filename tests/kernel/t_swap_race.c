@@ -8,7 +8,7 @@
 #include "kernel/clock.h"
 #include "kernel/lib/errno.h"
 #include "kernel/thread.h"
-#include "tests/kernel/ktest.h"
+#include "tests/kernel/t_vm.h"
 #include "vm/pmap.h"
 #include "vm/swap_map.h"
 #include "vm/swap_pager.h"
@@ -179,7 +179,7 @@ KTEST(swap, two_faulters_one_read)
 		return;
 	a = page_being_read(&s, 1);
 	b = touch_start(1, &s, 0, false, 0);
-	let_others_run();
+	CHECK(wait_asleep(b, "vmpfw"));
 	CHECK(!toucher[0].done && !toucher[1].done);
 	touch_end(a);
 	thread_join(b);
@@ -291,7 +291,7 @@ KTEST(swap, store_during_the_write)
 	vm_pageout_evict(m);
 	CHECK(vm_page_sbusied(m));
 	store = touch_start(1, &s, 0, true, 666);
-	let_others_run();
+	CHECK(wait_asleep(store, "vmpfw"));
 	CHECK(!toucher[1].done);
 	touch_end(out);
 	thread_join(store);
@@ -424,7 +424,7 @@ KTEST(swap, map_busy_after_the_read)
 	vm_map_lock(&s.vm->map);
 	swap_gate_hold(false);
 	CHECK(swap_gate_release());
-	let_others_run();
+	CHECK(wait_asleep(td, "map"));		/* the page is read by now: this is the second try */
 	CHECK(!toucher[0].done);
 	vm_map_unlock(&s.vm->map);
 	thread_join(td);

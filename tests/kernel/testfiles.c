@@ -31,16 +31,6 @@ static size_t nfiles, nextents;
 /* ---- the pattern ---- */
 
 static uint64_t
-mix64(uint64_t x)
-{
-	x ^= x >> 30;
-	x *= 0xbf58476d1ce4e5b9ul;
-	x ^= x >> 27;
-	x *= 0x94d049bb133111ebul;
-	return (x ^ x >> 31);
-}
-
-static uint64_t
 path_seed(const char *path)
 {
 	uint32_t hash = 0x811c9dc5u;
@@ -55,7 +45,7 @@ pattern_fill(uint64_t seed, uint64_t off, uint8_t *buf, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		uint64_t at = off + i, word = at % DEV_BSIZE / 8;
-		uint64_t v = mix64(seed * 0x9e3779b97f4a7c15ul + at / DEV_BSIZE * 0xd1b54a32d192ed03ul);
+		uint64_t v = ktest_mix64(seed * 0x9e3779b97f4a7c15ul + at / DEV_BSIZE * 0xd1b54a32d192ed03ul);
 
 		v ^= word * 0x0101010101010101ul;
 		do {
