@@ -106,7 +106,7 @@ SYSCALL(229, clock_getres, 2)
 SYSCALL(230, clock_nanosleep, 4)
 SYSCALL(318, getrandom, 3)
 
-/* files: fd.c, sys_file.c, sys_copy.c, sys_name.c, sys_attr.c, memfd.c, poll.c, flock.c */
+/* files: fd.c, sys_file.c, sys_copy.c, sys_name.c, sys_attr.c, memfd.c, eventfd.c, poll.c, flock.c */
 SYSCALL(0, read, 3)
 SYSCALL(1, write, 3)
 SYSCALL(2, open, 3)
@@ -184,6 +184,8 @@ SYSCALL(332, statx, 5)
 SYSCALL(221, fadvise64, 4)
 SYSCALL(285, fallocate, 4)
 SYSCALL(319, memfd_create, 2)
+SYSCALL(284, eventfd, 1)
+SYSCALL(290, eventfd2, 2)
 
 /* sockets: sys_socket.c */
 SYSCALL(41, socket, 3)
@@ -222,7 +224,7 @@ NOSYS(437, openat2) NOSYS(165, mount)
 NOSYS(29, shmget) NOSYS(30, shmat) NOSYS(31, shmctl) NOSYS(64, semget) NOSYS(101, ptrace)
 NOSYS(103, syslog) NOSYS(173, ioperm) NOSYS(222, timer_create) NOSYS(223, timer_settime)
 NOSYS(226, timer_delete) NOSYS(232, epoll_wait) NOSYS(233, epoll_ctl) NOSYS(275, splice)
-NOSYS(276, tee) NOSYS(283, timerfd_create) NOSYS(284, eventfd) NOSYS(289, signalfd4)
-NOSYS(290, eventfd2) NOSYS(291, epoll_create1) NOSYS(294, inotify_init1)
+NOSYS(276, tee) NOSYS(283, timerfd_create) NOSYS(289, signalfd4)
+NOSYS(291, epoll_create1) NOSYS(294, inotify_init1)
 NOSYS(324, membarrier) NOSYS(334, rseq) NOSYS(425, io_uring_setup)
 NOSYS(434, pidfd_open) NOSYS(449, futex_waitv)

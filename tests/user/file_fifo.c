@@ -2,6 +2,7 @@
 /*
  * FIFOs and other special files: making them, who waits for whom when they are opened, what poll says of each end, what
  * a writer without readers gets, and that a pipe lives as long as somebody has it open, whatever becomes of its name.
+ * And numbers that are waited for like pipes: eventfds.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -11,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/select.h>
@@ -328,6 +330,63 @@ names(void)
 	(void)unlink("fifo");
 }
 
+/* A number read from an eventfd, or what was wrong. */
+static const char *
+event(int fd)
+{
+	static char text[32];
+	uint64_t n = 0;
+
+	if (read(fd, &n, sizeof(n)) != sizeof(n))
+		return (result(-1));
+	snprintf(text, sizeof(text), "%lu", (unsigned long)n);
+	return (text);
+}
+
+static const char *
+add(int fd, uint64_t n, size_t size)
+{
+	return (result(write(fd, &n, size)));
+}
+
+/* Numbers that descriptors stand for. */
+static void
+events(void)
+{
+	int fd = eventfd(3, EFD_NONBLOCK), one = eventfd(2, EFD_SEMAPHORE);
+	struct pollfd pf = { fd, POLLIN | POLLOUT, 0 };
+	uint64_t n;
+
+	need(fd >= 0 && one >= 0, "eventfd");
+	fact("eventfd: what it began with", "%s", event(fd));
+	fact("nothing", "%s", event(fd));
+	need(poll(&pf, 1, 0) == 1, "poll");
+	fact("poll says", "%#x", pf.revents);
+	need(write(fd, &(uint64_t){ 5 }, 8) == 8 && write(fd, &(uint64_t){ 7 }, 8) == 8, "write");
+	need(poll(&pf, 1, 0) == 1, "poll");
+	fact("two additions: poll says", "%#x", pf.revents);
+	fact("and their sum", "%s", event(fd));
+	fact("as much as there may be", "%s", add(fd, UINT64_MAX - 1, 8));
+	fact("and one more", "%s", add(fd, 1, 8));
+	need(poll(&pf, 1, 0) == 1, "poll");
+	fact("full: poll says", "%#x", pf.revents);
+	fact("what is no number", "%s", add(fd, UINT64_MAX, 8));
+	fact("too short", "%s", add(fd, 1, 4));
+	fact("as a semaphore", "%s", event(one));
+	fact("once more", "%s", event(one));
+	fflush(stdout);
+	if (fork() == 0) {
+		usleep(20000);
+		_exit(write(one, &(uint64_t){ 9 }, 8) != 8);
+	}
+	fact("waited for", "%s", event(one));
+	wait(NULL);
+	fact("read into too little", "%s", result(read(one, &n, 7)));
+	fact("unknown flag", "%s", result(eventfd(0, 2)));
+	close(fd);
+	close(one);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -340,6 +399,7 @@ main(int argc, char **argv)
 	waiting();
 	interrupted();
 	names();
+	events();
 	(void)unlink("file");
 	(void)unlink("file2");
 	(void)unlink("socket");
