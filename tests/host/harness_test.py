@@ -140,6 +140,18 @@ def missing_iso():
 
 
 @test
+def disk_that_is_a_folder():
+    refused("is no file", "--kernel", KERNEL, "--disk", os.path.dirname(KERNEL))
+
+
+@test
+def options_that_mean_nothing():
+    for seconds in ("nan", "inf", "0", "soon"):
+        refused(f"--timeout {seconds}: must be", "--kernel", KERNEL, "--no-disk", "--timeout", seconds)
+    refused("a quotation", "--kernel", KERNEL, "--no-disk", "--qemu", "-name 'half")
+
+
+@test
 def missing_rules():
     refused("rule file", "--kernel", KERNEL, "--disk", f"{KERNEL},blkdebug=/nonexistent/rules")
 
