@@ -12,6 +12,7 @@ import object as vm_objects
 PAGE_H = "vm/vm_page.h"
 CHUNK = 64 * 1024
 NIL = 0xFFFFFFFF
+SEGMENTS_MAX = 1024     # stretches of RAM that are believed
 
 
 class PageArray:
@@ -89,11 +90,11 @@ def by_pfn(pfn):
     """The vm_page of a page number, as PHYS_TO_VM_PAGE() finds it; None when no RAM is there."""
     try:
         need_pages()
-        segments, n = gdb.parse_and_eval("vm_phys_seg"), int(gdb.parse_and_eval("vm_phys_nsegs"))
+        segments, n = gdb.parse_and_eval("&vm_phys_seg[0]"), int(gdb.parse_and_eval("vm_phys_nsegs"))
     except (gdb.error, gdb.GdbError):
         return None
-    for i in range(min(n, segments.type.range()[1] + 1)):
-        segment = segments[i]
+    for i in range(min(n, SEGMENTS_MAX)):
+        segment = (segments + i).dereference()
         if int(segment["first_pfn"]) <= pfn < int(segment["end_pfn"]):
             return gdb.parse_and_eval("vm_page_array") + (int(segment["index"]) + pfn - int(segment["first_pfn"]))
     return None

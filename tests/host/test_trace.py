@@ -86,10 +86,10 @@ def faults_on_several_processors_are_all_told():
     path, root, image = scratch("cpus.trace"), scratch("cpus-root"), scratch("cpus.img")
     for folder in ("bin", "dev", "proc", "tmp", "scratch"):
         os.makedirs(os.path.join(root, folder))
-    shutil.copy(os.path.join(guest.TOP, "build", "user", "proc_life"), os.path.join(root, "bin"))
+    shutil.copy(os.path.join(guest.TOP, "build", "user", "file_fifo"), os.path.join(root, "bin"))
     volume.mke2fs(image, 4096, 16 << 20, root)
     done = guest.Run("--smp", "2", "--disk", image, "--trace", path, "--qemu", "-d int", timeout=120,
-                     words=["trace=fault*", "init=/bin/proc_life", "--", "/scratch"])
+                     words=["trace=fault*", "init=/bin/file_fifo", "--", "/scratch"])
     equal("the exit status", done.status, 0)
     trace = whole_trace(path)
     told, seen = faults_of(trace), faults_seen(done.log)
