@@ -187,18 +187,18 @@ vm_madvise(struct vmspace *vm, vm_offset_t addr, vm_size_t len, int advice)
 static bool
 chain_resident(struct vm_object *object, vm_pindex_t pindex)
 {
-	struct vm_object *backing;
 	struct vm_page *m;
 	bool found = false;
 
-	while (object != NULL && !found) {
+	if (object != NULL)
 		vm_object_rlock(object);
+	while (object != NULL && !found) {
 		m = vm_page_lookup(object, pindex);
-		found = m != NULL && m->valid != 0;
-		pindex += OFF_TO_IDX(object->backing_object_offset);
-		backing = object->backing_object;
-		vm_object_unlock(object);
-		object = backing;
+		found = m != NULL && PEEK(m->valid) != 0;
+		if (found)
+			vm_object_unlock(object);
+		else
+			object = vm_object_rdescend(object, &pindex);
 	}
 	return (found);
 }

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What an entry of a map has in memory, page by page: for /proc.
+ * What an entry of a map has in memory: for /proc.
  *
- *	the first object of the chain that has the page, valid	resident, if this address space maps that very page
- *	none has it, but one has it on the swap disk		swapped
+ *	a page of an object of the chain, mapped here		resident
+ *	a block on the swap disk, and no page is mapped here	swapped
  *
- * A page in memory that is not mapped here is neither: the next touch finds it without a disk.
+ * A page in memory that is not mapped here is neither: the next touch finds it without a disk.  What a copy in
+ * front of it hides, and went to the swap disk like the copy, is counted with it.
  *
- * Nothing stands still meanwhile but the map.  What is said of a page was so at one moment.
+ * It goes by the pages and blocks that there are, not by addresses: a program may have mapped more of those than
+ * anybody can count.  Nothing stands still meanwhile but the map.  What is said of a page was so at one moment.
  */
 #include "vm/vm_map_usage.h"
 
 #include "vm/pmap.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_map.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
@@ -31,36 +34,36 @@ count_page(const struct vm_map_entry *e, struct vm_page *m, struct vm_usage *u)
 	u->pages[shared][dirty]++;
 }
 
-/* => map locked */
+/*
+ * The part of one object that the entry shows: from `first` on.
+ * => map locked; object locked, either way
+ */
 static void
-look_at(struct vm_map *map, const struct vm_map_entry *e, vm_offset_t at, struct vm_usage *u)
+count_object(struct vm_map *map, const struct vm_map_entry *e, struct vm_object *object, vm_pindex_t first, struct vm_usage *u)
 {
-	vm_pindex_t pindex = OFF_TO_IDX(e->offset + (vm_ooffset_t)(at - e->start));
-	struct vm_object *object = e->object, *backing;
-	bool found = false;
-	struct vm_page *m;
+	vm_pindex_t end = first + OFF_TO_IDX(e->end - e->start);
+	vm_offset_t base = e->start - (vm_offset_t)IDX_TO_OFF(first);	/* page 0 would be here */
 
-	for (; object != NULL && !found; object = backing) {
-		vm_object_rlock(object);
-		m = vm_page_lookup(object, pindex);
-		if (m != NULL && PEEK(m->valid) != 0) {
-			found = true;
-			if (pmap_extract(map->pmap, at) == VM_PAGE_TO_PHYS(m))
-				count_page(e, m, u);
-		} else if (vm_object_is_anonymous(object) && vm_object_has_content(object, pindex)) {
-			found = true;
-			u->swapped++;
-		}
-		pindex += OFF_TO_IDX(object->backing_object_offset);
-		backing = object->backing_object;
-		vm_object_unlock(object);
-	}
+	for (struct vm_page *m = vm_page_find_least(object, first); m != NULL && m->pindex < end; m = vm_page_next(m))
+		if (pmap_extract(map->pmap, base + (vm_offset_t)IDX_TO_OFF(m->pindex)) == VM_PAGE_TO_PHYS(m))
+			count_page(e, m, u);
+	if (!vm_object_is_anonymous(object))
+		return;
+	for (vm_pindex_t at = first; swap_pager_next(object, &at) && at < end; at++)
+		u->swapped += vm_page_lookup(object, at) == NULL && pmap_extract(map->pmap, base + (vm_offset_t)IDX_TO_OFF(at)) == 0;
 }
 
 void
 vm_map_usage(struct vm_map *map, const struct vm_map_entry *e, struct vm_usage *u)
 {
+	vm_pindex_t first = OFF_TO_IDX(e->offset);
+	struct vm_object *object = e->object;
+
 	*u = (struct vm_usage){ .size = (e->end - e->start) / PAGE_SIZE, .wired = e->wired_count > 0 };
-	for (vm_offset_t at = e->start; e->object != NULL && at < e->end; at += PAGE_SIZE)
-		look_at(map, e, at, u);
+	if (object != NULL)
+		vm_object_rlock(object);
+	while (object != NULL) {
+		count_object(map, e, object, first, u);
+		object = vm_object_rdescend(object, &first);
+	}
 }

@@ -20,7 +20,7 @@ struct vm_usage {
 	bool		wired;
 };
 
-/* => map locked; takes time for each page of the entry's size */
+/* => map locked, either way; sleeps for objects.  Takes time for each page and block that the entry's objects have there */
 void vm_map_usage(struct vm_map *map, const struct vm_map_entry *e, struct vm_usage *u);
 
 #endif

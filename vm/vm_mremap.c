@@ -162,6 +162,8 @@ relocate(struct vm_map *map, vm_offset_t *addr, vm_size_t old_len, vm_size_t new
 	}
 	if (old_len == 0) {
 		e = vm_map_lookup_entry(map, *addr);
+		if (e == NULL)
+			return (EFAULT);	/* it was at the destination, and so went just now */
 		kr = insert_like(map, e, *addr - e->start, to, to + new_len);
 	} else {
 		move(map, *addr, to, MIN(old_len, new_len));

@@ -136,6 +136,18 @@ object_reference_if_alive(struct vm_object *object)
 	return (true);
 }
 
+struct vm_object *
+vm_object_rdescend(struct vm_object *object, vm_pindex_t *pindex)
+{
+	struct vm_object *next = object->backing_object;
+
+	*pindex += OFF_TO_IDX(object->backing_object_offset);
+	if (next != NULL)
+		vm_object_rlock(next);
+	vm_object_unlock(object);
+	return (next);
+}
+
 /* ---- paging in progress ---- */
 
 void

@@ -164,6 +164,12 @@ void vm_object_shadow(struct vm_object **object, vm_ooffset_t *offset, vm_size_t
  */
 bool vm_object_has_content(struct vm_object *object, vm_pindex_t pindex);
 /*
+ * One object down the chain, to *pindex there.  It is locked before this one is let go: in between, a collapse could
+ * take it out of the chain and free it.
+ * => locked shared.  Returns the next one, locked shared; or NULL: there is none, and nothing is locked.  Sleeps.
+ */
+struct vm_object *vm_object_rdescend(struct vm_object *object, vm_pindex_t *pindex);
+/*
  * Merge with or go past backing objects that nobody else needs.  => object exclusively locked
  * (kept), anonymous, referenced.
  */

@@ -12,6 +12,8 @@
 #include "tests/kernel/t_vm.h"
 #include "tests/kernel/testfiles.h"
 #include "vm/vm_check.h"
+#include "vm/vm_map_usage.h"
+#include "vm/vm_mmap.h"
 
 static MALLOC_DEFINE(M_TEST, "t_fork");
 
@@ -387,6 +389,71 @@ KTEST(fork, sharer_that_runs_sees_the_copy_at_once)
 	vmspace_free(a);
 	vmspace_free(b);
 	vm_object_deallocate(below);
+}
+
+/* ---- a chain is looked through while it may shrink ---- */
+
+static void
+ask_mincore(struct vt_job *job)
+{
+	bool resident = true;
+
+	CHECK_EQ(vm_mincore(job->arg, job->va, &resident), 0);
+	CHECK(!resident);
+}
+
+static void
+ask_usage(struct vt_job *job)
+{
+	struct vmspace *vm = job->arg;
+	struct vm_usage usage;
+
+	vm_map_rlock(&vm->map);
+	vm_map_usage(&vm->map, vm_map_lookup_entry(&vm->map, job->va), &usage);
+	vm_map_runlock(&vm->map);
+	CHECK_EQ(usage.resident, 1);
+}
+
+/*
+ * Who waits for an object of the chain keeps the one in front of it locked: else a collapse could free what is
+ * waited for.
+ */
+static void
+look_through(void (*fn)(struct vt_job *job))
+{
+	struct vmspace *parent = vmspace_alloc(), *child;
+	struct vt_job job = { .fn = fn, .va = AT(3) };
+	struct vm_object *top, *below;
+
+	map_anonymous(parent, 0, 4, MAP_PRIVATE);
+	CHECK_EQ(put(parent, AT(1), 11), 0);
+	child = vmspace_fork(parent);
+	CHECK_OR_RETURN(child != NULL);
+	CHECK_EQ(put(child, AT(0), 22), 0);
+	top = object_at(child, AT(0));
+	below = top->backing_object;
+	if (CHECK(below != NULL)) {
+		vm_object_lock(below);
+		job.arg = child;
+		vt_start(&job, "t-look");
+		CHECK(VT_WAIT(vt_sleeps(&job, "object")));
+		if (!CHECK(!vm_object_trylock(top)))
+			vm_object_unlock(top);
+		vm_object_unlock(below);
+		vt_finish(&job);
+	}
+	vmspace_free(child);
+	vmspace_free(parent);
+}
+
+KTEST(fork, mincore_holds_on_to_the_chain)
+{
+	look_through(ask_mincore);
+}
+
+KTEST(fork, usage_holds_on_to_the_chain)
+{
+	look_through(ask_usage);
 }
 
 /* ---- a family at random ---- */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define ANON	(MAP_PRIVATE | MAP_ANONYMOUS)
+#define LARGE	(32l << 40)
 #define RW	(PROT_READ | PROT_WRITE)
 
 /* Which of the pages at p are resident: "x" or "." each. */
@@ -166,6 +167,12 @@ in_proc(void)
 	fact("unlocked", "%ld %ld", told(smaps, from, "Locked:"), told(status, NULL, "VmLck:"));
 	need(madvise(a, 10 * PAGE, MADV_DONTNEED) == 0, "madvise");
 	fact("given back", "%ld", told(smaps, from, "Rss:"));
+	a = map(LARGE, RW, ANON | MAP_NORESERVE, -1, 0) + LARGE / 2;
+	a[0] = 1;
+	snprintf(from, sizeof(from), "%lx-", (unsigned long)a - LARGE / 2);
+	need(madvise(a, PAGE, MADV_NOHUGEPAGE) == 0, "madvise");
+	fact("32 TiB with one page: looked at at once", "%d", told(status, NULL, "VmSize:") > LARGE / 1024);
+	need(munmap(a - LARGE / 2, LARGE) == 0, "munmap");
 }
 
 int

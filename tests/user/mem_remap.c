@@ -88,6 +88,8 @@ files(void)
 	fact("shared, from length 0: a second mapping", "%s", v == MAP_FAILED ? result(-1) : v == q ? "the same" : "another");
 	v[1] = 0x86;
 	fact("of the same bytes", "%s", load(q + 1));
+	fact("fixed onto itself, from length 0", "%s", outcome(mremap(v, 0, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, v), v));
+	fact("which leaves nothing there", "%s %s", load(v), load(q));
 	p = map(2 * PAGE, RW, MAP_PRIVATE, fd, 0);
 	p[PAGE] = 0x87;
 	q = mremap(p, 2 * PAGE, 3 * PAGE, MREMAP_MAYMOVE);
