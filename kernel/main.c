@@ -103,6 +103,7 @@ run_init(const char *path, const char *args)
 }
 
 #define SHELL	"/bin/sh"
+#define RAM_LEAST	(4 * MiB)	/* without the kernel's image */
 
 /* Somebody sits at the console: give him a shell; a volume without one leads to the monitor. */
 static int
@@ -176,6 +177,18 @@ main_thread(void *arg)
 	machine_exit(status);
 }
 
+/* The word mem=: bytes of RAM to use, unless the kernel cannot start with so few. */
+static uint64_t
+ram_limit(void)
+{
+	uint64_t limit = cmdline_u64("mem", UINT64_MAX);
+
+	if (limit >= RAM_LEAST)
+		return (limit);
+	printf("mem: %lu KiB of RAM are too few, %lu are the least; all of it is used\n", limit / KiB, RAM_LEAST / KiB);
+	return (UINT64_MAX);
+}
+
 void
 kernel_main(struct boot_info *bi)
 {
@@ -187,7 +200,7 @@ kernel_main(struct boot_info *bi)
 	boot_info = bi;
 	read_cmdline(bi);
 	screen_init(bi, EARLY_MAP_END);
-	boot_info_limit(bi, cmdline_u64("mem", ~0ul));
+	boot_info_limit(bi, ram_limit());
 	print_machine(bi);
 	/* Firmware that keeps its tables at the end of very little RAM does not care that we are there. */
 	if (bi->kernel_outside > 0)

@@ -13,11 +13,11 @@
  *	             we wait on                the allocation fails
  *
  * Largest: private pages, swap blocks, and dirty pages of files, for these are what reclaim could not
- * have; and what the kernel has on its account: page tables, map entries, objects, reverse mappings, and what its killer
- * knows (stacks of threads, pipes).  A program that touches little and maps much is no small one.  Who may be ended is not
- * known here: killers say so (processes: all but the first one).  A doomed address space gets no more
- * pages: its own faults fail at once, wherever they wait.  It is chosen once; if what it had does not
- * come back, or is not enough, the next standstill chooses the next.
+ * have; and what the kernel has on its account: page tables, map entries, objects, reverse mappings, and
+ * what its killer knows (stacks of threads, pipes).  A program that touches little and maps much is no
+ * small one.  Who may be ended is not known here: killers say so (processes: all but the first one).  A
+ * doomed address space gets no more pages: its own faults fail at once, wherever they wait.  It is chosen
+ * once; if what it had does not come back, or is not enough, the next standstill chooses the next.
  *
  * What the kernel needs for itself (vm_oom_wait_kernel) is never denied: it may have locks, and who is to
  * be ended may wait for them.  So the kernel takes from the reserve, and only when that is used up, too, it

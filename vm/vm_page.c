@@ -43,6 +43,7 @@
 #include "vm/vm_pageq.h"
 
 #define VM_PHYS_SEGS	BOOT_MEM_MAX
+#define LARGEST_BLOCK	(64 * KiB / PAGE_SIZE)	/* pages, of a filesystem */
 
 struct vm_page *vm_page_array;
 uint32_t vm_page_count;
@@ -93,7 +94,8 @@ ladder_set(void)
 	uint32_t n = vm_page_count;
 
 	vm_ladder.interrupt_min = 4 + n / 1024;
-	vm_ladder.reserved = vm_ladder.interrupt_min + 8 + n / 256;
+	/* A buffer for the largest block must fit: who writes pages of a file may need one to find room on the disk. */
+	vm_ladder.reserved = vm_ladder.interrupt_min + 8 + n / 256 + LARGEST_BLOCK;
 	vm_ladder.min = vm_ladder.reserved + 16 + n / 128;
 	vm_ladder.target = vm_ladder.min + 16 + n / 64;
 	vm_ladder.launder = vm_ladder.target + 16 + n / 64;

@@ -272,8 +272,8 @@ fdtable_pipe_bytes(struct fdtable *t)
 	for (int fd = 0; fd < t->nslots; fd++) {
 		const struct file *fp = t->slots[fd].file;
 
-		if (fp != NULL && fp->vp == NULL)
-			bytes += pipe_bytes() / 2 / PEEK(fp->refs);
+		if (fp != NULL)
+			bytes += pipe_bytes(fp) / 2 / PEEK(fp->refs);
 	}
 	spin_unlock(&t->lock);
 	return (bytes);

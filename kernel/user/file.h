@@ -160,7 +160,7 @@ int  fifo_open(struct vnode *vp, uint32_t flags, struct file **fpp);
 /* A vnode for a pipe that has no name, by which its ends can be opened once more: a FIFO.  Referenced.  ENXIO: not a pipe */
 int  pipe_vnode(struct file *fp, struct vnode **vpp);
 
-size_t pipe_bytes(void);			/* of memory that every pipe takes */
+size_t pipe_bytes(const struct file *fp);	/* of memory that its pipe takes; 0: it is none */
 /* How many bytes it holds at most, after making that `want` at least, if not 0.  -EBADF: no pipe; -EBUSY; -EPERM: too many */
 int64_t pipe_capacity(struct file *fp, unsigned want);
 

@@ -52,12 +52,6 @@ is_writer(uint32_t flags)
 	return ((flags & O_ACCMODE) != O_RDONLY);
 }
 
-size_t
-pipe_bytes(void)
-{
-	return (sizeof(struct pipe));
-}
-
 static struct pipe *
 pipe_alloc(int users)
 {
@@ -292,6 +286,12 @@ pipe_create(struct file **rd, struct file **wr, uint32_t flags)
 	*rd = file_alloc(&pipe_fileops, p, NULL, O_RDONLY | (flags & O_NONBLOCK));
 	*wr = file_alloc(&pipe_fileops, p, NULL, O_WRONLY | (flags & O_NONBLOCK));
 	return (0);
+}
+
+size_t
+pipe_bytes(const struct file *fp)
+{
+	return (fp->ops == &pipe_fileops ? sizeof(struct pipe) : 0);
 }
 
 int64_t

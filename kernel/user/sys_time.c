@@ -406,11 +406,12 @@ rusage_copyout(vm_offset_t to, const struct usage *u)
 void
 usage_note_memory(struct proc *p)
 {
-	struct vmspace *vm = __atomic_load_n(&p->vmspace, __ATOMIC_RELAXED);
+	struct vmspace *vm = PEEK(p->vmspace);
+	uint64_t resident = vm != NULL ? PEEK(vm->pmap.resident_count) : 0;
 
-	/* It stays meanwhile: the process takes it away itself, under proc_lock. */
-	if (vm != NULL && vm->pmap.resident_count > p->max_resident)
-		__atomic_store_n(&p->max_resident, vm->pmap.resident_count, __ATOMIC_RELAXED);
+	/* The address space stays meanwhile: the process takes it away itself, under proc_lock. */
+	if (resident > PEEK(p->max_resident))
+		__atomic_store_n(&p->max_resident, resident, __ATOMIC_RELAXED);
 }
 
 void

@@ -86,6 +86,15 @@ def one_processor_if_told_so():
 
 
 @test
+def less_ram_if_told_so_but_not_too_little():
+    for mem, said in (("1K", "mem: 1 KiB of RAM are too few, 4096 are the least; all of it is used\n"), ("0", "mem: 0 KiB"), ("4M", "")):
+        run = guest.Run("--no-disk", "--mem", "32M", words=["selftest=boot.u*", f"mem={mem}"])
+        equal(f"mem={mem}: the exit status ({(run.err + run.out).strip()[-600:]})", run.status, 0)
+        contains(f"mem={mem}", run.out, said)
+        equal(f"mem={mem}: it is less", int(re.search(r"memory: (\d+) KiB", run.out)[1]) < 16384, not said)
+
+
+@test
 def ram_above_4g():
     for way, machine, glob in (("pvh", "pc", "pmap*"), ("efi", "q35", "page.*")):
         _, out = boots(way, "--machine", machine, "--mem", "6G", glob=glob)

@@ -413,17 +413,9 @@ KTEST(oom, files_give_up_and_are_whole_afterwards)
 	size_t done_read = 0, done_written = 0, done = 0;
 	int error_read, error_write;
 	struct vnode *vp;
-	struct statfs st;
 	uint8_t *buf;
 
 	SCRATCH_OR_SKIP();
-	scratch_statfs(&st);
-	/* The laundry may need a block of metadata, and there is nobody here who could be ended for it. */
-	if (st.f_bsize / PAGE_SIZE > vm_ladder.reserved - vm_ladder.interrupt_min) {
-		ktest_skip("the kernel's reserve is smaller than a block");
-		scratch_leave();
-		return;
-	}
 	vp = scratch_create("/w/full");
 	buf = kmalloc(FILE_LEN, &M_TOOM, M_WAITOK);
 	memset(buf, 0x3c, FILE_LEN);
