@@ -77,6 +77,7 @@ struct vmspace {
 	struct vm_map	map;
 	struct pmap	pmap;
 	uint32_t	refs;		/* atomic */
+	uint32_t	looks;		/* vmspace_lock; those who look at it without a reference: it stays meanwhile */
 	volatile bool	doomed;		/* oom_mutex; its users are being ended for want of memory: no page for it */
 	TAILQ_ENTRY(vmspace) link;	/* vmspace_lock: all address spaces */
 };
@@ -91,7 +92,7 @@ int  vm_map_copy_entries(struct vm_map *parent, struct vm_map *child);
 
 struct vmspace *vmspace_alloc(void);		/* one reference; NULL: no memory; => sleeps */
 void vmspace_ref(struct vmspace *vm);
-/* last: unmaps everything; => sleeps; not loaded on any CPU */
+/* last: unmaps everything; => sleeps, in "vmlook" until nobody looks; not loaded on any CPU */
 void vmspace_free(struct vmspace *vm);
 /*
  * Another address space with the same contents: shared entries are shared, copied ones become
@@ -101,10 +102,14 @@ void vmspace_free(struct vmspace *vm);
 struct vmspace *vmspace_fork(struct vmspace *vm);
 
 /*
- * The next of all address spaces, referenced (NULL: the first); gives up the caller's reference on
- * vm.  NULL: that was the last one.  => sleeps
+ * The next of all address spaces (NULL: the first), looked at; ends the caller's look at vm.  NULL: that was the last
+ * one.  A look keeps it as a reference does, but may be ended with any lock held; who gives up the last reference
+ * waits for it.
+ * => vm looked at; does not sleep, nor should who looks
  */
 struct vmspace *vmspace_next(struct vmspace *vm);
+void vmspace_look(struct vmspace *vm);		/* once more.  => referenced or looked at */
+void vmspace_look_end(struct vmspace *vm);
 /* fn(vm, arg) for every address space; => vmspace_lock held: must not sleep. */
 void vmspace_foreach(void (*fn)(struct vmspace *vm, void *arg), void *arg);
 

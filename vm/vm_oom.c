@@ -51,7 +51,7 @@ static bool giving;		/* oom_mutex; somebody gives up idle files, without the mut
 static TAILQ_HEAD(, vm_killer) killers = TAILQ_HEAD_INITIALIZER(killers);	/* oom_mutex */
 
 struct victim {
-	struct vmspace	 *vm;		/* referenced; NULL: none */
+	struct vmspace	 *vm;		/* looked at; NULL: none */
 	struct vm_killer *killer;
 	size_t		  pages, swapped, kernel;	/* pages: of all kinds */
 	unsigned	  candidates;
@@ -119,7 +119,7 @@ vm_oom_size(struct vmspace *vm, size_t *swapped)
 	return (pages + howmany(objects * sizeof(struct vm_object), PAGE_SIZE) + *swapped);
 }
 
-/* Compare one address space with the best so far.  => oom_mutex; vm referenced */
+/* Compare one address space with the best so far.  => oom_mutex; vm looked at */
 static void
 consider(struct vmspace *vm, struct victim *best)
 {
@@ -139,8 +139,8 @@ consider(struct vmspace *vm, struct victim *best)
 	if (best->vm != NULL && pages <= best->pages)
 		return;
 	if (best->vm != NULL)
-		vmspace_free(best->vm);
-	vmspace_ref(vm);
+		vmspace_look_end(best->vm);
+	vmspace_look(vm);
 	*best = (struct victim){ .vm = vm, .killer = killer, .pages = pages, .swapped = swapped,
 	    .kernel = held + kernel_size(vm), .candidates = best->candidates };
 	snprintf(best->who, sizeof(best->who), "%s", who);
@@ -163,7 +163,7 @@ end_largest(struct vmspace *self)
 	best.vm->doomed = true;
 	best.killer->end(best.vm);
 	vm_pageout_progress(0);		/* it gets the time to go */
-	vmspace_free(best.vm);
+	vmspace_look_end(best.vm);
 	return (best.vm != self);
 }
 

@@ -44,7 +44,7 @@ int  vm_oom_wait_kernel(int *waits);
 
 /*
  * Pages that nobody can have while vm lives: in memory, those of its tables and entries too, and swapped out; an estimate.
- * => vm referenced
+ * => vm referenced, or looked at
  */
 size_t vm_oom_size(struct vmspace *vm, size_t *swapped);
 

@@ -6,9 +6,14 @@
  *	thread --vmspace--> [ map | pmap ]
  *	                      |      page tables, loaded by pmap_switch()
  *	                      entries -> objects
+ *
+ * Who chooses among all of them (vm_oom.c) may hold locks that come behind a map's, and so must never be the one
+ * who takes the last reference away and unmaps everything.  It takes none: it looks, and the owner of the last
+ * reference waits until nobody does.
  */
 #include "kernel/kassert.h"
 #include "kernel/malloc.h"
+#include "kernel/thread.h"
 #include "vm/vm_map.h"
 
 static MALLOC_DEFINE(M_VMSPACE, "vmspace");
@@ -43,6 +48,10 @@ vmspace_free(struct vmspace *vm)
 {
 	if (__atomic_sub_fetch(&vm->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
+	spin_lock(&vmspace_lock);
+	while (vm->looks > 0)
+		(void)tsleep(&vm->looks, &vmspace_lock.lk, "vmlook", 0);
+	spin_unlock(&vmspace_lock);
 	vm_map_remove(&vm->map, vm->map.min, vm->map.max);
 	KASSERT(vm->map.nentries == 0 && vm->map.size == 0, "vmspace %p: %u entries left", vm, vm->map.nentries);
 	spin_lock(&vmspace_lock);
@@ -52,16 +61,21 @@ vmspace_free(struct vmspace *vm)
 	kfree(vm, &M_VMSPACE);
 }
 
-/* One more reference, unless the last one is gone already. */
-static bool
-ref_if_alive(struct vmspace *vm)
+void
+vmspace_look(struct vmspace *vm)
 {
-	uint32_t old = __atomic_load_n(&vm->refs, __ATOMIC_RELAXED);
+	spin_lock(&vmspace_lock);
+	vm->looks++;
+	spin_unlock(&vmspace_lock);
+}
 
-	while (old > 0)
-		if (__atomic_compare_exchange_n(&vm->refs, &old, old + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-			return (true);
-	return (false);
+void
+vmspace_look_end(struct vmspace *vm)
+{
+	spin_lock(&vmspace_lock);
+	if (--vm->looks == 0)
+		wakeup(&vm->looks);
+	spin_unlock(&vmspace_lock);
 }
 
 struct vmspace *
@@ -71,11 +85,13 @@ vmspace_next(struct vmspace *vm)
 
 	spin_lock(&vmspace_lock);
 	next = vm == NULL ? TAILQ_FIRST(&vmspaces) : TAILQ_NEXT(vm, link);
-	while (next != NULL && !ref_if_alive(next))
+	while (next != NULL && PEEK(next->refs) == 0)
 		next = TAILQ_NEXT(next, link);
+	if (next != NULL)
+		next->looks++;
 	spin_unlock(&vmspace_lock);
 	if (vm != NULL)
-		vmspace_free(vm);
+		vmspace_look_end(vm);
 	return (next);
 }
 

@@ -51,6 +51,7 @@ WAKERS = {
     "vfork": "the child, when it executes a program or ends",
     "vget": "who is recycling the vnode",
     "vnpobj": "who is making the vnode's object",
+    "vmlook": "who chooses whom to end for want of memory, when that is done",
     "vmwait": "whoever frees a page: thread pageout does its best",
     "wait": "a child that ends or stops",
 }

@@ -228,6 +228,34 @@ KTEST_COUNTING(oom, who_makes_the_kernel_hold_most_goes)
 	oom_end();
 }
 
+static void
+let_go(struct vt_job *job)
+{
+	vmspace_free(job->arg);
+}
+
+/* Who chooses may hold a vnode: what it looks at is unmapped by its owner, and not before the look ends. */
+KTEST(oom, who_looks_at_an_address_space_never_unmaps_it)
+{
+	struct vmspace *vm = vmspace_alloc(), *at;
+	struct vt_job job = { .fn = let_go, .arg = vm };
+
+	map_anonymous(vm, 0, 1, MAP_PRIVATE);
+	CHECK_EQ(put(vm, AT(0), 1), 0);
+	for (at = vmspace_next(NULL); at != NULL && at != vm; at = vmspace_next(at))
+		continue;
+	if (CHECK(at == vm)) {
+		vt_start(&job, "owner");
+		CHECK(VT_WAIT(vt_sleeps(&job, "vmlook")));
+		CHECK_EQ(vm->map.nentries, 1);
+		while (at != NULL)
+			at = vmspace_next(at);
+		vt_finish(&job);
+	} else {
+		vmspace_free(vm);
+	}
+}
+
 #define FAULT_NEEDS	3	/* pages at most: its own, a table's, and one for reverse mappings */
 
 /* => free pages down to about what only the kernel's own needs may take, without a fault that failed. */
