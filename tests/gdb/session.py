@@ -54,14 +54,14 @@ def tlb():
 
 
 def connect(socket):
-    """QEMU makes the socket a moment before it listens."""
+    """QEMU makes the socket a moment before it listens; and its launcher has tried before whether one can be made there."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             gdb.execute(f"target remote {socket}", to_string=True)
             return
         except gdb.error as e:
-            if "refused" not in str(e) or time.monotonic() > end:
+            if not re.search("refused|No such file", str(e)) or time.monotonic() > end:
                 raise
         time.sleep(0.05)
 
@@ -73,17 +73,19 @@ def start_again():
 
     QEMU can also load a snapshot instead; but 7.2 hangs for ever when a disk request is under way at that moment.
     """
-    global machine
-    with open(attached + ".again", encoding="utf-8") as f:
+    global machine, attached
+    base, _, number = re.fullmatch(r"(.*?)(\.again(\d+))?", attached).groups()
+    with open(base + ".again", encoding="utf-8") as f:
         words = json.load(f)
     try:
         gdb.execute("kill", to_string=True)
     except gdb.error:
         pass        # QEMU ends before it has answered
     end_machine()
-    end = time.monotonic() + PATIENCE_SECONDS       # the former QEMU removes gdb's socket when it ends, whosever it is then
-    while os.path.exists(attached) and time.monotonic() < end:
-        time.sleep(0.02)
+    # Another socket each time: whoever ends removes its own, and may do so late.
+    attached = f"{base}.again{int(number or 0) + 1}"
+    end_of_options = words.index("--") if "--" in words else len(words)
+    words.insert(end_of_options, "--gdb=" + attached)
     machine = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                start_new_session=True)
     while not os.path.exists(attached) and machine.poll() is None:
